@@ -1,0 +1,25 @@
+/** Bundles the program into dist/main.js: one file starts several times faster than its hundreds of modules. */
+import { rm } from "node:fs/promises"
+import { join } from "node:path"
+import { rolldown } from "rolldown"
+
+const here = import.meta.dirname
+const dist = join(here, "dist")
+
+await rm(dist, { recursive: true, force: true })
+const bundle = await rolldown({
+  input: { main: join(here, "src", "main.ts") },
+  cwd: here,
+  platform: "node",
+  // Native code cannot be bundled; the packages are direct dependencies of the published program.
+  external: [/^@duckdb\//, /^node:/],
+  onLog: (level, log, report) => (level === "warn" ? report("error", log) : report(level, log))
+})
+await bundle.write({
+  dir: dist,
+  format: "esm",
+  sourcemap: true,
+  entryFileNames: "[name].js",
+  chunkFileNames: "[name]-[hash].js"
+})
+await bundle.close()

@@ -1,0 +1,116 @@
+/**
+ * Column storage for rows that wait to be written: one growable typed array per column, in the layout that DuckDB's
+ * vectors have, so that writing them is a copy. Texts are not stored but pointed to: an offset and a length in one of the
+ * two heaps of the batch.
+ */
+
+/** How a column's values lie in memory. `TEXT` holds heap references; `I64` is split in two 32-bit halves. */
+export type Layout = "TEXT" | "I32" | "I64" | "F64" | "BOOL"
+
+/** Added to the offset of a text that lies in the auxiliary heap rather than in the compact text. */
+export const AUX = 0x4000_0000
+
+const INITIAL_CAPACITY = 256
+
+/** One column of waiting rows. Which arrays are used depends on the layout; unused ones stay empty. */
+export class Cells {
+  readonly layout: Layout
+  /** TEXT: heap offset (+ `AUX`); I32: value; I64: low half; BOOL: 0 or 1. */
+  low: Int32Array
+  /** TEXT: byte length; I64: high half. */
+  high: Int32Array
+  /** F64 values. */
+  doubles: Float64Array
+  /** 1 where the row has a value, 0 where it is NULL. */
+  valid: Uint8Array
+  /** Whether any row of the batch has had a value, so that empty columns cost nothing to write. */
+  used = false
+
+  constructor(layout: Layout) {
+    this.layout = layout
+    this.low = new Int32Array(INITIAL_CAPACITY)
+    this.high = new Int32Array(layout === "TEXT" || layout === "I64" ? INITIAL_CAPACITY : 0)
+    this.doubles = new Float64Array(layout === "F64" ? INITIAL_CAPACITY : 0)
+    this.valid = new Uint8Array(INITIAL_CAPACITY)
+  }
+
+  get capacity(): number {
+    return this.valid.length
+  }
+
+  grow(capacity: number): void {
+    this.low = resized(this.low, capacity)
+    if (this.high.length > 0) this.high = resized(this.high, capacity)
+    if (this.doubles.length > 0) {
+      const doubles = new Float64Array(capacity)
+      doubles.set(this.doubles)
+      this.doubles = doubles
+    }
+    const valid = new Uint8Array(capacity)
+    valid.set(this.valid)
+    this.valid = valid
+  }
+
+  setText(row: number, offset: number, length: number): void {
+    this.low[row] = offset
+    this.high[row] = length
+    this.valid[row] = 1
+    this.used = true
+  }
+
+  setInt(row: number, value: number): void {
+    this.low[row] = value
+    this.valid[row] = 1
+    this.used = true
+  }
+
+  /** Sets a 64-bit integer from a number whose magnitude is below 2^53. */
+  setLong(row: number, value: number): void {
+    const high = Math.floor(value / 4294967296)
+    this.high[row] = high
+    this.low[row] = value - high * 4294967296
+    this.valid[row] = 1
+    this.used = true
+  }
+
+  setBigInt(row: number, value: bigint): void {
+    this.low[row] = Number(BigInt.asIntN(32, value))
+    this.high[row] = Number(BigInt.asIntN(32, value >> 32n))
+    this.valid[row] = 1
+    this.used = true
+  }
+
+  setDouble(row: number, value: number): void {
+    this.doubles[row] = value
+    this.valid[row] = 1
+    this.used = true
+  }
+
+  bigint(row: number): bigint {
+    return (BigInt(this.high[row]!) << 32n) | BigInt(this.low[row]! >>> 0)
+  }
+
+  copy(from: number, source: Cells, to: number): void {
+    if (source.valid[from] === 0) {
+      this.valid[to] = 0
+      return
+    }
+    this.low[to] = source.low[from]!
+    if (this.high.length > 0) this.high[to] = source.high[from]!
+    if (this.doubles.length > 0) this.doubles[to] = source.doubles[from]!
+    this.valid[to] = 1
+    this.used = true
+  }
+
+  /** Makes all cells NULL again; `rows` is how many were in use. */
+  clear(rows: number): void {
+    if (this.used) this.valid.fill(0, 0, rows)
+    this.used = false
+  }
+}
+
+const resized = (array: Int32Array, capacity: number): Int32Array => {
+  const grown = new Int32Array(capacity)
+  grown.set(array)
+  return grown
+}

@@ -1,0 +1,526 @@
+/**
+ * Reads a whole document: what rules recognise becomes entities, everything else becomes literal text of the document's
+ * template. Reading is a generator that pauses when it wants more input, so that files of any size pass through one
+ * window and the caller can write, report and stop in between.
+ */
+import { createHash, type Hash } from "node:crypto"
+import { members, pointerToken, slice, stringValue } from "./internal/Compact.ts"
+import type { EntityReader } from "./internal/EntityReader.ts"
+import { LABEL } from "./internal/ShapeTrie.ts"
+import { NEED_INPUT } from "./internal/Tokenizer.ts"
+import { JsonProblem } from "./JsonProblem.ts"
+import type { ValueRemark } from "./Remark.ts"
+
+/** What stands at a key of a document. */
+export type Rule =
+  /**
+   * Entities of a kind (0: elements of no known kind): an array of them, or a single object. `objectHas`: a single
+   * object counts only when it has one of these keys. `arrays` false: only a single object counts.
+   */
+  | { readonly tag: "entities"; readonly kind: number; readonly objectHas?: ReadonlyArray<string>; readonly arrays?: boolean; readonly objects?: boolean }
+  /** An object whose own keys have rules. With `when`, only if it has one of these keys; else `otherwise` applies. */
+  | { readonly tag: "object"; readonly rules: Rules; readonly when?: ReadonlyArray<string>; readonly otherwise?: Rule }
+  /** Text whose value the caller wants to know. */
+  | { readonly tag: "capture" }
+
+/** The rule for a key, undefined where everything is literal. */
+export type Rules = (key: string) => Rule | undefined
+
+/** How a document is to be read. */
+export type DocumentRules =
+  /** By the keys of the root object. */
+  | { readonly tag: "keys"; readonly rules: Rules; readonly array: number | undefined }
+  /** The root object as a whole is one entity. */
+  | { readonly tag: "entity"; readonly kind: number }
+
+/** A place of a document where entities stand. */
+export interface Collection {
+  readonly pointer: string
+  readonly list: boolean
+}
+
+/** Members of a document's collections, in order: parallel arrays of equal length. */
+export class MemberRows {
+  count = 0
+  collection: Int32Array = new Int32Array(256)
+  ordinal: Float64Array = new Float64Array(256)
+  kind: Uint8Array = new Uint8Array(256)
+  id: Float64Array = new Float64Array(256)
+
+  push(collection: number, ordinal: number, kind: number, id: number): void {
+    if (this.count === this.collection.length) this.grow()
+    this.collection[this.count] = collection
+    this.ordinal[this.count] = ordinal
+    this.kind[this.count] = kind
+    this.id[this.count] = id
+    this.count++
+  }
+
+  private grow(): void {
+    const capacity = this.count * 2
+    const collection = new Int32Array(capacity)
+    collection.set(this.collection)
+    this.collection = collection
+    const ordinal = new Float64Array(capacity)
+    ordinal.set(this.ordinal)
+    this.ordinal = ordinal
+    const kind = new Uint8Array(capacity)
+    kind.set(this.kind)
+    this.kind = kind
+    const id = new Float64Array(capacity)
+    id.set(this.id)
+    this.id = id
+  }
+}
+
+/** What is known of a document once it is read. */
+export interface DocumentResult {
+  /** SHA-256 of the compact text, lower-case hex. */
+  readonly digest: string
+  /** Bytes of the compact text. */
+  readonly bytes: number
+  readonly collections: ReadonlyArray<Collection>
+  /** How many entities of each kind code, members and nested ones. */
+  readonly counts: ReadonlyArray<number>
+  /** Compact texts at captured pointers; of duplicate keys the last. */
+  readonly captures: ReadonlyMap<string, string>
+  /** Keys of the root object in order; undefined for an array. */
+  readonly rootKeys: ReadonlyArray<string> | undefined
+  readonly remarks: ReadonlyArray<ValueRemark>
+  /** How many remarks there were; more than `remarks` holds when there were very many. */
+  readonly remarkCount: number
+}
+
+/** Why a reading pauses: it needs more input, or it has read a good deal. */
+export type Pause = "input" | "progress"
+
+/** Longest literal text of one piece, in UTF-16 units. */
+export const MAX_PIECE = 1 << 18
+/** Remarks kept per document; the rest is counted. */
+export const MAX_REMARKS = 10_000
+
+const PROGRESS_BYTES = 2 << 20
+const MAX_CAPTURE = 1 << 16
+/** Values larger than a window are read by nested generators down to this depth; deeper ones must fit in memory. */
+const MAX_NESTED_READERS = 200
+
+export class DocumentReader {
+  readonly entities: EntityReader
+  /** Members read since the caller last took them. */
+  members = new MemberRows()
+  /** Pieces of the document's template read since the caller last took them. */
+  pieces: Array<string> = []
+  private hash: Hash = createHash("sha256")
+  private hashed = 0
+  private bytes = 0
+  private literalFrom = 0
+  private literal = ""
+  /** Whether what is being written belongs to a collection's entities, not to the template. */
+  private inCollection = false
+  private collections: Array<Collection> = []
+  private captures = new Map<string, string>()
+  private rootKeys: Array<string> | undefined
+  private remarks: Array<ValueRemark> = []
+  private remarkCount = 0
+  private counts: Array<number> = []
+  private reported = 0
+
+  constructor(entities: EntityReader) {
+    this.entities = entities
+  }
+
+  /**
+   * Reads the document that the tokenizer's window starts with. Throws `JsonProblem` for what is no document; the batch
+   * then holds whole entities at most and is to be taken back by the caller.
+   */
+  *read(rules: DocumentRules): Generator<Pause, DocumentResult> {
+    const t = this.entities.tokenizer
+    this.start()
+    for (;;) {
+      const c = t.peek()
+      if (c === 0 && t.p >= t.end && !t.last) {
+        yield "input"
+        continue
+      }
+      if (c === 0 && t.p >= t.end) throw new JsonProblem("unexpected-end", t.base + t.end)
+      if (c !== 123 && c !== 91) throw new JsonProblem(yield* this.lonelyScalar(), t.base)
+      break
+    }
+    t.reserve()
+    this.literalFrom = t.o
+    this.hashed = t.o
+    if (t.input[t.p] === 91) {
+      if (rules.tag === "keys" && rules.array !== undefined) yield* this.list(rules.array, "")
+      else yield* this.literalValue("")
+    } else if (rules.tag === "entity") yield* this.one(rules.kind, "")
+    else {
+      this.rootKeys = []
+      yield* this.object(rules.rules, "", true)
+    }
+    while (t.peek() === 0 && t.p >= t.end && !t.last) yield "input"
+    if (t.p < t.end) t.fail("trailing-content")
+    this.endLiteral()
+    this.flushPiece(true)
+    this.settle()
+    return {
+      digest: this.hash.digest("hex"),
+      bytes: this.bytes,
+      collections: this.collections,
+      counts: this.counts,
+      captures: this.captures,
+      rootKeys: this.rootKeys,
+      remarks: this.remarks,
+      remarkCount: this.remarkCount
+    }
+  }
+
+  /** Reads a document that is in memory as a whole, UTF-8 without byte order mark. */
+  readBytes(bytes: Uint8Array, rules: DocumentRules): DocumentResult {
+    const t = this.entities.tokenizer
+    const window = new Uint8Array(bytes.length + 1)
+    window.set(bytes)
+    t.input = window
+    t.p = 0
+    t.end = bytes.length
+    t.base = 0
+    t.last = true
+    const reading = this.read(rules)
+    for (;;) {
+      const step = reading.next()
+      if (step.done === true) return step.value
+    }
+  }
+
+  /** Hashes what has been written and lets the caller reuse the heap: call before the tokenizer's output is emptied. */
+  settle(): void {
+    const t = this.entities.tokenizer
+    if (t.o > this.hashed) {
+      this.hash.update(t.output.subarray(this.hashed, t.o))
+      this.bytes += t.o - this.hashed
+    }
+    this.endLiteral()
+    this.hashed = t.o
+  }
+
+  /** After the tokenizer's output was emptied. */
+  rebase(): void {
+    this.hashed = this.entities.tokenizer.o
+    this.literalFrom = this.entities.tokenizer.o
+  }
+
+  private start(): void {
+    this.members.count = 0
+    this.pieces = []
+    this.hash = createHash("sha256")
+    this.bytes = 0
+    this.literal = ""
+    this.inCollection = false
+    this.collections = []
+    this.captures = new Map()
+    this.rootKeys = undefined
+    this.remarks = []
+    this.remarkCount = 0
+    this.counts = []
+    this.reported = 0
+    this.entities.remarks = []
+    this.entities.finished.length = 0
+    this.entities.tokenizer.depth = 0
+  }
+
+  /** A file that holds one scalar is no document, but a broken one gets the more precise word. */
+  private *lonelyScalar(): Generator<Pause, "not-a-document"> {
+    yield* this.retry(() => this.entities.tokenizer.value())
+    return "not-a-document"
+  }
+
+  /** Runs a step that reads at least one token; when the window ends inside it, waits for input and runs it again. */
+  private *retry<A>(step: () => A): Generator<Pause, A> {
+    const t = this.entities.tokenizer
+    for (;;) {
+      const p = t.p
+      const o = t.o
+      const depth = t.depth
+      const remarks = this.entities.remarks.length
+      const finished = this.entities.finished.length
+      try {
+        return step()
+      } catch (problem) {
+        if (problem !== NEED_INPUT) throw problem
+        t.p = p
+        t.o = o
+        t.depth = depth
+        this.entities.remarks.length = remarks
+        this.entities.finished.length = finished
+      }
+      yield "input"
+      t.reserve()
+    }
+  }
+
+  private *progress(): Generator<Pause, void> {
+    const t = this.entities.tokenizer
+    if (t.base + t.p - this.reported < PROGRESS_BYTES) return
+    this.reported = t.base + t.p
+    yield "progress"
+    t.reserve()
+  }
+
+  /** The next byte that is no white space, waiting for input at the end of the window. */
+  private *next(): Generator<Pause, number> {
+    const t = this.entities.tokenizer
+    for (;;) {
+      const c = t.peek()
+      if (c !== 0 || t.p < t.end || t.last) return c
+      yield "input"
+      t.reserve()
+    }
+  }
+
+  private byte(c: number): void {
+    const t = this.entities.tokenizer
+    t.output[t.o++] = c
+    t.p++
+  }
+
+  private *object(rules: Rules, pointer: string, root: boolean): Generator<Pause, void> {
+    const t = this.entities.tokenizer
+    const seen = new Set<string>()
+    t.depth++
+    this.byte(123)
+    let c = yield* this.next()
+    if (c !== 125) {
+      for (;;) {
+        if (c !== 34) t.fail("unexpected-byte")
+        const offset = t.base + t.p
+        const start = t.o
+        yield* this.retry(() => t.string())
+        const key = stringValue(t.output, start, t.o)
+        const here = pointer + pointerToken(key)
+        if (seen.has(key)) this.remark({ code: "duplicate-key", pointer: here, offset })
+        seen.add(key)
+        if (root) this.rootKeys!.push(key)
+        if ((yield* this.next()) !== 58) t.fail("unexpected-byte")
+        this.byte(58)
+        c = yield* this.next()
+        yield* this.ruled(rules(key), here, c)
+        yield* this.progress()
+        c = yield* this.next()
+        if (c !== 44) break
+        this.byte(44)
+        c = yield* this.next()
+      }
+      if (c !== 125) t.fail("unexpected-byte")
+    }
+    this.byte(125)
+    t.depth--
+  }
+
+  private *ruled(rule: Rule | undefined, pointer: string, c: number): Generator<Pause, void> {
+    const container = c === 123 || c === 91
+    if (rule?.tag === "capture") return yield* this.captured(pointer)
+    if (rule === undefined || !container) return yield* this.literalValue(pointer)
+    if (rule.tag === "object") {
+      if (c === 123 && (rule.when === undefined || (yield* this.has(rule.when)))) return yield* this.object(rule.rules, pointer, false)
+      return yield* this.ruled(rule.otherwise, pointer, c)
+    }
+    if (c === 91) {
+      if (rule.arrays === false) return yield* this.literalValue(pointer)
+      return yield* this.list(rule.kind, pointer)
+    }
+    if (rule.objects === false || (rule.objectHas !== undefined && !(yield* this.has(rule.objectHas)))) return yield* this.literalValue(pointer)
+    return yield* this.one(rule.kind, pointer)
+  }
+
+  /** Whether the object that starts here has one of the keys. Objects larger than the window have none. */
+  private *has(keys: ReadonlyArray<string>): Generator<Pause, boolean> {
+    const e = this.entities
+    const t = e.tokenizer
+    const limit = e.maxEntityBytes
+    for (;;) {
+      const p = t.p
+      const o = t.o
+      const remarks = e.remarks.length
+      try {
+        e.opaque("")
+        const found = members(t.output, o).some((member) => keys.includes(member.key))
+        return found
+      } catch (problem) {
+        if (problem !== NEED_INPUT) throw problem
+        if (t.end - p > limit) return false
+      } finally {
+        t.p = p
+        t.o = o
+        e.remarks.length = remarks
+      }
+      yield "input"
+      t.reserve()
+    }
+  }
+
+  private *captured(pointer: string): Generator<Pause, void> {
+    const t = this.entities.tokenizer
+    const start = t.o
+    yield* this.retry(() => this.entities.opaque(pointer))
+    if (t.o - start <= MAX_CAPTURE) this.captures.set(pointer, slice(t.output, start, t.o))
+    this.collectRemarks(0, "")
+  }
+
+  /** A value that stays text. Values larger than a window are read token by token. */
+  private *literalValue(pointer: string): Generator<Pause, void> {
+    const e = this.entities
+    const t = e.tokenizer
+    const p = t.p
+    const o = t.o
+    const remarks = e.remarks.length
+    try {
+      e.opaque(pointer)
+      this.collectRemarks(remarks, "")
+      return
+    } catch (problem) {
+      if (problem !== NEED_INPUT) throw problem
+      t.p = p
+      t.o = o
+      e.remarks.length = remarks
+    }
+    if (t.depth > MAX_NESTED_READERS) return yield* this.retry(() => e.opaque(pointer))
+    const c = yield* this.next()
+    if (c === 123) yield* this.object(() => undefined, pointer, false)
+    else if (c === 91) {
+      if (t.depth >= t.maxDepth) t.fail("too-deep")
+      // Generators nest here, one per level, but only for containers larger than a window.
+      t.depth++
+      this.byte(91)
+      if ((yield* this.next()) !== 93) {
+        for (let index = 0; ; index++) {
+          yield* this.literalValue(`${pointer}/${index}`)
+          yield* this.progress()
+          if ((yield* this.next()) !== 44) break
+          this.byte(44)
+          yield* this.next()
+        }
+        if ((yield* this.next()) !== 93) t.fail("unexpected-byte")
+      }
+      this.byte(93)
+      t.depth--
+    } else yield* this.retry(() => e.opaque(pointer))
+  }
+
+  private *list(kind: number, pointer: string): Generator<Pause, void> {
+    const t = this.entities.tokenizer
+    this.label("list")
+    const collection = this.collections.push({ pointer, list: true }) - 1
+    this.byte(91)
+    t.depth++
+    let c = yield* this.next()
+    if (c !== 93) {
+      for (let ordinal = 0; ; ordinal++) {
+        yield* this.member(c === 123 && kind !== 0 ? kind : 0, collection, ordinal, pointer, true)
+        c = yield* this.next()
+        if (c !== 44) break
+        this.byte(44)
+        c = yield* this.next()
+        yield* this.progress()
+      }
+      if (c !== 93) t.fail("unexpected-byte")
+    }
+    this.byte(93)
+    t.depth--
+    this.skipLiteral()
+  }
+
+  private *one(kind: number, pointer: string): Generator<Pause, void> {
+    this.label("one")
+    const collection = this.collections.push({ pointer, list: false }) - 1
+    yield* this.member(kind, collection, 0, pointer, false)
+    this.skipLiteral()
+  }
+
+  private *member(kind: number, collection: number, ordinal: number, pointer: string, list: boolean): Generator<Pause, void> {
+    const e = this.entities
+    const t = e.tokenizer
+    const remarks = e.remarks.length
+    for (;;) {
+      const p = t.p
+      const o = t.o
+      const depth = t.depth
+      try {
+        const id = kind === 0 ? e.json("") : e.entity(kind)
+        this.members.push(collection, ordinal, kind, id)
+        break
+      } catch (problem) {
+        if (problem !== NEED_INPUT) throw problem
+        t.p = p
+        t.o = o
+        t.depth = depth
+        e.remarks.length = remarks
+        e.finished.length = 0
+        if (t.end - p > e.maxEntityBytes) throw new JsonProblem("too-large", t.base + p)
+      }
+      yield "input"
+      t.reserve()
+    }
+    for (const code of e.finished) this.counts[code] = (this.counts[code] ?? 0) + 1
+    e.finished.length = 0
+    if (e.remarks.length > remarks) this.collectRemarks(remarks, list ? `${pointer}/${ordinal}` : pointer)
+  }
+
+  private collectRemarks(from: number, prefix: string): void {
+    const e = this.entities
+    for (let i = from; i < e.remarks.length; i++) {
+      const remark = e.remarks[i]!
+      remark.pointer = prefix + remark.pointer
+      this.remark(remark)
+    }
+    e.remarks.length = from
+  }
+
+  private remark(remark: ValueRemark): void {
+    this.remarkCount++
+    if (this.remarks.length < MAX_REMARKS) this.remarks.push(remark)
+  }
+
+  // ---- the document's template
+
+  private label(name: "list" | "one"): void {
+    this.endLiteral()
+    this.literal += LABEL + name + LABEL
+    this.inCollection = true
+  }
+
+  /** What the collection wrote belongs to its entities, not to the template. */
+  private skipLiteral(): void {
+    this.inCollection = false
+    this.literalFrom = this.entities.tokenizer.o
+    this.flushPiece(false)
+  }
+
+  private endLiteral(): void {
+    const t = this.entities.tokenizer
+    if (t.o > this.literalFrom && !this.inCollection) this.literal += slice(t.output, this.literalFrom, t.o)
+    this.literalFrom = t.o
+    this.flushPiece(false)
+  }
+
+  private flushPiece(all: boolean): void {
+    while (this.literal.length > MAX_PIECE) {
+      const at = cut(this.literal, MAX_PIECE)
+      this.pieces.push(this.literal.slice(0, at))
+      this.literal = this.literal.slice(at)
+    }
+    if (all && this.literal !== "") {
+      this.pieces.push(this.literal)
+      this.literal = ""
+    }
+  }
+}
+
+/** A place near `limit` that cuts no surrogate pair and leaves no byte order mark at the start of the next piece. */
+const cut = (text: string, limit: number): number => {
+  let at = limit
+  while (at > 1) {
+    const unit = text.charCodeAt(at)
+    if (unit !== 0xfeff && (unit < 0xdc00 || unit > 0xdfff)) return at
+    at--
+  }
+  return limit
+}

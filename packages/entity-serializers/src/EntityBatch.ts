@@ -1,0 +1,150 @@
+/**
+ * Rows of entities that wait to be written: one table per kind in columns, the links between them, and the two heaps
+ * that their texts point into. A batch can be taken back to a mark, so that a source is stored whole or not at all.
+ */
+import { Cells } from "./Cells.ts"
+import { compiledByCode, compiledKinds } from "./internal/PathTree.ts"
+
+/** Waiting rows of one kind. Row `i` has digest words `4i..4i+3`, a shape, columns and `extra`. */
+export class EntityRows {
+  readonly code: number
+  count = 0
+  /** Id of row 0; ids are dense. 0 while the batch is empty. */
+  firstId = 0
+  digests: Int32Array = new Int32Array(1024)
+  shapes: Int32Array = new Int32Array(256)
+  readonly columns: ReadonlyArray<Cells>
+  readonly extra = new Cells("TEXT")
+
+  constructor(code: number) {
+    this.code = code
+    this.columns = (compiledByCode[code]?.codecs ?? []).map((codec) => new Cells(codec.layout))
+  }
+
+  /** Makes sure that row `count` can be filled. */
+  open(): void {
+    if (this.count < this.extra.capacity) return
+    const capacity = this.extra.capacity * 2
+    const digests = new Int32Array(capacity * 4)
+    digests.set(this.digests)
+    this.digests = digests
+    const shapes = new Int32Array(capacity)
+    shapes.set(this.shapes)
+    this.shapes = shapes
+    for (const cells of this.columns) cells.grow(capacity)
+    this.extra.grow(capacity)
+  }
+
+  /** Makes row `count` all NULL again. */
+  wipe(): void {
+    for (const cells of this.columns) cells.valid[this.count] = 0
+    this.extra.valid[this.count] = 0
+  }
+
+  /** Forgets the rows from `count` on. */
+  truncate(count: number): void {
+    for (const cells of this.columns) if (cells.used) cells.valid.fill(0, count, this.count)
+    this.extra.valid.fill(0, count, this.count)
+    this.count = count
+  }
+
+  clear(): void {
+    for (const cells of this.columns) cells.clear(this.count)
+    this.extra.clear(this.count)
+    this.count = 0
+  }
+}
+
+/** Waiting links from a parent entity to its children. */
+export class LinkRows {
+  count = 0
+  parentKind: Array<number> = []
+  parentId: Array<number> = []
+  collection: Array<number> = []
+  ordinal: Array<number> = []
+  pointer: Array<string> = []
+  childKind: Array<number> = []
+  childId: Array<number> = []
+
+  push(parentKind: number, parentId: number, collection: number, ordinal: number, pointer: string, childKind: number, childId: number): void {
+    this.parentKind.push(parentKind)
+    this.parentId.push(parentId)
+    this.collection.push(collection)
+    this.ordinal.push(ordinal)
+    this.pointer.push(pointer)
+    this.childKind.push(childKind)
+    this.childId.push(childId)
+    this.count++
+  }
+
+  truncate(count: number): void {
+    this.count = count
+    for (const column of [this.parentKind, this.parentId, this.collection, this.ordinal, this.pointer, this.childKind, this.childId]) {
+      column.length = count
+    }
+  }
+}
+
+/** A byte heap that only grows; texts that are not a slice of the compact text lie here. */
+export class Heap {
+  bytes: Buffer = Buffer.allocUnsafe(1 << 16)
+  length = 0
+
+  reserve(count: number): void {
+    if (this.length + count <= this.bytes.length) return
+    const grown = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.length + count))
+    this.bytes.copy(grown, 0, 0, this.length)
+    this.bytes = grown
+  }
+
+  /** Adds a text and returns its offset. */
+  text(text: string): { readonly offset: number; readonly length: number } {
+    this.reserve(text.length * 3)
+    const offset = this.length
+    const length = this.bytes.write(text, offset, "utf8")
+    this.length += length
+    return { offset, length }
+  }
+}
+
+/** All waiting rows. `rows[code]` is one kind's; 0 is the internal kind `json`. */
+export class EntityBatch {
+  readonly rows: ReadonlyArray<EntityRows>
+  readonly links = new LinkRows()
+  readonly aux = new Heap()
+
+  constructor() {
+    const rows = [new EntityRows(0)]
+    for (const { kind } of compiledKinds) rows[kind.code] = new EntityRows(kind.code)
+    this.rows = rows
+  }
+
+  get entityCount(): number {
+    let count = 0
+    for (const rows of this.rows) count += rows.count
+    return count
+  }
+
+  mark(): BatchMark {
+    return { rows: this.rows.map((rows) => rows.count), links: this.links.count, aux: this.aux.length }
+  }
+
+  truncate(mark: BatchMark): void {
+    this.rows.forEach((rows, code) => rows.truncate(mark.rows[code]!))
+    this.links.truncate(mark.links)
+    this.aux.length = mark.aux
+  }
+
+  /** Forgets all rows: they are written. */
+  clear(): void {
+    for (const rows of this.rows) rows.clear()
+    this.links.truncate(0)
+    this.aux.length = 0
+  }
+}
+
+export interface BatchMark {
+  readonly rows: ReadonlyArray<number>
+  readonly links: number
+  readonly aux: number
+}

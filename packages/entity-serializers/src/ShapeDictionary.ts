@@ -1,0 +1,72 @@
+/**
+ * The shapes that entities have: templates by kind, with dense ids. New shapes can be taken back with the batch that
+ * brought them.
+ */
+
+/** A shape as it is stored. */
+export interface Shape {
+  readonly id: number
+  /** Code of the kind. */
+  readonly kind: number
+  readonly template: string
+  /** Names of columns that hold copies or best values, joined by commas. */
+  readonly filled: string
+}
+
+/** Past this many shapes of one kind, templates go into the rows (`shape_id` 0). */
+export const MAX_SHAPES_PER_KIND = 50_000
+
+export class ShapeDictionary {
+  private readonly ids = new Map<string, number>()
+  private readonly counts: Array<number> = []
+  /** Shapes that are new since the last `commit`, in the order of their ids. */
+  readonly fresh: Array<Shape> = []
+  nextId: number
+  /** Changes when shapes are taken back; ids looked up in an older epoch must be looked up again. */
+  epoch = 1
+
+  constructor(stored: Iterable<Shape> = []) {
+    this.nextId = 1
+    for (const shape of stored) {
+      this.remember(shape)
+      if (shape.id >= this.nextId) this.nextId = shape.id + 1
+    }
+  }
+
+  /** The id of a shape, new or known; 0 when its kind has too many. */
+  idOf(kind: number, template: string, filled: string): number {
+    const known = this.ids.get(key(kind, template))
+    if (known !== undefined) return known
+    if ((this.counts[kind] ?? 0) >= MAX_SHAPES_PER_KIND) return 0
+    const shape = { id: this.nextId++, kind, template, filled }
+    this.remember(shape)
+    this.fresh.push(shape)
+    return shape.id
+  }
+
+  mark(): number {
+    return this.fresh.length
+  }
+
+  rollback(mark: number): void {
+    if (this.fresh.length > mark) this.epoch++
+    while (this.fresh.length > mark) {
+      const shape = this.fresh.pop()!
+      this.ids.delete(key(shape.kind, shape.template))
+      this.counts[shape.kind]!--
+      this.nextId--
+    }
+  }
+
+  /** The fresh shapes are stored: nothing of them can be taken back any more. */
+  commit(): void {
+    this.fresh.length = 0
+  }
+
+  private remember(shape: Shape): void {
+    this.ids.set(key(shape.kind, shape.template), shape.id)
+    this.counts[shape.kind] = (this.counts[shape.kind] ?? 0) + 1
+  }
+}
+
+const key = (kind: number, template: string): string => `${kind} ${template}`

@@ -1,0 +1,96 @@
+/**
+ * Templates: the skeleton of an entity or document with labels where its values go, and their rendering. Rendering is
+ * the only way back from rows to text, so it is kept apart from everything that reads text.
+ */
+import { type ColumnCodec, type ColumnValue, renderValue, styleFromName } from "./Codec.ts"
+import { compiledByCode } from "./internal/PathTree.ts"
+import { LABEL } from "./internal/ShapeTrie.ts"
+
+/** What stands at a label. */
+export type Label =
+  | { readonly tag: "column"; readonly column: number; readonly style: number }
+  | { readonly tag: "extra"; readonly column: number | undefined; readonly offset: boolean }
+  | { readonly tag: "list" }
+  | { readonly tag: "one" }
+
+/** Literal JSON and labels in turn; literals may be empty. */
+export interface Template {
+  readonly literals: ReadonlyArray<string>
+  readonly labels: ReadonlyArray<Label>
+}
+
+/** Thrown for a template, or a row under it, that no writer of ours can have made. */
+export class TemplateProblem extends Error {
+  override readonly name = "TemplateProblem"
+}
+
+const parseLabel = (text: string, codecs: ReadonlyArray<ColumnCodec>): Label => {
+  if (text === "x") return { tag: "extra", column: undefined, offset: false }
+  if (text === "list" || text === "one") return { tag: text }
+  const [kind, name = "", style = "", ...rest] = text.split(":")
+  const column = codecs.findIndex((codec) => codec.name === name)
+  if (column < 0 || rest.length > 0) throw new TemplateProblem("a label names no column")
+  if (kind === "x" && (style === "" || style === "o")) return { tag: "extra", column, offset: style === "o" }
+  const parsed = kind === "c" ? styleFromName(codecs[column]!, style) : undefined
+  if (parsed === undefined) throw new TemplateProblem("a label has an unknown style")
+  return { tag: "column", column, style: parsed }
+}
+
+/** The pieces of a kind's template; code 0 gives those of a document's. */
+export const parseTemplate = (kind: number, template: string): Template => {
+  const codecs = compiledByCode[kind]?.codecs ?? []
+  const pieces = template.split(LABEL)
+  if (pieces.length % 2 === 0) throw new TemplateProblem("a template ends inside a label")
+  return {
+    literals: pieces.filter((_, index) => index % 2 === 0),
+    labels: pieces.filter((_, index) => index % 2 === 1).map((label) => parseLabel(label, codecs))
+  }
+}
+
+/** Where the values of one row come from. */
+export interface RowSource {
+  /** DATE as days, TIMESTAMP as microseconds, DECIMAL as scaled integer; see `renderValue`. */
+  readonly column: (index: number) => ColumnValue
+  /** The `extra` text without its template line; null when there are no fragments. */
+  readonly extra: string | null
+  /** The compact texts of the children of a collection, in order. */
+  readonly children: (collection: number) => ReadonlyArray<string>
+}
+
+/** The compact text of an entity. */
+export const renderEntity = (kind: number, template: Template, row: RowSource): string => {
+  const codecs = compiledByCode[kind]!.codecs
+  const fragments = row.extra === null ? [] : row.extra.split("\n")
+  let fragment = 0
+  let collection = 0
+  let text = template.literals[0]!
+  for (let i = 0; i < template.labels.length; i++) {
+    const label = template.labels[i]!
+    switch (label.tag) {
+      case "column":
+        text += renderValue(codecs[label.column]!, row.column(label.column), label.style)
+        break
+      case "extra":
+        if (fragment === fragments.length) throw new TemplateProblem("a row has fewer fragments than its shape")
+        text += fragments[fragment++]!
+        break
+      case "list":
+        text += `[${row.children(collection++).join(",")}]`
+        break
+      case "one": {
+        const children = row.children(collection++)
+        if (children.length !== 1) throw new TemplateProblem("a single child is missing or not alone")
+        text += children[0]!
+      }
+    }
+    text += template.literals[i + 1]!
+  }
+  if (fragment !== fragments.length) throw new TemplateProblem("a row has more fragments than its shape")
+  return text
+}
+
+/** Splits the `extra` of a row under shape 0 into its template and its fragments. */
+export const splitFolded = (extra: string): { readonly template: string; readonly extra: string | null } => {
+  const at = extra.indexOf("\n")
+  return at < 0 ? { template: extra, extra: null } : { template: extra.slice(0, at), extra: extra.slice(at + 1) }
+}

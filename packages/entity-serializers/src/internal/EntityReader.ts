@@ -1,0 +1,622 @@
+/**
+ * Reads one entity from the tokenizer's window into a batch: in a single pass it writes the compact text, walks the
+ * kind's trie, fills column cells, hashes, and drops the row again when an equal entity exists. Nested entities are read
+ * on the way and linked.
+ *
+ * On any error (or when the window ends inside the entity) the batch is as it was before, except that nested entities
+ * may have been added whole; callers take the batch back to a mark.
+ */
+import { hash } from "node:crypto"
+import type { Cells } from "../Cells.ts"
+import {
+  CODE_TRANSLATED,
+  CODE_UNKNOWN,
+  type ColumnCodec,
+  JSON_UNSTORABLE,
+  readBoolean,
+  readDate,
+  readDouble,
+  readNumber,
+  readTimestamp,
+  reasonOf,
+  rendersAlike,
+  TEXT_RAW,
+  TEXT_UNSTORABLE,
+  type Verdict
+} from "../Codec.ts"
+import { AUX } from "../Cells.ts"
+import { EntityBatch, type EntityRows } from "../EntityBatch.ts"
+import type { EntityIndex } from "../EntityIndex.ts"
+import type { ValueRemark } from "../Remark.ts"
+import type { ShapeDictionary } from "../ShapeDictionary.ts"
+import { pointerOfKey, slice } from "./Compact.ts"
+import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
+import { type CompiledKind, compiledByCode } from "./PathTree.ts"
+import { type KeyEdge, LABEL, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
+import { LONE_SURROGATE, PYTHON_TOKEN, Tokenizer } from "./Tokenizer.ts"
+
+/** Thrown when the walk meets a leaf that takes a column from one read before. */
+const CONTESTED = Symbol("contested")
+/** Thrown when the entity turns out to be a wrapper. */
+const WRAPPER = Symbol("wrapper")
+
+/** The columns of each mapped value in document order; undefined on the fast path, where the trie decides. */
+type Forced = ReadonlyArray<ReadonlyArray<number>> | undefined
+
+export class EntityReader {
+  readonly tokenizer: Tokenizer
+  readonly batch: EntityBatch
+  readonly shapes: ShapeDictionary
+  readonly indexes: ReadonlyArray<EntityIndex>
+  /** Remarks of the entities read, pointers relative to the outermost entity. */
+  remarks: Array<ValueRemark> = []
+  /** Kind codes of the entities read, nested ones too, since the caller last emptied it. */
+  readonly finished: Array<number> = []
+  /** Largest entity in bytes of compact text. */
+  maxEntityBytes = 64 * 1024 * 1024
+  private readonly tries: ReadonlyArray<ShapeTrie | undefined>
+  private readonly words = new Int32Array(4)
+  private fragmentStarts: Array<number> = []
+  private fragmentEnds: Array<number> = []
+  /** Children read so far for the entities that are open: pending links. */
+  private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> = []
+  /** Where the opaque value that is being read stands, for remarks about it. */
+  private opaqueAt = 0
+  private opaquePointer = ""
+
+  constructor(batch: EntityBatch, shapes: ShapeDictionary, indexes: ReadonlyArray<EntityIndex>) {
+    this.tokenizer = new Tokenizer()
+    this.batch = batch
+    this.shapes = shapes
+    this.indexes = indexes
+    this.tries = compiledByCode.map((compiled) => (compiled === undefined ? undefined : new ShapeTrie(compiled)))
+    this.tokenizer.onDuplicateKey = (offset, keyStart) => {
+      this.remarks.push({
+        code: "duplicate-key",
+        pointer: this.opaquePointer + pointerOfKey(this.tokenizer.output, this.opaqueAt, keyStart),
+        offset
+      })
+    }
+  }
+
+  /** Reads an opaque value at `pointer`, noting duplicate keys in it. */
+  opaque(pointer: string): void {
+    const t = this.tokenizer
+    t.peek()
+    this.opaqueAt = t.o
+    this.opaquePointer = pointer
+    t.value()
+  }
+
+  /** Reads an element of the internal kind `json`; returns its entity id. */
+  json(pointer: string): number {
+    const t = this.tokenizer
+    const start = t.o
+    this.opaque(pointer)
+    this.checkSize(start)
+    const index = this.indexes[0]!
+    this.digest(start)
+    this.finished.push(0)
+    const known = index.find(this.words)
+    if (known !== 0) return known
+    const rows = this.batch.rows[0]!
+    rows.open()
+    const id = index.insert(this.words)
+    this.finishRow(rows, id)
+    rows.extra.setText(rows.count - 1, start, t.o - start)
+    return id
+  }
+
+  /** Reads the object at the tokenizer's position as an entity of the kind; returns its entity id. */
+  entity(code: number): number {
+    const t = this.tokenizer
+    const trie = this.tries[code]!
+    const from = t.p
+    const to = t.o
+    const remarks = this.remarks.length
+    const pending = this.pending.length
+    const fragments = this.fragmentStarts.length
+    const finished = this.finished.length
+    const retry = (): void => {
+      t.p = from
+      t.o = to
+      this.remarks.length = remarks
+      this.pending.length = pending
+      this.finished.length = finished
+      this.fragmentStarts.length = fragments
+      this.fragmentEnds.length = fragments
+      this.batch.rows[code]!.wipe()
+    }
+    let root = trie.root
+    let forced: Forced
+    t.depth++
+    const depth = t.depth
+    for (;;) {
+      try {
+        const id = this.walk(trie, root, forced, to)
+        t.depth = depth - 1
+        return id
+      } catch (problem) {
+        retry()
+        t.depth = depth
+        if (problem === WRAPPER) root = trie.wrapperRoot
+        else if (problem === CONTESTED) {
+          this.opaque("")
+          const compiled = trie.compiled
+          const path = root === trie.wrapperRoot ? compiled.wrapperRoot : compiled.root
+          forced = decideColumns(compiled, path, t.output, to)
+          retry()
+        } else {
+          t.depth = depth - 1
+          throw problem
+        }
+      }
+    }
+  }
+
+  private walk(trie: ShapeTrie, root: TrieNode, forced: Forced, start: number): number {
+    const t = this.tokenizer
+    const code = trie.compiled.kind.code
+    const rows = this.batch.rows[code]!
+    rows.open()
+    const row = rows.count
+    const columns = rows.columns
+    const codecs = trie.compiled.codecs
+    const firstPending = this.pending.length
+    const firstFragment = this.fragmentStarts.length
+    let collection = 0
+    let sequence = 0
+    let node = root
+    t.output[t.o++] = 123
+    t.p++
+    while (node.frame !== undefined) {
+      let slot: Slot
+      let c = t.peek()
+      if (node.frame.array) {
+        if (c === 93) {
+          t.output[t.o++] = c
+          t.p++
+          t.depth--
+          node = trie.afterClose(node)
+          continue
+        }
+        if (!node.first) {
+          if (c !== 44) t.fail("unexpected-byte")
+          t.output[t.o++] = c
+          t.p++
+          c = t.peek()
+        }
+        const path = node.frame.path!
+        const chosen = chooseElement(path, node.index, node.matched, c === 123 ? () => this.preview() : undefined)
+        if (chosen === undefined) {
+          node = this.run(trie, node)
+          continue
+        }
+        slot = trie.slotOfElement(node, chosen.path, chosen.chosen, chosen.matched)
+      } else {
+        if (c === 125) {
+          t.output[t.o++] = c
+          t.p++
+          node = trie.afterClose(node)
+          if (node.frame !== undefined) t.depth--
+          continue
+        }
+        if (!node.first) {
+          if (c !== 44) t.fail("unexpected-byte")
+          t.output[t.o++] = c
+          t.p++
+          c = t.peek()
+        }
+        if (c !== 34) t.fail("unexpected-byte")
+        slot = this.key(trie, node)
+        if (slot.duplicate) this.remarks.push({ code: "duplicate-key", pointer: slot.pointer, offset: t.base + t.p })
+        if (t.peek() !== 58) t.fail("unexpected-byte")
+        t.output[t.o++] = 58
+        t.p++
+        c = t.peek()
+      }
+
+      // A value is due at `slot`; `c` is its first byte.
+      const container = c === 123 || c === 91
+      const child = slot.path?.child
+      if (child !== undefined && container) {
+        node = this.children(trie, slot, child, c, collection++)
+        continue
+      }
+      let takes: Takes
+      if (forced !== undefined && slot.mapped) {
+        takes = trie.forcedTakes(slot, forced[sequence++]!, container)
+      } else if (container) {
+        if (slot.containerContested || this.guarded(slot.containerGuards, columns, row)) throw CONTESTED
+        takes = slot.container
+      } else {
+        takes = slot.scalar
+        if (slot.mapped && c !== 110) {
+          if (slot.scalarContested || this.guarded(slot.scalarGuards, columns, row)) throw CONTESTED
+        } else if (slot.duplicate && slot.mapped) throw CONTESTED
+      }
+      if (slot.maybeWrapper && c === 123 && this.isWrapper(start)) throw WRAPPER
+
+      const at = t.o
+      const offset = t.base + t.p
+      if (container && slot.branch) {
+        if (t.depth >= t.maxDepth) t.fail("too-deep")
+        if (takes.columns.length > 0) this.copyContainer(slot, takes, columns, row)
+        t.depth++
+        t.output[t.o++] = c
+        t.p++
+        node = trie.open(slot, c === 91, takes)
+        continue
+      }
+      if (takes.columns.length === 0) {
+        this.opaque(slot.pointer)
+        this.fragment(at, t.o)
+        if (slot.mapped && !container && t.output[at] !== 110) this.remarks.push({ code: "path-superseded", pointer: slot.pointer, offset })
+        node = trie.afterOpaque(slot)
+        continue
+      }
+      if (c === 110) {
+        t.scalar()
+        node = trie.afterExact(slot, takes, 0, takes.exact.length > 0 ? 0 : -1)
+        continue
+      }
+      const home = takes.columns[0]!
+      const codec = codecs[home]!
+      t.flags = 0
+      if (container) this.opaque(slot.pointer)
+      else if (c === 34) t.string()
+      else t.scalar()
+      const cells = columns[home]!
+      const verdict = this.read(codec, cells, row, at, t.o, c)
+      for (let i = 1; i < takes.columns.length; i++) {
+        const copy = takes.columns[i]!
+        this.read(codecs[copy]!, columns[copy]!, row, at, t.o, c)
+      }
+      if (verdict >= 0) {
+        const styles = takes.styles
+        let known = -1
+        if (styles.length > 0) {
+          if (styles[0] === verdict) known = 0
+          else known = this.alike(codec, styles, verdict, at)
+        }
+        node = known >= 0 ? takes.exact[known]! : trie.afterExact(slot, takes, verdict, -1)
+      } else {
+        const reason = reasonOf(verdict)
+        this.fragment(at, t.o)
+        this.remarks.push({ code: reason, pointer: slot.pointer, offset })
+        node = trie.afterInexact(slot, takes, reason === "time-with-offset")
+      }
+    }
+    this.checkSize(start)
+    return this.finish(node, rows, start, firstPending, firstFragment, code)
+  }
+
+  /** Takes the finished entity in: dedupes, links its children, closes its row. */
+  private finish(node: TrieNode, rows: EntityRows, start: number, firstPending: number, firstFragment: number, code: number): number {
+    const index = this.indexes[code]!
+    this.digest(start)
+    let id = index.find(this.words)
+    if (id === 0) {
+      id = index.insert(this.words)
+      const shapeId = this.shapeOf(node, code)
+      rows.shapes[rows.count] = shapeId
+      this.setExtra(rows, firstFragment, shapeId === 0 ? node.template : undefined)
+      this.finishRow(rows, id)
+      for (let i = firstPending; i < this.pending.length; i++) {
+        const { collection, ordinal, pointer, kind, id: childId } = this.pending[i]!
+        this.batch.links.push(code, id, collection, ordinal, pointer, kind, childId)
+      }
+    } else rows.wipe()
+    this.finished.push(code)
+    this.pending.length = firstPending
+    this.fragmentStarts.length = firstFragment
+    this.fragmentEnds.length = firstFragment
+    return id
+  }
+
+  private shapeOf(node: TrieNode, code: number): number {
+    if (node.folded) return 0
+    if (node.shapeId === 0 || node.shapeEpoch !== this.shapes.epoch) {
+      node.shapeId = this.shapes.idOf(code, node.template, [...new Set(node.filled)].join(","))
+      node.shapeEpoch = this.shapes.epoch
+    }
+    return node.shapeId
+  }
+
+  private finishRow(rows: EntityRows, id: number): void {
+    rows.digests.set(this.words, rows.count * 4)
+    if (rows.count === 0) rows.firstId = id
+    rows.count++
+  }
+
+  private setExtra(rows: EntityRows, first: number, template: string | undefined): void {
+    const count = this.fragmentStarts.length - first
+    if (template === undefined && count === 0) return
+    if (template === undefined && count === 1) {
+      const at = this.fragmentStarts[first]!
+      rows.extra.setText(rows.count, at, this.fragmentEnds[first]! - at)
+      return
+    }
+    const aux = this.batch.aux
+    const output = this.tokenizer.output
+    const offset = aux.length
+    if (template !== undefined) aux.text(template)
+    for (let i = first; i < this.fragmentStarts.length; i++) {
+      const from = this.fragmentStarts[i]!
+      const to = this.fragmentEnds[i]!
+      aux.reserve(to - from + 1)
+      if (aux.length > offset) aux.bytes[aux.length++] = 10
+      if (to - from > 48) {
+        aux.bytes.set(output.subarray(from, to), aux.length)
+        aux.length += to - from
+      } else for (let j = from; j < to; j++) aux.bytes[aux.length++] = output[j]!
+    }
+    rows.extra.setText(rows.count, offset + AUX, aux.length - offset)
+  }
+
+  private fragment(start: number, end: number): void {
+    this.fragmentStarts.push(start)
+    this.fragmentEnds.push(end)
+  }
+
+  /** Elements that no path reaches, as one fragment. */
+  private run(trie: ShapeTrie, node: TrieNode): TrieNode {
+    const t = this.tokenizer
+    const path = node.frame!.path!
+    const start = t.o
+    let index = node.index
+    for (;;) {
+      this.opaque(`${node.frame!.pointer}/${index}`)
+      index++
+      if (t.peek() !== 44) break
+      if (mayChoose(path, index, node.matched)) {
+        // Look at the next element before its comma is taken into the run.
+        const comma = t.p
+        t.p++
+        const c = t.peek()
+        const chosen = chooseElement(path, index, node.matched, c === 123 ? () => this.preview() : undefined)
+        if (chosen !== undefined) {
+          t.p = comma
+          break
+        }
+        t.p = comma
+      }
+      t.output[t.o++] = 44
+      t.p++
+      t.peek()
+    }
+    this.fragment(start, t.o)
+    return trie.afterRun(node, Math.min(index, path.indexes.length))
+  }
+
+  /** The compact text of the value at `p`, read ahead; position and output are as before. */
+  private preview(): { readonly bytes: Uint8Array; readonly start: number } {
+    const t = this.tokenizer
+    const p = t.p
+    const start = t.o
+    const remarks = this.remarks.length
+    const flags = t.flags
+    this.opaque("")
+    t.p = p
+    t.o = start
+    t.flags = flags
+    this.remarks.length = remarks
+    return { bytes: t.output, start }
+  }
+
+  private isWrapper(start: number): boolean {
+    const t = this.tokenizer
+    const p = t.p
+    const o = t.o
+    const remarks = this.remarks.length
+    // The rest of the entity, from this value on, is read as text behind what is written already.
+    this.opaque("")
+    for (;;) {
+      const c = t.peek()
+      t.output[t.o++] = c
+      t.p++
+      if (c === 125) break
+      if (c !== 44) t.fail("unexpected-byte", t.p - 1)
+      if (t.peek() !== 34) t.fail("unexpected-byte")
+      t.string()
+      if (t.peek() !== 58) t.fail("unexpected-byte")
+      t.output[t.o++] = 58
+      t.p++
+      t.peek()
+      this.opaque("")
+    }
+    const wrapper = isWrapper(t.output, start)
+    t.p = p
+    t.o = o
+    this.remarks.length = remarks
+    return wrapper
+  }
+
+  private guarded(guards: ReadonlyArray<number>, columns: ReadonlyArray<Cells>, row: number): boolean {
+    for (const home of guards) if (columns[home]!.valid[row] === 0) return true
+    return false
+  }
+
+  /** Reads the key at `p` and finds its slot. */
+  private key(trie: ShapeTrie, node: TrieNode): Slot {
+    const t = this.tokenizer
+    if (node.edgeMap === undefined) {
+      const edges = node.edges
+      for (let e = 0; e < edges.length; e++) {
+        const edge = edges[e]!
+        if (this.matches(edge)) return edge.slot
+      }
+    }
+    const start = t.o
+    t.string()
+    const bytes = t.output.subarray(start, t.o)
+    if (node.edgeMap !== undefined) {
+      const edge = node.edgeMap.get(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1"))
+      if (edge !== undefined) return edge.slot
+    } else if (t.escaped || node.edges.length > 0) {
+      // A key may be spelt with escapes; its compact form decides.
+      const found = node.edges.find((edge) => Buffer.compare(edge.bytes, bytes) === 0)
+      if (found !== undefined) return found.slot
+    }
+    const text = slice(t.output, start, t.o)
+    return trie.slotOfKey(node, text, bytes, t.escaped ? String(JSON.parse(text)) : text.slice(1, -1))
+  }
+
+  /** Compares the key at `p` with an edge's and takes it when they are the same bytes. */
+  private matches(edge: KeyEdge): boolean {
+    const t = this.tokenizer
+    const { input, output, p, o } = t
+    const bytes = edge.bytes
+    const length = bytes.length
+    for (let i = 0; i < length; i++) {
+      const c = bytes[i]!
+      if (input[p + i] !== c) return false
+      output[o + i] = c
+    }
+    t.p = p + length
+    t.o = o + length
+    return true
+  }
+
+  private children(trie: ShapeTrie, slot: Slot, child: CompiledKind, c: number, collection: number): TrieNode {
+    const t = this.tokenizer
+    const code = child.kind.code
+    if (c === 123) {
+      this.child(code, slot.pointer, collection, 0)
+      return trie.afterCollection(slot, false)
+    }
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
+    t.depth++
+    t.output[t.o++] = 91
+    t.p++
+    if (t.peek() !== 93) {
+      for (let ordinal = 0; ; ordinal++) {
+        this.child(t.peek() === 123 ? code : 0, `${slot.pointer}/${ordinal}`, collection, ordinal)
+        if (t.peek() !== 44) break
+        t.output[t.o++] = 44
+        t.p++
+      }
+      if (t.peek() !== 93) t.fail("unexpected-byte")
+    }
+    t.output[t.o++] = 93
+    t.p++
+    t.depth--
+    return trie.afterCollection(slot, true)
+  }
+
+  private child(code: number, pointer: string, collection: number, ordinal: number): void {
+    const remarks = this.remarks.length
+    const id = code === 0 ? this.json("") : this.entity(code)
+    for (let i = remarks; i < this.remarks.length; i++) this.remarks[i]!.pointer = pointer + this.remarks[i]!.pointer
+    this.pending.push({ collection, ordinal, pointer, kind: code, id })
+  }
+
+  /** Copies a container into JSON columns whose path it is, though its leaves stand in columns of their own. */
+  private copyContainer(slot: Slot, takes: Takes, columns: ReadonlyArray<Cells>, row: number): void {
+    const t = this.tokenizer
+    t.flags = 0
+    const p = t.p
+    const start = t.o
+    const remarks = this.remarks.length
+    this.opaque(slot.pointer)
+    const length = t.o - start
+    if ((t.flags & (LONE_SURROGATE | PYTHON_TOKEN)) === 0) {
+      const aux = this.batch.aux
+      aux.reserve(length)
+      aux.bytes.set(t.output.subarray(start, t.o), aux.length)
+      for (const column of takes.columns) columns[column]!.setText(row, aux.length + AUX, length)
+      aux.length += length
+    }
+    t.p = p
+    t.o = start
+    this.remarks.length = remarks
+  }
+
+  /** Reads the compact text between `start` and `end`, whose first source byte is `c`, into a column. */
+  private read(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number, c: number): Verdict {
+    const output = this.tokenizer.output
+    switch (codec.class) {
+      case "text":
+        return this.readText(codec, cells, row, start, end, c)
+      case "date":
+        return c === 34 ? readDate(output, start + 1, end - 1, cells, row) : readDate(output, end, end, cells, row)
+      case "timestamp":
+        return c === 34 ? readTimestamp(output, start + 1, end - 1, cells, row) : readTimestamp(output, end, end, cells, row)
+      case "number":
+        return c === 34
+          ? readNumber(codec, output, start + 1, end - 1, true, cells, row)
+          : readNumber(codec, output, start, end, false, cells, row)
+      case "double":
+        return c === 34 ? readDouble(output, start + 1, end - 1, true, cells, row) : readDouble(output, start, end, false, cells, row)
+      case "boolean":
+        return c === 34 ? readBoolean(output, start + 1, end - 1, true, cells, row) : readBoolean(output, start, end, false, cells, row)
+      case "json":
+        if ((this.tokenizer.flags & (LONE_SURROGATE | PYTHON_TOKEN)) !== 0) return JSON_UNSTORABLE
+        cells.setText(row, start, end - start)
+        return 0
+    }
+  }
+
+  private readText(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number, c: number): Verdict {
+    const t = this.tokenizer
+    if (codec.decode !== undefined && c === 34 && end - start > 4) return this.readCode(codec, cells, row, start, end)
+    if (c !== 34) {
+      cells.setText(row, start, end - start)
+      return TEXT_RAW
+    }
+    const output = t.output
+    if (output[start + 1] === 0xef && output[start + 2] === 0xbb && output[start + 3] === 0xbf) return TEXT_UNSTORABLE
+    if (!t.escaped) {
+      cells.setText(row, start + 1, end - start - 2)
+      return 0
+    }
+    if ((t.flags & LONE_SURROGATE) !== 0) return TEXT_UNSTORABLE
+    const { offset, length } = this.batch.aux.text(String(JSON.parse(slice(output, start, end))))
+    cells.setText(row, offset + AUX, length)
+    return 0
+  }
+
+  /** A word for a code: the column gets the code. Texts of up to two characters are codes already. */
+  private readCode(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number): Verdict {
+    const word = slice(this.tokenizer.output, start + 1, end - 1)
+    const code = codec.decode!.get(word.trim().toLowerCase().replace(/[\s/-]+/g, "_"))
+    if (code === undefined) return CODE_UNKNOWN
+    const { offset, length } = this.batch.aux.text(code)
+    cells.setText(row, offset + AUX, length)
+    return CODE_TRANSLATED
+  }
+
+  /** A style that this place has had before and that spells the number the same. */
+  private alike(codec: ColumnCodec, styles: ReadonlyArray<number>, style: number, start: number): number {
+    if (codec.class !== "number") return styles.indexOf(style)
+    const { output, o } = this.tokenizer
+    let fraction = 0
+    for (let i = start; i < o; i++) {
+      if (output[i] !== 46) continue
+      fraction = o - i - 1 - (output[o - 1] === 34 ? 1 : 0)
+      break
+    }
+    for (let i = 0; i < styles.length; i++) if (rendersAlike(style, styles[i]!, fraction)) return i
+    return -1
+  }
+
+  private digest(start: number): void {
+    const t = this.tokenizer
+    const text = hash("sha256", t.output.subarray(start, t.o), "binary" as "hex")
+    const { words } = this
+    words[3] = be32(text, 0) ^ 0x80000000
+    words[2] = be32(text, 4)
+    words[1] = be32(text, 8)
+    words[0] = be32(text, 12)
+  }
+
+  private checkSize(start: number): void {
+    const t = this.tokenizer
+    if (t.o - start > this.maxEntityBytes) t.fail("too-large", t.p - 1)
+  }
+}
+
+const be32 = (text: string, at: number): number =>
+  (text.charCodeAt(at) << 24) | (text.charCodeAt(at + 1) << 16) | (text.charCodeAt(at + 2) << 8) | text.charCodeAt(at + 3)
+
+export { LABEL }

@@ -1,0 +1,458 @@
+/**
+ * The trie that turns the skeleton of an entity into a template while it is read. A node is a place between two members
+ * (or elements); a slot is a place where a value is due. Everything that depends only on what has been read before (the
+ * path, the columns still free, the template so far) is worked out once, when a node or slot is made.
+ */
+import { type ColumnCodec, styleName } from "../Codec.ts"
+import { pointerToken } from "./Compact.ts"
+import { type CompiledKind, isBranch, type PathNode } from "./PathTree.ts"
+
+/** Marks labels in templates: compact JSON holds no control characters. */
+export const LABEL = "\u0001"
+
+/** Past this many unmapped keys in one object, the template goes into the row. */
+export const MAX_UNMAPPED_KEYS = 64
+/** Past this many nodes, a kind's trie stops growing; entities of other skeletons walk on nodes that are not kept. */
+const MAX_NODES = 400_000
+/** Past this many keys at one place, they are found through a map. */
+const LINEAR_KEYS = 8
+
+/** Who has taken a column so far. */
+interface Claim {
+  readonly priority: number
+  /** Whether the leaf was certainly not null; otherwise its home cell tells. */
+  readonly definite: boolean
+  readonly home: number
+}
+
+type Claims = ReadonlyMap<number, Claim>
+
+interface KeyList {
+  readonly key: string
+  readonly next: KeyList | undefined
+}
+
+/** An open container. */
+interface Frame {
+  readonly array: boolean
+  readonly path: PathNode | undefined
+  readonly pointer: string
+  /** The slot that the container fills; undefined for the entity itself. */
+  readonly slot: Slot | undefined
+}
+
+/** The columns that one leaf takes, home first, and what follows each label it may get. */
+export class Takes {
+  readonly columns: ReadonlyArray<number>
+  readonly styles: Array<number> = []
+  readonly exact: Array<TrieNode> = []
+  inexact: TrieNode | undefined
+  inexactOffset: TrieNode | undefined
+  constructor(columns: ReadonlyArray<number>) {
+    this.columns = columns
+  }
+}
+
+export interface KeyEdge {
+  /** The key in compact form with its quotes. */
+  readonly bytes: Uint8Array
+  readonly slot: Slot
+}
+
+/** A place where a value is due. */
+export interface Slot {
+  readonly path: PathNode | undefined
+  readonly pointer: string
+  readonly frame: Frame
+  readonly template: string
+  readonly claims: Claims
+  readonly keys: KeyList | undefined
+  readonly unmapped: number
+  readonly folded: boolean
+  readonly collections: number
+  readonly filled: ReadonlyArray<string>
+  readonly index: number
+  readonly matched: number
+  /** Whether its object has had this key already. */
+  readonly duplicate: boolean
+  /** Whether the value may show that the entity is a wrapper. */
+  readonly maybeWrapper: boolean
+  /** Whether columns may be fed from here. */
+  readonly mapped: boolean
+  readonly branch: boolean
+  readonly scalar: Takes
+  readonly container: Takes
+  /** Home columns of better paths: when one of these cells is NULL, its path does not count. */
+  readonly scalarGuards: ReadonlyArray<number>
+  readonly containerGuards: ReadonlyArray<number>
+  /** Whether a non-null scalar (or container) here takes a column from a leaf already read. */
+  readonly scalarContested: boolean
+  readonly containerContested: boolean
+  readonly forced: Map<string, Takes>
+  opaque: TrieNode | undefined
+  object: TrieNode | undefined
+  array: TrieNode | undefined
+  list: TrieNode | undefined
+  one: TrieNode | undefined
+}
+
+export class TrieNode {
+  readonly template: string
+  readonly frame: Frame | undefined
+  readonly claims: Claims
+  readonly keys: KeyList | undefined
+  readonly unmapped: number
+  readonly folded: boolean
+  readonly collections: number
+  readonly filled: ReadonlyArray<string>
+  /** Whether nothing stands before this place in its container. */
+  readonly first: boolean
+  /** Next element of an array, and which of its `wheres` have been met. */
+  readonly index: number
+  readonly matched: number
+  edges: Array<KeyEdge> = []
+  edgeMap: Map<string, KeyEdge> | undefined
+  elements: Map<string, Slot> | undefined
+  runs: Map<number, TrieNode> | undefined
+  close: TrieNode | undefined
+  shapeId = 0
+  shapeEpoch = 0
+
+  constructor(from: NodeState) {
+    this.template = from.template
+    this.frame = from.frame
+    this.claims = from.claims
+    this.keys = from.keys
+    this.unmapped = from.unmapped
+    this.folded = from.folded
+    this.collections = from.collections
+    this.filled = from.filled
+    this.first = from.first
+    this.index = from.index
+    this.matched = from.matched
+  }
+}
+
+interface NodeState {
+  readonly template: string
+  readonly frame: Frame | undefined
+  readonly claims: Claims
+  readonly keys: KeyList | undefined
+  readonly unmapped: number
+  readonly folded: boolean
+  readonly collections: number
+  readonly filled: ReadonlyArray<string>
+  readonly first: boolean
+  readonly index: number
+  readonly matched: number
+}
+
+const NO_CLAIMS: Claims = new Map()
+const NOTHING = new Takes([])
+
+export class ShapeTrie {
+  readonly compiled: CompiledKind
+  readonly root: TrieNode
+  readonly wrapperRoot: TrieNode
+  private nodes = 0
+
+  constructor(compiled: CompiledKind) {
+    this.compiled = compiled
+    this.root = this.start(compiled.root)
+    this.wrapperRoot = this.start(compiled.wrapperRoot)
+  }
+
+  private start(path: PathNode): TrieNode {
+    return new TrieNode({
+      template: "{",
+      frame: { array: false, path, pointer: "", slot: undefined },
+      claims: NO_CLAIMS,
+      keys: undefined,
+      unmapped: 0,
+      folded: false,
+      collections: 0,
+      filled: [],
+      first: true,
+      index: 0,
+      matched: 0
+    })
+  }
+
+  /** Whether new nodes may still be kept. */
+  private keeps(folded: boolean): boolean {
+    return !folded && ++this.nodes < MAX_NODES
+  }
+
+  /** The slot of a key at a node, made when it is new. `text` is the compact key with quotes, `key` its value. */
+  slotOfKey(node: TrieNode, text: string, bytes: Uint8Array, key: string): Slot {
+    const frame = node.frame!
+    const path = frame.path?.keys.get(key)
+    const opaque = path === undefined
+    const unmapped = node.unmapped + (opaque ? 1 : 0)
+    let duplicate = false
+    for (let seen = node.keys; seen !== undefined; seen = seen.next) if (seen.key === key) duplicate = true
+    const slot = this.makeSlot({
+      ...node,
+      frame,
+      path,
+      pointer: frame.pointer + pointerToken(key),
+      template: `${node.template}${node.first ? "" : ","}${text}:`,
+      keys: { key, next: node.keys },
+      unmapped,
+      folded: node.folded || unmapped > MAX_UNMAPPED_KEYS,
+      duplicate,
+      maybeWrapper: key === "data" && frame.slot === undefined && frame.path === this.compiled.root && path === undefined
+    })
+    if (this.keeps(slot.folded)) {
+      const edge = { bytes: bytes.slice(), slot }
+      node.edges.push(edge)
+      if (node.edges.length > LINEAR_KEYS) {
+        node.edgeMap ??= new Map(node.edges.map((other) => [Buffer.from(other.bytes).toString("latin1"), other]))
+        node.edgeMap.set(Buffer.from(bytes).toString("latin1"), edge)
+      }
+    }
+    return slot
+  }
+
+  /** The slot of an element that `path` reaches; `chosen` says how it was chosen. */
+  slotOfElement(node: TrieNode, path: PathNode, chosen: string, matched: number): Slot {
+    const known = node.elements?.get(chosen)
+    if (known !== undefined) return known
+    const frame = node.frame!
+    const slot = this.makeSlot({
+      ...node,
+      frame,
+      path,
+      pointer: `${frame.pointer}/${node.index}`,
+      template: node.first ? node.template : `${node.template},`,
+      matched,
+      duplicate: false,
+      maybeWrapper: false
+    })
+    if (this.keeps(node.folded)) (node.elements ??= new Map()).set(chosen, slot)
+    return slot
+  }
+
+  /** After a run of elements that no path reaches; they are one fragment. */
+  afterRun(node: TrieNode, index: number): TrieNode {
+    const known = node.runs?.get(index)
+    if (known !== undefined) return known
+    const next = new TrieNode({ ...node, template: `${node.template}${node.first ? "" : ","}${LABEL}x${LABEL}`, first: false, index })
+    if (this.keeps(node.folded)) (node.runs ??= new Map()).set(index, next)
+    return next
+  }
+
+  /** After the closing byte of the container that `node` stands in; without a frame the entity is complete. */
+  afterClose(node: TrieNode): TrieNode {
+    if (node.close !== undefined) return node.close
+    const frame = node.frame!
+    const slot = frame.slot
+    const template = node.template + (frame.array ? "]" : "}")
+    const next =
+      slot === undefined
+        ? new TrieNode({ ...node, template, frame: undefined })
+        : new TrieNode({
+            template,
+            frame: slot.frame,
+            claims: node.claims,
+            keys: slot.keys,
+            unmapped: slot.unmapped,
+            folded: node.folded,
+            collections: node.collections,
+            filled: node.filled,
+            first: false,
+            index: slot.index + 1,
+            matched: slot.matched
+          })
+    if (this.keeps(node.folded)) node.close = next
+    return next
+  }
+
+  private afterLabel(slot: Slot, label: string, change: Partial<Pick<NodeState, "claims" | "collections" | "filled">> = {}): TrieNode {
+    return new TrieNode({
+      template: `${slot.template}${LABEL}${label}${LABEL}`,
+      frame: slot.frame,
+      claims: change.claims ?? slot.claims,
+      keys: slot.keys,
+      unmapped: slot.unmapped,
+      folded: slot.folded,
+      collections: change.collections ?? slot.collections,
+      filled: change.filled ?? slot.filled,
+      first: false,
+      index: slot.index + 1,
+      matched: slot.matched
+    })
+  }
+
+  /** After a value that goes to `extra` whole. */
+  afterOpaque(slot: Slot): TrieNode {
+    if (slot.opaque !== undefined) return slot.opaque
+    const next = this.afterLabel(slot, "x")
+    if (this.keeps(slot.folded)) slot.opaque = next
+    return next
+  }
+
+  /** After an array of nested entities, or a single one. */
+  afterCollection(slot: Slot, list: boolean): TrieNode {
+    const known = list ? slot.list : slot.one
+    if (known !== undefined) return known
+    const next = this.afterLabel(slot, list ? "list" : "one", { collections: slot.collections + 1 })
+    if (this.keeps(slot.folded)) {
+      if (list) slot.list = next
+      else slot.one = next
+    }
+    return next
+  }
+
+  /** After a leaf whose home column holds it exactly in `style`. */
+  afterExact(slot: Slot, takes: Takes, style: number, known: number): TrieNode {
+    if (known >= 0) return takes.exact[known]!
+    const codec = this.codec(takes.columns[0]!)
+    const name = styleName(codec, style)
+    const next = this.afterLabel(slot, `c:${codec.name}${name === "" ? "" : `:${name}`}`, {
+      claims: this.claim(slot, takes, false),
+      filled: this.fill(slot, takes.columns.slice(1))
+    })
+    if (this.keeps(slot.folded)) {
+      takes.styles.push(style)
+      takes.exact.push(next)
+    }
+    return next
+  }
+
+  /** After a leaf that goes to `extra` while its home column holds a best value or NULL. */
+  afterInexact(slot: Slot, takes: Takes, offset: boolean): TrieNode {
+    const known = offset ? takes.inexactOffset : takes.inexact
+    if (known !== undefined) return known
+    const next = this.afterLabel(slot, `x:${this.codec(takes.columns[0]!).name}${offset ? ":o" : ""}`, {
+      claims: this.claim(slot, takes, true),
+      filled: this.fill(slot, takes.columns)
+    })
+    if (this.keeps(slot.folded)) {
+      if (offset) takes.inexactOffset = next
+      else takes.inexact = next
+    }
+    return next
+  }
+
+  /** Inside a container whose members are walked. `takes` are JSON columns that get a copy of the whole container. */
+  open(slot: Slot, array: boolean, takes: Takes): TrieNode {
+    const known = array ? slot.array : slot.object
+    const plain = takes === slot.container
+    if (known !== undefined && plain) return known
+    const next = new TrieNode({
+      template: slot.template + (array ? "[" : "{"),
+      frame: { array, path: slot.path, pointer: slot.pointer, slot },
+      claims: takes.columns.length === 0 ? slot.claims : this.claim(slot, takes, true),
+      keys: undefined,
+      unmapped: 0,
+      folded: slot.folded,
+      collections: slot.collections,
+      filled: this.fill(slot, takes.columns),
+      first: true,
+      index: 0,
+      matched: 0
+    })
+    if (plain && this.keeps(slot.folded)) {
+      if (array) slot.array = next
+      else slot.object = next
+    }
+    return next
+  }
+
+  /** The takes of a leaf whose columns were decided by looking at the whole entity. */
+  forcedTakes(slot: Slot, columns: ReadonlyArray<number>, container: boolean): Takes {
+    const key = `${container ? "j" : "s"}${columns.join(",")}`
+    let takes = slot.forced.get(key)
+    if (takes === undefined) slot.forced.set(key, (takes = new Takes(columns)))
+    return takes
+  }
+
+  private codec(column: number): ColumnCodec {
+    return this.compiled.codecs[column]!
+  }
+
+  private fill(slot: Slot, columns: ReadonlyArray<number>): ReadonlyArray<string> {
+    return columns.length === 0 ? slot.filled : [...slot.filled, ...columns.map((column) => this.codec(column).name)]
+  }
+
+  private claim(slot: Slot, takes: Takes, definite: boolean): Claims {
+    const claims = new Map(slot.claims)
+    const home = takes.columns[0]!
+    for (const column of takes.columns) {
+      const priority = slot.path!.targets.find((target) => target.column === column)?.priority ?? 0
+      claims.set(column, { priority, definite, home })
+    }
+    return claims
+  }
+
+  private makeSlot(
+    from: Pick<
+      Slot,
+      | "frame"
+      | "path"
+      | "pointer"
+      | "template"
+      | "claims"
+      | "keys"
+      | "unmapped"
+      | "folded"
+      | "collections"
+      | "filled"
+      | "index"
+      | "matched"
+      | "duplicate"
+      | "maybeWrapper"
+    >
+  ): Slot {
+    const targets = from.path?.targets ?? []
+    const json = targets.filter((target) => this.codec(target.column).class === "json")
+    const scalar = this.contend(from.claims, targets)
+    const container = this.contend(from.claims, json)
+    return {
+      frame: from.frame,
+      path: from.path,
+      pointer: from.pointer,
+      template: from.template,
+      claims: from.claims,
+      keys: from.keys,
+      unmapped: from.unmapped,
+      folded: from.folded,
+      collections: from.collections,
+      filled: from.filled,
+      index: from.index,
+      matched: from.matched,
+      duplicate: from.duplicate,
+      maybeWrapper: from.maybeWrapper,
+      mapped: targets.length > 0,
+      branch: from.path !== undefined && isBranch(from.path),
+      scalar: scalar.takes,
+      container: container.takes,
+      scalarGuards: scalar.guards,
+      containerGuards: container.guards,
+      scalarContested: scalar.contested || (from.duplicate && targets.length > 0),
+      containerContested: container.contested || (from.duplicate && json.length > 0),
+      forced: new Map(),
+      opaque: undefined,
+      object: undefined,
+      array: undefined,
+      list: undefined,
+      one: undefined
+    }
+  }
+
+  /** Which of the target columns are free, which belong to better paths, and whether one would be taken from a worse. */
+  private contend(claims: Claims, targets: PathNode["targets"]): { takes: Takes; guards: Array<number>; contested: boolean } {
+    if (targets.length === 0) return { takes: NOTHING, guards: [], contested: false }
+    const free: Array<number> = []
+    const guards: Array<number> = []
+    let contested = false
+    for (const { column, priority } of targets) {
+      const claim = claims.get(column)
+      if (claim === undefined) free.push(column)
+      else if (claim.priority >= priority) contested = true
+      else if (!claim.definite) guards.push(claim.home)
+    }
+    return { takes: free.length === 0 ? NOTHING : new Takes(free), guards, contested }
+  }
+}

@@ -1,0 +1,3 @@
+export * from "./DuckDbClient.ts"
+export * from "./DuckDbError.ts"
+export * as DuckDbMigrator from "./DuckDbMigrator.ts"

@@ -1,0 +1,436 @@
+/**
+ * One DuckDB connection and the leases through which statements reach it.
+ *
+ * A `Session` is a connection of the pool: it runs one operation at a time, and an interrupted operation is waited for.
+ * A `Lease` lends it to one statement, stream, reservation or transaction, and refuses what would lose data silently.
+ */
+import {
+  type DuckDBAppender,
+  type DuckDBConnection,
+  type DuckDBDataChunk,
+  type DuckDBInstance,
+  type DuckDBMaterializedResult,
+  type DuckDBPreparedStatement,
+  type DuckDBResult,
+  ResultReturnType,
+  StatementType
+} from "@duckdb/node-api"
+import { Cause, Effect, Exit, type Scope, Semaphore, Stream } from "effect"
+import { type SqlConnection, type SqlError } from "effect/sql"
+import { DuckDbRefusal, refusalError, type RefusalReason, toSqlError } from "../DuckDbError.ts"
+import { bind, checkSql } from "./parameters.ts"
+import { type ResultMode, rowReader, type RowReader } from "./results.ts"
+
+/** A connection of the pool. */
+export interface Session {
+  readonly native: DuckDBConnection
+  readonly semaphore: Semaphore.Semaphore
+  readonly prepared: Map<string, DuckDBPreparedStatement>
+  /** A transaction begun by a statement instead of `withTransaction`, to be rolled back when the lease ends. */
+  strayTransaction: boolean
+  /** Nothing can be said about its state any more; the pool must drop it. */
+  broken: boolean
+}
+
+/** Connects, and closes the connection with the scope. */
+export const openSession = (instance: DuckDBInstance): Effect.Effect<Session, SqlError.SqlError, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.tryPromise({
+      try: async (): Promise<Session> => ({
+        native: await instance.connect(),
+        semaphore: Semaphore.makeUnsafe(1),
+        prepared: new Map(),
+        strayTransaction: false,
+        broken: false
+      }),
+      catch: (cause) => toSqlError(cause, "connect")
+    }),
+    (session) =>
+      Effect.sync(() => {
+        session.prepared.clear()
+        session.native.closeSync()
+      })
+  )
+
+/**
+ * Runs one operation on the native connection, alone, and waits for its end when the fiber is interrupted. A value that
+ * nobody can receive any more, because the operation succeeded in spite of the interruption, goes to `abandon`.
+ */
+export const runNative = <A>(
+  session: Session,
+  operation: string,
+  f: (native: DuckDBConnection) => Promise<A>,
+  abandon?: (value: A) => Promise<void>
+): Effect.Effect<A, SqlError.SqlError> =>
+  session.semaphore.withPermit(interruptible(session.native, operation, f, abandon))
+
+const interruptEvery = 20
+
+const interruptible = <A>(
+  native: DuckDBConnection,
+  operation: string,
+  f: (native: DuckDBConnection) => Promise<A>,
+  abandon: ((value: A) => Promise<void>) | undefined
+): Effect.Effect<A, SqlError.SqlError> =>
+  Effect.callback<A, SqlError.SqlError>((resume) => {
+    let isInterrupted = false
+    const running = invoke(f, native).then(
+      (value) => (isInterrupted ? abandon?.(value) : resume(Effect.succeed(value))),
+      (cause: unknown) => resume(Effect.fail(toSqlError(cause, operation)))
+    )
+    // Asked again and again, because DuckDB forgets an interrupt that comes before the statement has started.
+    return Effect.promise(() => {
+      isInterrupted = true
+      native.interrupt()
+      const timer = setInterval(() => native.interrupt(), interruptEvery)
+      return running.finally(() => clearInterval(timer))
+    })
+  })
+
+const invoke = async <A>(f: (native: DuckDBConnection) => Promise<A>, native: DuckDBConnection): Promise<A> => f(native)
+
+const maxPrepared = 64
+const maxPreparedSql = 4096
+
+const isReusable = (type: StatementType): boolean =>
+  type === StatementType.SELECT ||
+  type === StatementType.INSERT ||
+  type === StatementType.UPDATE ||
+  type === StatementType.DELETE
+
+/** The statement ready to run, after any that precede it in the same text; `reuse` keeps it for the next time. */
+const prepare = async (session: Session, sql: string, reuse: boolean): Promise<DuckDBPreparedStatement> => {
+  const known = session.prepared.get(sql)
+  if (known !== undefined) {
+    session.prepared.delete(sql)
+    session.prepared.set(sql, known)
+    return known
+  }
+  const extracted = await session.native.extractStatements(sql)
+  for (let index = 0; index < extracted.count - 1; index++) {
+    const earlier = await extracted.prepare(index)
+    try {
+      noteTransaction(session, earlier, sql)
+      await earlier.run()
+    } finally {
+      earlier.destroySync()
+    }
+  }
+  const statement = await extracted.prepare(extracted.count - 1)
+  noteTransaction(session, statement, sql)
+  if (reuse && extracted.count === 1 && sql.length <= maxPreparedSql && isReusable(statement.statementType)) {
+    session.prepared.set(sql, statement)
+    if (session.prepared.size > maxPrepared) {
+      for (const [oldest, evicted] of session.prepared) {
+        session.prepared.delete(oldest)
+        evicted.destroySync()
+        break
+      }
+    }
+  }
+  return statement
+}
+
+const noteTransaction = (session: Session, statement: DuckDBPreparedStatement, sql: string): void => {
+  if (statement.statementType !== StatementType.TRANSACTION) return
+  session.strayTransaction = !/^\s*(?:commit|rollback|abort|end)\s*(?:transaction|work)?\s*;?\s*$/i.test(sql)
+}
+
+const withPrepared = async <A>(
+  session: Session,
+  sql: string,
+  parameters: ReadonlyArray<unknown>,
+  reuse: boolean,
+  f: (statement: DuckDBPreparedStatement) => Promise<A>
+): Promise<A> => {
+  checkSql(sql)
+  if (sql.trim() === "") throw new DuckDbRefusal({ reason: "no-statement" })
+  const statement = await prepare(session, sql, reuse)
+  try {
+    // A reused statement would otherwise run with the values of its last use where this one gives too few.
+    statement.clearBindings()
+    bind(statement, parameters)
+    return await f(statement)
+  } finally {
+    if (session.prepared.get(sql) !== statement) statement.destroySync()
+  }
+}
+
+/** An appender of a lease, finished by its scope, or by the end of the transaction if that comes first. */
+export interface LeasedAppender {
+  readonly native: DuckDBAppender
+  isOpen: boolean
+}
+
+type TransformRows = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+
+/** A session lent to one borrower. */
+export class Lease implements SqlConnection.Connection {
+  readonly session: Session
+  readonly mode: ResultMode
+  readonly isTransaction: boolean
+  readonly appenders = new Set<LeasedAppender>()
+  openStreams = 0
+  hasEnded = false
+  /** Why the transaction cannot be committed. */
+  doom: SqlError.SqlError | undefined
+
+  constructor(session: Session, mode: ResultMode, isTransaction: boolean) {
+    this.session = session
+    this.mode = mode
+    this.isTransaction = isTransaction
+  }
+
+  /** Runs `f` on the native connection unless that would cut an open stream. */
+  use<A>(
+    operation: string,
+    f: (native: DuckDBConnection) => Promise<A>,
+    abandon?: (value: A) => Promise<void>
+  ): Effect.Effect<A, SqlError.SqlError> {
+    return runNative(
+      this.session,
+      operation,
+      (native) => {
+        this.checkUsable()
+        return f(native)
+      },
+      abandon
+    )
+  }
+
+  checkUsable(): void {
+    if (this.hasEnded) throw new DuckDbRefusal({ reason: "transaction-ended" })
+    if (this.openStreams > 0) throw new DuckDbRefusal({ reason: "stream-open" })
+  }
+
+  execute(sql: string, parameters: ReadonlyArray<unknown>, transformRows: TransformRows) {
+    return this.rows("execute", sql, parameters, true, transformRows)
+  }
+
+  executeUnprepared(sql: string, parameters: ReadonlyArray<unknown>, transformRows: TransformRows) {
+    return this.rows("executeUnprepared", sql, parameters, false, transformRows)
+  }
+
+  executeRaw(
+    sql: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<DuckDBMaterializedResult, SqlError.SqlError> {
+    return this.use("executeRaw", () =>
+      withPrepared(this.session, sql, parameters, false, (statement) => statement.run())
+    )
+  }
+
+  executeValues(sql: string, parameters: ReadonlyArray<unknown>) {
+    return this.values("executeValues", sql, parameters, true)
+  }
+
+  executeValuesUnprepared(sql: string, parameters: ReadonlyArray<unknown>) {
+    return this.values("executeValuesUnprepared", sql, parameters, false)
+  }
+
+  executeStream(sql: string, parameters: ReadonlyArray<unknown>, transformRows: TransformRows) {
+    return this.streamWith(sql, parameters, (result) => {
+      const reader = rowReader(result, this.mode)
+      return (chunk) => {
+        const rows = reader.rows(chunk)
+        return transformRows === undefined ? rows : transformRows(rows)
+      }
+    })
+  }
+
+  /** The chunks of a result, fetched one by one. */
+  streamChunks(sql: string, parameters: ReadonlyArray<unknown>): Stream.Stream<DuckDBDataChunk, SqlError.SqlError> {
+    return this.streamWith(sql, parameters, () => (chunk) => [chunk])
+  }
+
+  private rows(
+    operation: string,
+    sql: string,
+    parameters: ReadonlyArray<unknown>,
+    reuse: boolean,
+    transformRows: TransformRows
+  ): Effect.Effect<ReadonlyArray<Record<string, unknown>>, SqlError.SqlError> {
+    return Effect.map(
+      this.collect(operation, sql, parameters, reuse, (reader, chunk) => reader.rows(chunk)),
+      (rows) => (transformRows === undefined ? rows : transformRows(rows))
+    )
+  }
+
+  private values(operation: string, sql: string, parameters: ReadonlyArray<unknown>, reuse: boolean) {
+    return this.collect(operation, sql, parameters, reuse, (reader, chunk) => reader.values(chunk))
+  }
+
+  private collect<Row>(
+    operation: string,
+    sql: string,
+    parameters: ReadonlyArray<unknown>,
+    reuse: boolean,
+    read: (reader: RowReader, chunk: DuckDBDataChunk) => ReadonlyArray<Row>
+  ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
+    return this.use(operation, () =>
+      withPrepared(this.session, sql, parameters, reuse, async (statement) => {
+        const result = await statement.run()
+        const rows: Array<Row> = []
+        // Statements without a result set answer with a count; it is in the raw result.
+        if (result.returnType !== ResultReturnType.QUERY_RESULT) return rows
+        const reader = rowReader(result, this.mode)
+        for (;;) {
+          const chunk = await result.fetchChunk()
+          if (chunk === null || chunk.rowCount === 0) return rows
+          for (const row of read(reader, chunk)) rows.push(row)
+        }
+      })
+    )
+  }
+
+  private streamWith<Row>(
+    sql: string,
+    parameters: ReadonlyArray<unknown>,
+    makeRead: (result: DuckDBResult) => (chunk: DuckDBDataChunk) => ReadonlyArray<Row>
+  ): Stream.Stream<Row, SqlError.SqlError> {
+    const open = Effect.acquireRelease(
+      Effect.map(
+        this.use(
+          "executeStream",
+          async () => {
+            const result = await withPrepared(this.session, sql, parameters, false, (statement) => statement.stream())
+            this.openStreams++
+            return result
+          },
+          async (result) => {
+            this.openStreams--
+            await drain(result, this.session.native)
+          }
+        ),
+        (result) => ({ result, hasEnded: false })
+      ),
+      (state, exit) =>
+        Effect.andThen(
+          state.hasEnded ? Effect.void : this.endStream(state.result, exit),
+          Effect.sync(() => {
+            this.openStreams--
+          })
+        ),
+      { interruptible: true }
+    )
+    return Stream.unwrap(
+      Effect.map(open, (state) => {
+        const { result } = state
+        if (result.returnType !== ResultReturnType.QUERY_RESULT) return Stream.empty
+        const read = makeRead(result)
+        const pull = Effect.flatMap(
+          runNative(this.session, "executeStream", () => result.fetchChunk()).pipe(
+            Effect.tapError(() =>
+              Effect.sync(() => {
+                state.hasEnded = true
+              })
+            )
+          ),
+          (chunk) => {
+            if (chunk === null || chunk.rowCount === 0) {
+              state.hasEnded = true
+              return Cause.done()
+            }
+            const [first, ...rest] = read(chunk)
+            return first === undefined
+              ? Effect.die(new Error("an empty chunk"))
+              : Effect.succeed<[Row, ...Array<Row>]>([first, ...rest])
+          }
+        )
+        return Stream.fromPull(Effect.succeed(pull))
+      })
+    )
+  }
+
+  // An unfinished result keeps the file locked until it is collected as garbage, so it is read to its end. Interrupting
+  // shortens that, but would abort a transaction, which may yet be committed unless its fiber is interrupted itself.
+  private endStream(result: DuckDBResult, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    const mayInterrupt = !this.isTransaction || (Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause))
+    return Effect.ignore(
+      runNative(this.session, "executeStream", (native) => drain(result, mayInterrupt ? native : undefined))
+    )
+  }
+}
+
+/** Reads a result to its end, interrupting `native` on the way if it is given. */
+const drain = async (result: DuckDBResult, native: DuckDBConnection | undefined): Promise<void> => {
+  for (;;) {
+    native?.interrupt()
+    const chunk = await result.fetchChunk()
+    if (chunk === null || chunk.rowCount === 0) return
+  }
+}
+
+/** Fails with a refusal. */
+export const refuse = (reason: RefusalReason, operation: string): Effect.Effect<never, SqlError.SqlError> =>
+  Effect.fail(refusalError(new DuckDbRefusal({ reason }), operation))
+
+/** Begins the transaction of `lease`. */
+export const begin = (lease: Lease, statement: string | undefined): Effect.Effect<void, SqlError.SqlError> =>
+  lease.use("begin", async (native) => {
+    await native.run(statement ?? "BEGIN TRANSACTION")
+  })
+
+/** Commits, after making sure that there is something left to commit: DuckDB reports success for an aborted one. */
+export const commit = (lease: Lease): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.suspend(() => {
+    if (lease.doom !== undefined) return Effect.fail(lease.doom)
+    return lease.use("commit", async (native) => {
+      for (const appender of lease.appenders) finishAppender(lease, appender)
+      await native.run("SELECT 1")
+      await native.run("COMMIT")
+    })
+  })
+
+/** Rolls back what `lease` did, rows waiting in its appenders included. Never fails: a broken session is marked so. */
+export const rollback = (lease: Lease): Effect.Effect<void> =>
+  runNative(lease.session, "rollback", async (native) => {
+    for (const appender of lease.appenders) discardAppender(lease, appender)
+    await native.run("ROLLBACK")
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.sync(() => {
+        if (!isNoTransaction(error)) lease.session.broken = true
+      })
+    )
+  )
+
+const isNoTransaction = (error: SqlError.SqlError): boolean =>
+  error.reason.cause instanceof Error && /no transaction is active/i.test(error.reason.cause.message)
+
+/** Writes the waiting rows and closes the appender. Throws what DuckDB throws, after the waiting rows were dropped. */
+export const finishAppender = (lease: Lease, appender: LeasedAppender): void => {
+  if (!appender.isOpen) return
+  try {
+    lease.checkUsable()
+    appender.native.flushSync()
+  } catch (cause) {
+    discardAppender(lease, appender)
+    throw cause
+  }
+  appender.isOpen = false
+  lease.appenders.delete(appender)
+  appender.native.closeSync()
+}
+
+/** Drops the waiting rows and closes the appender: one left open would write them later, outside the transaction. */
+export const discardAppender = (lease: Lease, appender: LeasedAppender): void => {
+  if (!appender.isOpen) return
+  appender.isOpen = false
+  lease.appenders.delete(appender)
+  try {
+    appender.native.clear()
+    appender.native.closeSync()
+  } catch {
+    lease.session.broken = true
+  }
+}
+
+/** Ends the lease of a session that goes back to the pool. */
+export const endLease = (lease: Lease): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    lease.hasEnded = true
+    if (!lease.session.strayTransaction) return Effect.void
+    lease.session.strayTransaction = false
+    return rollback(lease)
+  })

@@ -1,0 +1,513 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DuckDbClient, refusalOf } from "@mallard/sql-duckdb"
+import { Deferred, Effect, Exit, Fiber, Ref, Schedule, Stream } from "effect"
+import { SqlClient, type SqlError } from "effect/sql"
+import { TestClock } from "effect/testing"
+import { existsSync } from "node:fs"
+import { join } from "node:path"
+import { inMemory, runChild, temporaryFolder, withClient } from "./support.ts"
+
+const refusal = (error: SqlError.SqlError) => refusalOf(error)?.reason
+
+describe("statements", () => {
+  it.effect("the helpers compile to SQL that DuckDB takes", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        yield* sql`CREATE TABLE "odd ""name" (id INTEGER, "select" VARCHAR)`
+        const table = sql('odd "name')
+        assert.deepStrictEqual(
+          yield* sql`INSERT INTO ${table} ${sql
+            .insert([
+              { id: 1, select: "a" },
+              { id: 2, select: "b" },
+              { id: 3, select: "c" }
+            ])
+            .returning("id")}`,
+          [{ id: 1 }, { id: 2 }, { id: 3 }]
+        )
+        yield* sql`UPDATE ${table} SET ${sql.update({ id: 1, select: "A" }, ["id"])} WHERE id = 1`
+        yield* sql`UPDATE ${table} SET "select" = data."select" FROM ${sql.updateValues(
+          [
+            { id: 2, select: "B" },
+            { id: 3, select: "C" }
+          ],
+          "data"
+        )} WHERE ${table}.id = data.id`
+        assert.deepStrictEqual(
+          yield* sql`SELECT * FROM ${table} WHERE ${sql.and([sql.in("id", [1, 2, 3]), sql`"select" <> ${"C"}`])} ORDER BY id`,
+          [
+            { id: 1, select: "A" },
+            { id: 2, select: "B" }
+          ]
+        )
+        assert.deepStrictEqual(yield* sql`SELECT id FROM ${table} WHERE id IN ${sql.in([])}`, [])
+        assert.deepStrictEqual(yield* sql`SELECT id, "select" FROM ${table} WHERE id = 3`.values, [[3, "C"]])
+        assert.strictEqual(sql.driver, "duckdb")
+      })
+    )
+  )
+
+  it.effect("a statement without a result set gives no rows, and its count in the raw result", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        assert.deepStrictEqual(yield* sql`CREATE TABLE t (a INTEGER)`, [])
+        assert.deepStrictEqual(yield* sql`INSERT INTO t VALUES (1), (2)`, [])
+        const raw = yield* sql`DELETE FROM t`.raw
+        assert.strictEqual(typeof raw === "object" && raw !== null && "rowsChanged" in raw && raw.rowsChanged, 2)
+      })
+    )
+  )
+
+  it.effect("several statements in one text run in order and the last one answers", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        assert.deepStrictEqual(yield* sql.unsafe("SELECT 1 AS a; SELECT ? AS b", [2]), [{ b: 2 }])
+      })
+    )
+  )
+
+  it.effect("a reused statement sees changed types, columns and parameters", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const select = sql`SELECT * FROM t`
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql`INSERT INTO t VALUES (1)`
+        assert.deepStrictEqual(yield* select, [{ a: 1 }])
+        yield* sql`ALTER TABLE t ADD COLUMN b VARCHAR DEFAULT 'x'`
+        assert.deepStrictEqual(yield* select, [{ a: 1, b: "x" }])
+        for (const value of [1, "text", null, 2.5, true]) {
+          assert.deepStrictEqual(yield* sql`SELECT ${value} AS v`, [{ v: value }])
+        }
+        assert.strictEqual((yield* Effect.flip(sql.unsafe("SELECT ? AS v"))).reason._tag, "SqlSyntaxError")
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("more different statements than are kept prepared still work", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        for (let round = 0; round < 2; round++) {
+          for (let index = 0; index < 100; index++) {
+            assert.deepStrictEqual(yield* sql.unsafe(`SELECT ${index} AS i WHERE 1 = ?`, [1]), [{ i: index }])
+          }
+        }
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("names are transformed on the way in and out, unless asked not to", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE ${sql("myTable")} (${sql("someColumn")} INTEGER)`
+        yield* sql`INSERT INTO my_table ${sql.insert({ someColumn: 1 })}`
+        assert.deepStrictEqual(yield* sql`SELECT some_column FROM my_table`, [{ someColumn: 1 }])
+        assert.deepStrictEqual(yield* sql.withoutTransforms()`SELECT some_column FROM my_table`, [{ some_column: 1 }])
+      }),
+      {
+        transformQueryNames: (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+        transformResultNames: (name) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+      }
+    )
+  )
+
+  it.effect("SQL text that DuckDB would cut or alter is refused", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("SELECT 1 AS a\0, 2 AS b"))), "nul-in-sql")
+        assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("SELECT '\ud800' AS a"))), "lone-surrogate")
+        assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("  "))), "no-statement")
+      })
+    )
+  )
+
+  it.effect("a BEGIN outside withTransaction never leaks to the next user of the connection", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const connection = yield* sql.reserve
+            yield* connection.executeUnprepared("BEGIN", [], undefined)
+            yield* connection.executeUnprepared("INSERT INTO t VALUES (1)", [], undefined)
+          })
+        )
+        yield* sql.withTransaction(sql`INSERT INTO t VALUES (2)`)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 2 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+})
+
+describe("transactions", () => {
+  it.effect("commit keeps, failure rolls back, and afterCommit runs only after a commit", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const seen = yield* Ref.make<ReadonlyArray<string>>([])
+        const note = (text: string) => sql.afterCommit(Ref.update(seen, (texts) => [...texts, text]))
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql.withTransaction(Effect.andThen(sql`INSERT INTO t VALUES (1)`, note("first")))
+        const exit = yield* Effect.exit(
+          sql.withTransaction(
+            Effect.andThen(Effect.andThen(sql`INSERT INTO t VALUES (2)`, note("second")), Effect.fail("no"))
+          )
+        )
+        assert.deepStrictEqual(exit, Exit.fail("no"))
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 1 }])
+        assert.deepStrictEqual(yield* Ref.get(seen), ["first"])
+      })
+    )
+  )
+
+  it.effect("a transaction whose error was swallowed cannot commit", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER PRIMARY KEY)`
+        const error = yield* Effect.flip(
+          sql.withTransaction(
+            Effect.gen(function* () {
+              yield* sql`INSERT INTO t VALUES (1)`
+              yield* Effect.ignore(sql`INSERT INTO t VALUES (1)`)
+            })
+          )
+        )
+        assert.include(error.message, "aborted")
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [])
+        yield* sql.withTransaction(sql`INSERT INTO t VALUES (7)`)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 7 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("a nested transaction joins the outer one, and its failure dooms both", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql.withTransaction(
+          Effect.andThen(sql`INSERT INTO t VALUES (1)`, sql.withTransaction(sql`INSERT INTO t VALUES (2)`))
+        )
+        const error = yield* Effect.flip(
+          sql.withTransaction(
+            Effect.gen(function* () {
+              yield* sql`INSERT INTO t VALUES (3)`
+              yield* Effect.ignore(
+                sql.withTransaction(Effect.andThen(sql`INSERT INTO t VALUES (4)`, Effect.fail("no")))
+              )
+              yield* sql`INSERT INTO t VALUES (5)`
+            })
+          )
+        )
+        assert.strictEqual(refusal(error), "transaction-doomed")
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t ORDER BY a`, [{ a: 1 }, { a: 2 }])
+      })
+    )
+  )
+
+  it.effect("two transactions that change the same row conflict, and the loser succeeds when retried", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql`INSERT INTO t VALUES (0)`
+        const hasRead = yield* Deferred.make<void>()
+        const hasWritten = yield* Deferred.make<void>()
+        const reasons: Array<string> = []
+        const loser = sql
+          .withTransaction(
+            Effect.gen(function* () {
+              yield* sql`SELECT a FROM t`
+              yield* Deferred.succeed(hasRead, undefined)
+              yield* Deferred.await(hasWritten)
+              yield* sql`UPDATE t SET a = a + 1`
+            })
+          )
+          .pipe(
+            Effect.tapError((error) => Effect.sync(() => reasons.push(`${error.reason._tag} ${error.isRetryable}`))),
+            Effect.retry({ while: (error) => error.isRetryable, schedule: Schedule.recurs(3) })
+          )
+        const fiber = yield* Effect.forkChild(loser)
+        yield* Deferred.await(hasRead)
+        yield* sql.withTransaction(sql`UPDATE t SET a = a + 10`)
+        yield* Deferred.succeed(hasWritten, undefined)
+        yield* Fiber.join(fiber)
+        assert.deepStrictEqual(reasons, ["SerializationError true"])
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 11 }])
+      })
+    )
+  )
+
+  it.effect("statements of several fibers in one transaction run one after the other", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql.withTransaction(
+          Effect.forEach(
+            Array.from({ length: 50 }, (_, index) => index),
+            (index) => sql`INSERT INTO t VALUES (${index})`,
+            { concurrency: 10 }
+          )
+        )
+        assert.deepStrictEqual(yield* sql`SELECT count(*) AS n, sum(a)::INTEGER AS s FROM t`, [{ n: 50n, s: 1225 }])
+      })
+    )
+  )
+
+  it.effect("a fiber that outlives its transaction cannot use the connection any more", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const isOver = yield* Deferred.make<void>()
+        const fiber = yield* sql.withTransaction(
+          Effect.forkDetach(Effect.flip(Effect.andThen(Deferred.await(isOver), sql`SELECT 1 AS a`)))
+        )
+        yield* Deferred.succeed(isOver, undefined)
+        assert.strictEqual(refusal(yield* Fiber.join(fiber)), "transaction-ended")
+      })
+    )
+  )
+})
+
+describe("streams", () => {
+  const count = 50_000
+
+  it.effect("a stream is whole although other statements run meanwhile", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql.unsafe(`CREATE TABLE t AS SELECT range AS a FROM range(${count})`)
+        let next = 0n
+        yield* Stream.runForEachArray(sql<{ a: bigint }>`SELECT a FROM t ORDER BY a`.stream, (rows) =>
+          Effect.gen(function* () {
+            for (const { a } of rows) assert.strictEqual(a, next++)
+            yield* sql`SELECT 1 AS one`
+          })
+        )
+        assert.strictEqual(next, BigInt(count))
+      })
+    )
+  )
+
+  it.effect("inside a transaction a stream is whole, and another statement meanwhile is refused", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql.withTransaction(
+          Effect.gen(function* () {
+            yield* sql.unsafe(`CREATE TABLE t AS SELECT range AS a FROM range(${count})`)
+            let rows = 0
+            const refused = new Set<string | undefined>()
+            yield* Stream.runForEachArray(sql`SELECT a FROM t`.stream, (chunk) =>
+              Effect.gen(function* () {
+                rows += chunk.length
+                refused.add(refusal(yield* Effect.flip(sql`SELECT 1 AS one`)))
+              })
+            )
+            assert.strictEqual(rows, count)
+            assert.deepStrictEqual([...refused], ["stream-open"])
+            assert.deepStrictEqual(yield* sql`SELECT count(*) AS n FROM t`, [{ n: BigInt(count) }])
+          })
+        )
+        assert.deepStrictEqual(yield* sql`SELECT count(*) AS n FROM t`, [{ n: BigInt(count) }])
+      })
+    )
+  )
+
+  it.effect("a stream left early frees its connection, the transaction and the file", () =>
+    Effect.gen(function* () {
+      const filename = join(yield* temporaryFolder, "a.duckdb")
+      yield* withClient(
+        { filename, poolSize: 1 },
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          yield* sql.unsafe(`CREATE TABLE t AS SELECT range AS a FROM range(${count})`)
+          const first = Stream.runCollect(Stream.take(sql`SELECT a FROM t ORDER BY a`.stream, 2))
+          assert.deepStrictEqual(yield* first, [{ a: 0n }, { a: 1n }])
+          yield* sql.withTransaction(
+            Effect.gen(function* () {
+              yield* sql`INSERT INTO t VALUES (-1)`
+              assert.deepStrictEqual(yield* first, [{ a: -1n }, { a: 0n }])
+              yield* Effect.flip(Stream.runForEach(sql`SELECT a FROM t`.stream, () => Effect.fail("stop")))
+              yield* sql`INSERT INTO t VALUES (-2)`
+            })
+          )
+          assert.deepStrictEqual(yield* first, [{ a: -2n }, { a: -1n }])
+          yield* Effect.flip(Stream.runForEach(sql.streamChunks("SELECT a FROM t"), () => Effect.fail("stop")))
+        })
+      )
+      assert.isFalse(existsSync(`${filename}.wal`))
+      const other = yield* runChild(
+        `import { DuckDBInstance } from "@duckdb/node-api"; await DuckDBInstance.create(${JSON.stringify(filename)})`
+      )
+      assert.strictEqual(other.code, 0, other.stderr)
+    })
+  )
+
+  it.effect("an error in the middle of a stream fails it and leaves the connection usable", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const stream = sql.unsafe(
+          `SELECT CASE WHEN range < 90000 THEN 1 ELSE error('private value') END AS a FROM range(100000)`
+        ).stream
+        const error = yield* Effect.flip(Stream.runDrain(stream))
+        assert.notInclude(error.message, "private")
+        assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("streamChunks gives native chunks with bound parameters", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const sizes = yield* Stream.runCollect(
+          Stream.map(sql.streamChunks("SELECT range AS a FROM range(?)", [5000]), (chunk) => chunk.rowCount)
+        )
+        assert.strictEqual(
+          sizes.reduce((sum, size) => sum + size, 0),
+          5000
+        )
+        assert.isAbove(sizes.length, 1)
+      })
+    )
+  )
+})
+
+describe("interruption", () => {
+  const endless = "SELECT sum(hash(a.range, b.range)) AS s FROM range(10000000) a, range(1000000) b"
+
+  it.effect("an interrupted statement is stopped before its connection serves the next one", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          for (const delay of [0, 1, 100]) {
+            const fiber = yield* Effect.forkChild(sql.unsafe(endless))
+            yield* Effect.sleep(delay)
+            yield* Fiber.interrupt(fiber)
+            assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+          }
+        }),
+        { poolSize: 1 }
+      )
+    )
+  )
+
+  it.effect("an interrupted transaction is rolled back", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          yield* sql`CREATE TABLE t (a INTEGER)`
+          const hasBegun = yield* Deferred.make<void>()
+          const fiber = yield* Effect.forkChild(
+            sql.withTransaction(
+              Effect.gen(function* () {
+                yield* sql`INSERT INTO t VALUES (1)`
+                yield* Deferred.succeed(hasBegun, undefined)
+                yield* sql.unsafe(endless)
+              })
+            )
+          )
+          yield* Deferred.await(hasBegun)
+          yield* Effect.sleep(20)
+          yield* Fiber.interrupt(fiber)
+          assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [])
+          yield* sql.withTransaction(sql`INSERT INTO t VALUES (2)`)
+          assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 2 }])
+        }),
+        { poolSize: 1 }
+      )
+    )
+  )
+
+  it.effect("an interrupted stream gives its connection back", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          for (const query of ["SELECT range AS a FROM range(1000000000)", endless]) {
+            const fiber = yield* Effect.forkChild(Stream.runDrain(sql.unsafe(query).stream))
+            yield* Effect.sleep(30)
+            yield* Fiber.interrupt(fiber)
+            assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+          }
+        }),
+        { poolSize: 1 }
+      )
+    )
+  )
+
+  it.effect("an operation on the native connection is waited for when interrupted", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          let isRunning = true
+          const fiber = yield* Effect.forkChild(
+            sql.withConnection((session) =>
+              session.use((native) =>
+                native.run(endless).finally(() => {
+                  isRunning = false
+                })
+              )
+            )
+          )
+          yield* Effect.sleep(30)
+          assert.isTrue(isRunning)
+          yield* Fiber.interrupt(fiber)
+          assert.isFalse(isRunning)
+          assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+        }),
+        { poolSize: 1 }
+      )
+    )
+  )
+})
+
+describe("the pool", () => {
+  it.effect("who waits for a connection can be interrupted, and the pool serves on", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          const release = yield* Deferred.make<void>()
+          const holders = yield* Effect.forEach([1, 2], () =>
+            Effect.forkChild(sql.withTransaction(Effect.andThen(sql`SELECT 1 AS a`, Deferred.await(release))))
+          )
+          yield* Effect.sleep(20)
+          const waiting = yield* Effect.forkChild(sql`SELECT 2 AS a`)
+          const interrupted = yield* Effect.forkChild(sql.withTransaction(sql`SELECT 3 AS a`))
+          yield* Effect.sleep(20)
+          assert.isUndefined(waiting.pollUnsafe())
+          yield* Fiber.interrupt(interrupted)
+          yield* Deferred.succeed(release, undefined)
+          yield* Effect.forEach(holders, Fiber.join)
+          assert.deepStrictEqual(yield* Fiber.join(waiting), [{ a: 2 }])
+          const all = yield* Effect.forEach([1, 2, 3, 4, 5, 6], (n) => sql`SELECT ${n} AS n`, { concurrency: 6 })
+          assert.deepStrictEqual(
+            all.flat(),
+            [1, 2, 3, 4, 5, 6].map((n) => ({ n }))
+          )
+        }),
+        { poolSize: 2 }
+      )
+    )
+  )
+})

@@ -1,0 +1,3 @@
+export * from "./JsonText.ts"
+export * from "./JsonTree.ts"
+export * from "./Oracle.ts"

@@ -1,0 +1,26 @@
+import { existsSync, readdirSync } from "node:fs"
+import { basename, join } from "node:path"
+import { defineConfig } from "vitest/config"
+
+const here = import.meta.dirname
+const folders = ["packages", "apps"].flatMap((parent) =>
+  readdirSync(join(here, parent)).map((name) => join(parent, name))
+)
+const roots = [...folders, "tools"]
+  .map((folder) => join(here, folder))
+  .filter((root) => existsSync(join(root, "package.json")))
+const shared = join(here, "..", "shared")
+
+export default defineConfig({
+  test: {
+    include: ["test/**/*.test.ts"],
+    // `tools/test.ts` fails for a package without tests; here a package may be run before it has any.
+    passWithNoTests: true,
+    setupFiles: [join(here, "vitest.setup.ts")],
+    // Real databases on a busy machine of two cores.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    provide: { shared: existsSync(shared) ? shared : undefined },
+    projects: roots.map((root) => ({ extends: true as const, root, test: { name: basename(root) } }))
+  }
+})
