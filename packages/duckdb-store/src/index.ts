@@ -1,1 +1,12 @@
-export {}
+export * from "./CohortStore.ts"
+export * from "./Ledger.ts"
+export * from "./Maintenance.ts"
+export * from "./Migrations.ts"
+export * from "./Store.ts"
+export * from "./StoreError.ts"
+export * from "./Tables.ts"
+export * from "./Views.ts"
+export * from "./Assembly.ts"
+export * from "./BatchWriter.ts"
+export * from "./Rendering.ts"
+export * from "./Verify.ts"

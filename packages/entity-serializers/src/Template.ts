@@ -94,3 +94,28 @@ export const splitFolded = (extra: string): { readonly template: string; readonl
   const at = extra.indexOf("\n")
   return at < 0 ? { template: extra, extra: null } : { template: extra.slice(0, at), extra: extra.slice(at + 1) }
 }
+
+/** Where a template's collections stand: JSON pointers from its root, in the order of the labels. */
+export const collectionPointers = (template: string): ReadonlyArray<{ readonly pointer: string; readonly list: boolean }> => {
+  const found: Array<{ pointer: string; list: boolean }> = []
+  /** Open containers: the key last seen of an object, or the index of an array. */
+  const path: Array<string | number> = []
+  const pointer = (): string =>
+    path.map((step) => `/${typeof step === "number" ? step : step.replace(/~/g, "~0").replace(/\//g, "~1")}`).join("")
+  template.split(LABEL).forEach((piece, at) => {
+    if (at % 2 === 1) {
+      if (piece === "list" || piece === "one") found.push({ pointer: pointer(), list: piece === "list" })
+      return
+    }
+    for (const [token] of piece.matchAll(/"(?:[^"\\]|\\.)*":?|[{}[\],]/gs)) {
+      if (token === "{") path.push("")
+      else if (token === "[") path.push(0)
+      else if (token === "}" || token === "]") path.pop()
+      else if (token === ",") {
+        const top = path.length - 1
+        if (typeof path[top] === "number") path[top] += 1
+      } else if (token.endsWith(":")) path[path.length - 1] = String(JSON.parse(token.slice(0, -1)))
+    }
+  })
+  return found
+}

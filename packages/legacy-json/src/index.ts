@@ -1,1 +1,7 @@
-export {}
+export * from "./ChangeWatch.ts"
+export * from "./Encoding.ts"
+export * from "./SecondReader.ts"
+export * from "./SourceError.ts"
+export * from "./Sources.ts"
+export * from "./Reading.ts"
+export * from "./Recognition.ts"

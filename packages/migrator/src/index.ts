@@ -1,1 +1,3 @@
-export {}
+export * from "./Decision.ts"
+export * from "./Migrate.ts"
+export * from "./Report.ts"

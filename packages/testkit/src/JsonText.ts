@@ -4,6 +4,7 @@
  */
 
 import * as fc from "fast-check"
+import { seldom } from "./internal/Seldom.ts"
 import {
   jsonArray,
   jsonMember,
@@ -16,6 +17,7 @@ import {
   stringOfPieces,
   stringValue,
   toText,
+  withAsciiEscapes,
   withIndent,
   withWhitespace,
   type JsonMember,
@@ -93,11 +95,12 @@ export const arbitraryNumberText: fc.Arbitrary<string> = fc.oneof(
         digits(0, 24),
         fc.option(digits(1, 28), { nil: undefined }),
         fc.constantFrom("", "0", "000"),
-        fc.option(
+        seldom(
           fc
             .tuple(fc.constantFrom("e", "E"), fc.constantFrom("", "+", "-"), digits(1, 3))
             .map(([e, sign, exponent]) => e + sign + exponent),
-          { nil: "", freq: 3 }
+          3,
+          ""
         )
       )
       .map(([sign, whole, fraction, zeros, exponent]) => {
@@ -120,6 +123,8 @@ const characters: ReadonlyArray<string> = [
   "\\",
   "/",
   "a/b",
+  "//",
+  "</b>",
   "\b",
   "\t",
   "\n",
@@ -163,6 +168,16 @@ const arbitraryPiece: fc.Arbitrary<StringPiece> = fc.oneof(
       means: text,
       spelt: Array.from(text, (character) => spellPiece(character, spelling).spelt).join("")
     }))
+  },
+  // Several spellings of one character, which all mean the same.
+  {
+    weight: 1,
+    arbitrary: fc
+      .constantFrom("\\u00e9", "\\u00E9", "\\u000a", "\\u000A", "\\/", "\\u002f", "\\u0061", "\\u0022", "\\u005C")
+      .map((spelt) => ({
+        means: String.fromCharCode(spelt === "\\/" ? 47 : Number.parseInt(spelt.slice(2), 16)),
+        spelt
+      }))
   },
   {
     weight: 1,
@@ -349,30 +364,32 @@ export const arbitraryJsonTree = (options: JsonTreeOptions = {}): fc.Arbitrary<J
   )
 }
 
-/** The same trees, each with some layout: compact, indented as Python does, or wild. */
-export const arbitraryLayout = (trees: fc.Arbitrary<JsonTree>): fc.Arbitrary<JsonTree> =>
-  fc
-    .tuple(
-      trees,
-      fc.oneof(
-        { weight: 2, arbitrary: fc.constant((tree: JsonTree) => tree) },
-        {
-          weight: 3,
-          arbitrary: fc.tuple(fc.constantFrom(2, 4), fc.constantFrom("\n", "\r\n")).map(
-            ([indent, newline]) =>
-              (tree: JsonTree) =>
-                withIndent(tree, indent, newline)
-          )
-        },
-        {
-          weight: 2,
-          arbitrary: fc
-            .array(arbitraryWhitespace, { maxLength: 7 })
-            .map((gaps) => (tree: JsonTree) => withWhitespace(tree, gaps))
-        }
-      )
+/** Layouts of a tree: as it is, indented as Python does, or wild. */
+export const arbitraryLayoutChange: fc.Arbitrary<(tree: JsonTree) => JsonTree> = fc.oneof(
+  { weight: 2, arbitrary: fc.constant((tree: JsonTree) => tree) },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(fc.constantFrom(2, 4), fc.constantFrom("\n", "\r\n")).map(
+      ([indent, newline]) =>
+        (tree: JsonTree) =>
+          withIndent(tree, indent, newline)
     )
-    .map(([tree, lay]) => lay(tree))
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constant((tree: JsonTree) => withIndent(withAsciiEscapes(tree), 2))
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .array(arbitraryWhitespace, { maxLength: 7 })
+      .map((gaps) => (tree: JsonTree) => withWhitespace(tree, gaps))
+  }
+)
+
+/** The same trees, each in some layout. */
+export const arbitraryLayout = (trees: fc.Arbitrary<JsonTree>): fc.Arbitrary<JsonTree> =>
+  fc.tuple(trees, arbitraryLayoutChange).map(([tree, lay]) => lay(tree))
 
 /** JSON texts: duplicate keys, keys in several spellings, arrays of arrays, `null`, `{}`, `[]`, deep chains. */
 export const arbitraryJsonText = (options: JsonTreeOptions = {}): fc.Arbitrary<string> =>
@@ -409,10 +426,7 @@ function arrayOf(inner: fc.Arbitrary<JsonTree>, maxLength: number): fc.Arbitrary
 function objectOf(inner: fc.Arbitrary<JsonTree>, maxLength: number): fc.Arbitrary<JsonTree> {
   const member: fc.Arbitrary<JsonMember> = fc.tuple(arbitraryKey, inner).map(([key, value]) => jsonMember(key, value))
   return fc
-    .tuple(
-      fc.array(member, { maxLength }),
-      fc.option(fc.tuple(fc.nat(9), arbitrarySpelling, inner), { nil: undefined, freq: 6 })
-    )
+    .tuple(fc.array(member, { maxLength }), seldom(fc.tuple(fc.nat(9), arbitrarySpelling, inner), 6, undefined))
     .map(([members, duplicate]) =>
       duplicate === undefined ? jsonObject(members) : withDuplicateKey(jsonObject(members), ...duplicate)
     )

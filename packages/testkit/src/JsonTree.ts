@@ -183,6 +183,21 @@ export const withIndent = (tree: JsonTree, indent: number, newline = "\n"): Json
   return lay(tree, 0, "", "")
 }
 
+/** The same tree with all characters beyond ASCII escaped, as `json.dump` does. */
+export const withAsciiEscapes = (tree: JsonTree): JsonTree => {
+  const escape = (string: JsonString): JsonString => ({
+    ...string,
+    // oxlint-disable-next-line eslint/no-control-regex
+    pieces: string.pieces.flatMap((piece) => (/^[\u0000-\u007f]*$/.test(piece.spelt) ? [piece] : escapePiece(piece)))
+  })
+  return mapTree(tree, (node) => {
+    if (node._tag === "String") return escape(node)
+    return node._tag === "Object"
+      ? { ...node, members: node.members.map(({ key, value }) => ({ key: escape(key), value })) }
+      : node
+  })
+}
+
 /** The tree with every node replaced by `change(node)`, children first. */
 export const mapTree = (tree: JsonTree, change: (node: JsonTree) => JsonTree): JsonTree => {
   switch (tree._tag) {
@@ -233,6 +248,10 @@ const shortEscapes: Readonly<Record<string, string>> = {
   "\\": "\\\\",
   "/": "\\/"
 }
+
+// A piece with a raw character has no escapes, so it is spelt as it reads.
+const escapePiece = ({ spelt }: StringPiece): ReadonlyArray<StringPiece> =>
+  Array.from(spelt, (character) => spellPiece(character, character < "\u0080" ? "raw" : "lower"))
 
 interface Writer {
   readonly space: (text: string) => string

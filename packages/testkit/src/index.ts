@@ -1,3 +1,7 @@
+export * from "./Documents.ts"
 export * from "./JsonText.ts"
 export * from "./JsonTree.ts"
+export * from "./Mutations.ts"
 export * from "./Oracle.ts"
+export * from "./Temp.ts"
+export * from "./Traps.ts"

@@ -17,7 +17,7 @@ import {
   toText,
   withIndent,
   withWhitespace
-} from "../src/index.ts"
+} from "@mallard/testkit"
 
 /** How often a predicate holds over 2,000 generated texts. */
 const share = <A>(arbitrary: fc.Arbitrary<A>, holds: (value: A) => boolean): number =>

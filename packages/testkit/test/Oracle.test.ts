@@ -14,9 +14,9 @@ import {
   parseText,
   toCompactText,
   toText
-} from "../src/index.ts"
+} from "@mallard/testkit"
 
-const cases = inject("sharedCases")
+const shared = inject("shared")
 
 describe("the oracle over text", () => {
   it("agrees with the oracle over the tree", () => {
@@ -136,8 +136,8 @@ describe("the oracle over text", () => {
     assert.strictEqual(digestOfText(" {\n} "), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a")
   })
 
-  it.skipIf(cases === undefined)("reads the edge files but the two that are invalid", () => {
-    const folder = join(cases ?? "", "edge")
+  it.skipIf(shared === undefined)("reads the edge files but the two that are invalid", () => {
+    const folder = join(shared ?? "", "cases", "edge")
     const refused = readdirSync(folder).filter(
       (name) => !accepts(() => compactText(decodeText(readFileSync(join(folder, name)))))
     )

@@ -1,0 +1,579 @@
+/**
+ * Writes batches of whole cohorts: rows of entities straight from the columns of the reader, then their documents, and
+ * last the ledger of the commit, all in one transaction. Until a transaction has committed, ids and shapes can be taken
+ * back.
+ */
+import { randomUUID } from "node:crypto"
+import {
+  BIGINT,
+  BOOLEAN,
+  DATE,
+  DECIMAL,
+  DOUBLE,
+  type DuckDBAppender,
+  type DuckDBType,
+  INTEGER,
+  TIMESTAMP,
+  UTINYINT,
+  UUID,
+  VARCHAR
+} from "@duckdb/node-api"
+import duckdb from "@duckdb/node-bindings"
+import {
+  AUX,
+  type BatchMark,
+  type Collection,
+  DocumentReader,
+  EntityBatch,
+  EntityIndex,
+  EntityReader,
+  MemberRows,
+  ShapeDictionary
+} from "@mallard/entity-serializers"
+import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
+import { DuckDbClient, type DuckDbSqlClient, toSqlError } from "@mallard/sql-duckdb"
+import { Clock, Effect, Exit, Scope, Stream } from "effect"
+import type { SqlError } from "effect/sql"
+import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
+import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
+import { quoted, queryRows } from "./Rendering.ts"
+import { type DigestedTableName, tableColumns } from "./Tables.ts"
+
+/** Bytes of compact text after which waiting rows go to the database. */
+export const FLUSH_BYTES = 8 << 20
+
+/** One file of a cohort, read. */
+export interface NewPart {
+  /** File name relative to the cohort. */
+  readonly path: string
+  readonly format: string
+  readonly bytes: number
+  readonly sourceSha256: string
+  readonly digest: string
+  readonly encoding: string
+  readonly pieces: ReadonlyArray<string>
+  readonly collections: ReadonlyArray<Collection>
+  /** Members that are not written yet. */
+  readonly members: MemberRows
+}
+
+/** A cohort's new revision. */
+export interface NewRevision {
+  readonly cohortId: string
+  readonly seq: number
+  readonly predecessor: number | undefined
+  readonly change: "saved" | "deleted" | "restored"
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  /** Microseconds since 1970-01-01 of the source's own times. */
+  readonly createdAt: bigint | undefined
+  readonly updatedAt: bigint | undefined
+  readonly savedAt: bigint
+  readonly digest: string
+  /** Set for revisions that use another one's content; then there are no parts. */
+  readonly contentId?: number
+}
+
+const columnType = (type: SqlType): DuckDBType => {
+  switch (type) {
+    case "VARCHAR":
+    case "JSON":
+      return VARCHAR
+    case "DATE":
+      return DATE
+    case "TIMESTAMP":
+      return TIMESTAMP
+    case "INTEGER":
+      return INTEGER
+    case "BIGINT":
+      return BIGINT
+    case "DOUBLE":
+      return DOUBLE
+    case "BOOLEAN":
+      return BOOLEAN
+    default: {
+      const [precision, scale] = (type.match(/\d+/g) ?? []).map(Number)
+      return DECIMAL(precision ?? 18, scale ?? 0)
+    }
+  }
+}
+
+/** Members of several documents that wait to be written. */
+class MemberBatch {
+  count = 0
+  content: Array<number> = []
+  part: Array<number> = []
+  collection: Array<number> = []
+  ordinal: Array<number> = []
+  kind: Array<number> = []
+  id: Array<number> = []
+
+  add(contentId: number, part: number, members: MemberRows): void {
+    for (let i = 0; i < members.count; i++) {
+      this.content.push(contentId)
+      this.part.push(part)
+      this.collection.push(members.collection[i]!)
+      this.ordinal.push(members.ordinal[i]!)
+      this.kind.push(members.kind[i]!)
+      this.id.push(members.id[i]!)
+    }
+    this.count += members.count
+  }
+
+  clear(): void {
+    this.count = 0
+    for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
+  }
+}
+
+/** What can be taken back when a source turns out bad before any of its rows was written. */
+export interface WriterMark {
+  readonly batch: BatchMark
+  readonly output: number
+  readonly indexes: ReadonlyArray<number>
+  readonly shapes: number
+}
+
+export class BatchWriter {
+  readonly documents: DocumentReader
+  /** Id that the next revision gets. */
+  nextRevision: number
+  /** Undefined in a rehearsal. */
+  readonly client: DuckDbSqlClient | undefined
+  private readonly batch: EntityBatch
+  private readonly shapes: ShapeDictionary
+  private readonly indexes: ReadonlyArray<EntityIndex>
+  private readonly heap = new TextHeap()
+  private readonly members = new MemberBatch()
+  /** Rows of the small tables that wait, by table. */
+  private small = new Map<string, Array<Row>>()
+  private firstIds: { entities: ReadonlyArray<number>; shape: number; revision: number } | undefined
+  private readonly counts = new Map<string, number>()
+  private readonly places = new Map<string, ReadonlyArray<Collection>>()
+  private appenders = new Map<string, { readonly native: DuckDBAppender; readonly writer: ChunkWriter | undefined }>()
+  private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
+  private nextCommit: number
+
+  private constructor(client: DuckDbSqlClient | undefined, indexes: ReadonlyArray<EntityIndex>, shapes: ShapeDictionary, nextRevision: number, nextCommit: number) {
+    this.client = client
+    this.batch = new EntityBatch()
+    this.shapes = shapes
+    this.indexes = indexes
+    this.nextRevision = nextRevision
+    this.nextCommit = nextCommit
+    this.documents = new DocumentReader(new EntityReader(this.batch, shapes, indexes))
+  }
+
+  /** A writer on an open database; loads what exists already: digests per kind, and shapes. */
+  static readonly make = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+    const next = yield* Effect.provideService(nextIds, DuckDbClient, client)
+    const indexes: Array<EntityIndex> = []
+    for (const { code, table } of [JSON_KIND, ...kinds]) indexes[code] = yield* loadIndex(client, table, next.get(table) ?? 1)
+    const stored = yield* queryRows(client, "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes ORDER BY shape_id")
+    const shapes = new ShapeDictionary(
+      stored.map(([id, kind, template, filled]) => ({ id: Number(id), kind: Number(kind), template: String(template), filled: String(filled) }))
+    )
+    return new BatchWriter(client, indexes, shapes, next.get("revisions") ?? 1, next.get("commits") ?? 1)
+  })
+
+  /** A writer without a database, for rehearsals: it reads, dedupes and counts, and forgets. */
+  static dry(): BatchWriter {
+    const indexes: Array<EntityIndex> = []
+    for (const { code } of [JSON_KIND, ...kinds]) indexes[code] = new EntityIndex()
+    return new BatchWriter(undefined, indexes, new ShapeDictionary(), 1, 1)
+  }
+
+  /** Entities that wait for the end of the transaction or are written in it. */
+  get entitiesInTransaction(): number {
+    const first = this.firstIds
+    return first === undefined ? 0 : this.indexes.reduce((sum, index, code) => sum + index.nextId - first.entities[code]!, 0)
+  }
+
+  /** Whether enough rows wait to be worth writing. */
+  get wantsFlush(): boolean {
+    return this.documents.entities.tokenizer.o > FLUSH_BYTES || this.members.count > 200_000
+  }
+
+  mark(): WriterMark {
+    return {
+      batch: this.batch.mark(),
+      output: this.documents.entities.tokenizer.o,
+      indexes: this.indexes.map((index) => index.mark()),
+      shapes: this.shapes.mark()
+    }
+  }
+
+  /** Takes back everything read since the mark. Valid only while nothing of it has been flushed. */
+  rollback(mark: WriterMark): void {
+    this.batch.truncate(mark.batch)
+    this.documents.entities.tokenizer.o = mark.output
+    this.indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
+    this.shapes.rollback(mark.shapes)
+  }
+
+  /**
+   * Runs `body` in one transaction and writes the ledger of the commit at its end. When it fails, is interrupted, or the
+   * commit fails, nothing of it remains, neither in the database nor in memory.
+   */
+  transaction<A, E, R>(runId: string | undefined, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> {
+    const written = Effect.scoped(
+      Effect.gen({ self: this }, function* () {
+        this.begin(yield* Effect.scope)
+        const result = yield* body
+        yield* this.flush
+        if (this.client !== undefined) yield* this.writeLedger(runId)
+        return result
+      })
+    )
+    const { client } = this
+    return (client === undefined ? written : client.withTransaction(written)).pipe(
+      // A rehearsal leaves nothing behind either.
+      Effect.onExit((exit) => Effect.sync(() => this.finish(Exit.isSuccess(exit) && client !== undefined)))
+    )
+  }
+
+  private begin(scope: Scope.Scope): void {
+    this.firstIds = {
+      entities: this.indexes.map((index) => index.nextId),
+      shape: this.shapes.nextId,
+      revision: this.nextRevision
+    }
+    this.counts.clear()
+    this.places.clear()
+    this.appenders = new Map()
+    const { client } = this
+    if (client === undefined) return
+    this.appender = (table) =>
+      client.appender(table, { schema: "mallard" }).pipe(
+        Effect.map(({ native }) => native),
+        Effect.provideService(Scope.Scope, scope)
+      )
+  }
+
+  private finish(committed: boolean): void {
+    const first = this.firstIds!
+    this.firstIds = undefined
+    this.appender = undefined
+    this.appenders = new Map()
+    if (committed) {
+      for (const index of this.indexes) index.commit()
+      this.shapes.commit()
+      this.nextCommit++
+      return
+    }
+    this.empty()
+    for (const index of this.indexes) index.rollback(0)
+    this.shapes.rollback(0)
+    this.nextRevision = first.revision
+    this.small = new Map()
+  }
+
+  private empty(): void {
+    this.batch.clear()
+    this.members.clear()
+    this.documents.entities.tokenizer.o = 0
+    this.documents.rebase()
+  }
+
+  /** Adds a revision with its parts to the transaction; returns its id. */
+  save(revision: NewRevision, parts: ReadonlyArray<NewPart>, runId: string | undefined): number {
+    const id = this.nextRevision++
+    const contentId = revision.contentId ?? id
+    this.record("revisions", {
+      revision_id: id,
+      cohort_id: revision.cohortId,
+      seq: revision.seq,
+      predecessor: revision.predecessor ?? null,
+      run_id: runId ?? null,
+      change: revision.change,
+      name: revision.name,
+      description: revision.description ?? null,
+      tags: JSON.stringify(revision.tags),
+      product: revision.product ?? null,
+      legacy_id: revision.legacyId ?? null,
+      created_at: revision.createdAt ?? null,
+      updated_at: revision.updatedAt ?? null,
+      saved_at: revision.savedAt,
+      digest: revision.digest,
+      content_id: contentId
+    })
+    parts.forEach((part, number) => {
+      const place = { content_id: contentId, part: number }
+      this.record("parts", {
+        ...place,
+        path: part.path,
+        format: part.format,
+        bytes: part.bytes,
+        source_sha256: part.sourceSha256,
+        digest: part.digest,
+        encoding: part.encoding
+      })
+      part.pieces.forEach((text, piece) => this.row("part_texts", { ...place, piece, text }))
+      part.collections.forEach(({ pointer, list }, collection) => this.record("collections", { ...place, collection, pointer, list }))
+      this.members.add(contentId, number, part.members)
+      this.places.set(`${contentId}/${number}`, part.collections)
+    })
+    return id
+  }
+
+  /** Where a collection of a content that waits in this transaction stands. */
+  placeOf(contentId: number, part: number, collection: number): Collection | undefined {
+    return this.places.get(`${contentId}/${part}`)?.[collection]
+  }
+
+  /** Adds members of a document that is still being read, of the revision that will get the next id. */
+  saveMembers(part: number, members: MemberRows): void {
+    this.members.add(this.nextRevision, part, members)
+    members.count = 0
+  }
+
+  /** Adds a row of the ledger; its digest is worked out here. */
+  record<Name extends DigestedTableName>(table: Name, values: LedgerValues<Name>): void {
+    this.row(table, ledgerRow(table, values))
+  }
+
+  private row(table: string, row: Row): void {
+    const rows = this.small.get(table)
+    if (rows === undefined) this.small.set(table, [row])
+    else rows.push(row)
+  }
+
+  /** Writes all waiting rows of entities, links and members into the transaction. */
+  readonly flush: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => this.flushNow())
+
+  private readonly flushNow = Effect.fnUntraced({ self: this }, function* () {
+    const { batch, documents } = this
+    const tokenizer = documents.entities.tokenizer
+    documents.settle()
+    if (this.client === undefined) {
+      this.empty()
+      return
+    }
+    const links = batch.links
+    const pointers = { offset: [] as Array<number>, length: [] as Array<number> }
+    const known = new Map<string, { readonly offset: number; readonly length: number }>()
+    for (let i = 0; i < links.count; i++) {
+      const pointer = links.pointer[i]!
+      let text = known.get(pointer)
+      if (text === undefined) known.set(pointer, (text = batch.aux.text(pointer)))
+      pointers.offset.push(text.offset + AUX)
+      pointers.length.push(text.length)
+    }
+    const tables = batch.rows.filter((rows) => rows.count > 0)
+    const writers: Array<ChunkWriter> = []
+    for (const { code } of tables) writers.push(yield* this.entityWriter(code))
+    const linkWriter = links.count === 0 ? undefined : yield* this.writer("links", [UTINYINT, BIGINT, INTEGER, INTEGER, VARCHAR, UTINYINT, BIGINT])
+    const memberWriter =
+      this.members.count === 0 ? undefined : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
+    if (writers.length === 0 && memberWriter === undefined) return
+    yield* Effect.try({
+      try: () => {
+        this.heap.load(tokenizer.output, tokenizer.o, batch.aux.bytes, batch.aux.length)
+        try {
+          tables.forEach((rows, at) => {
+            const writer = writers[at]!
+            const columns = rows.columns.length
+            chunks(rows.count, (from, count) => {
+              writer.sequence(0, rows.firstId + from, count)
+              writer.raw(1, rows.digests, from, count, 16)
+              if (rows.code === 0) writer.cells(2, rows.extra, from, count, this.heap)
+              else {
+                writer.raw(2, rows.shapes, from, count, 4)
+                for (let i = 0; i < columns; i++) writer.cells(3 + i, rows.columns[i]!, from, count, this.heap)
+                writer.cells(3 + columns, rows.extra, from, count, this.heap)
+              }
+              writer.append(count)
+            })
+          })
+          if (linkWriter !== undefined) {
+            chunks(links.count, (from, count) => {
+              linkWriter.tiny(0, links.parentKind, from, count)
+              linkWriter.longs(1, links.parentId, from, count)
+              linkWriter.ints(2, links.collection, from, count)
+              linkWriter.ints(3, links.ordinal, from, count)
+              linkWriter.texts(4, pointers.offset, pointers.length, from, count, this.heap)
+              linkWriter.tiny(5, links.childKind, from, count)
+              linkWriter.longs(6, links.childId, from, count)
+              linkWriter.append(count)
+            })
+            this.count("links", links.count)
+          }
+          if (memberWriter !== undefined) {
+            const members = this.members
+            chunks(members.count, (from, count) => {
+              memberWriter.longs(0, members.content, from, count)
+              memberWriter.ints(1, members.part, from, count)
+              memberWriter.ints(2, members.collection, from, count)
+              memberWriter.longs(3, members.ordinal, from, count)
+              memberWriter.tiny(4, members.kind, from, count)
+              memberWriter.longs(5, members.id, from, count)
+              memberWriter.append(count)
+            })
+            this.count("cohort_members", members.count)
+          }
+        } finally {
+          this.heap.release()
+        }
+      },
+      catch: (cause) => toSqlError(cause, "append")
+    })
+    this.empty()
+  })
+
+  /** Writes waiting rows so that queries of this transaction see them. */
+  readonly publish: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => this.publishNow())
+
+  private readonly publishNow = Effect.fnUntraced({ self: this }, function* () {
+    yield* this.flush
+    yield* Effect.try({
+      try: () => {
+        for (const { native } of this.appenders.values()) native.flushSync()
+      },
+      catch: (cause) => toSqlError(cause, "append")
+    })
+  })
+
+  private count(table: string, rows: number): void {
+    this.counts.set(table, (this.counts.get(table) ?? 0) + rows)
+  }
+
+  private readonly writer = Effect.fnUntraced({ self: this }, function* (table: string, types: ReadonlyArray<DuckDBType>) {
+    let entry = this.appenders.get(table)
+    if (entry?.writer === undefined) {
+      const native = yield* this.appender!(table)
+      entry = { native, writer: new ChunkWriter(native, types) }
+      this.appenders.set(table, entry)
+    }
+    return entry.writer!
+  })
+
+  private entityWriter(code: number): Effect.Effect<ChunkWriter, SqlError.SqlError> {
+    const kind = kindByCode(code)
+    return kind === undefined
+      ? this.writer(JSON_KIND.table, [BIGINT, UUID, VARCHAR])
+      : this.writer(kind.table, [BIGINT, UUID, INTEGER, ...kind.columns.map(({ type }) => columnType(type)), VARCHAR])
+  }
+
+  private readonly writeSmall = Effect.fnUntraced({ self: this }, function* (table: string, rows: ReadonlyArray<Row>) {
+    const native = yield* this.appender!(table)
+    const columns = tableColumns(table)
+    yield* Effect.try({
+      try: () => {
+        for (const row of rows) {
+          for (const { name, type } of columns) appendValue(native, type, row[name] ?? null)
+          native.endRow()
+        }
+      },
+      catch: (cause) => toSqlError(cause, "append")
+    })
+    this.count(table, rows.length)
+  })
+
+  private readonly writeLedger = Effect.fnUntraced({ self: this }, function* (runId: string | undefined) {
+    const first = this.firstIds!
+    for (const shape of this.shapes.fresh) {
+      this.record("entity_shapes", { shape_id: shape.id, kind: shape.kind, template: shape.template, filled: shape.filled })
+    }
+    for (const [table, rows] of this.small) yield* this.writeSmall(table, rows)
+    this.small = new Map()
+    const ids = new Map<string, number>([
+      ["entity_shapes", first.shape],
+      ["revisions", first.revision]
+    ])
+    for (const { code, table } of [JSON_KIND, ...kinds]) {
+      const index = this.indexes[code]!
+      ids.set(table, first.entities[code]!)
+      if (index.nextId > first.entities[code]!) this.count(table, index.nextId - first.entities[code]!)
+    }
+    const attempt = randomUUID()
+    const at = BigInt(yield* Clock.currentTimeMillis) * 1000n
+    const lines = [...this.counts].map(([table, count]) => ({ table, first: ids.get(table) ?? 0, count }))
+    // The line of `commits` itself comes last: a commit without it never happened.
+    lines.push({ table: "commits", first: this.nextCommit, count: lines.length + 1 })
+    const rows = lines.map(({ table, first: firstId, count }) =>
+      ledgerRow("commits", {
+        commit_id: this.nextCommit,
+        attempt,
+        run_id: runId ?? null,
+        committed_at: at,
+        table_name: table,
+        first_id: firstId,
+        row_count: count
+      })
+    )
+    yield* this.writeSmall("commits", rows)
+  })
+}
+
+type Row = Readonly<Record<string, LedgerValue>>
+
+const chunks = (rows: number, write: (from: number, count: number) => void): void => {
+  for (let from = 0; from < rows; from += CHUNK_ROWS) write(from, Math.min(CHUNK_ROWS, rows - from))
+}
+
+const appendValue = (native: DuckDBAppender, type: string, value: LedgerValue): void => {
+  if (value === null) native.appendNull()
+  else if (type === "VARCHAR") native.appendVarchar(String(value))
+  else if (type === "BOOLEAN") native.appendBoolean(value === true)
+  else if (type === "INTEGER") native.appendInteger(Number(value))
+  else if (type === "UTINYINT") native.appendUTinyInt(Number(value))
+  else if (type === "BIGINT") native.appendBigInt(BigInt(value as number | bigint))
+  // UUIDs and timestamps stand in rows as text, whose form `ledgerRow` has made sure of; DuckDB casts them.
+  else native.appendVarchar(String(value))
+}
+
+/** The digests of a table, copied from DuckDB's memory chunk by chunk. */
+const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: string, nextId: number) {
+  const index = new EntityIndex(nextId, nextId)
+  if (nextId === 1) return index
+  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoted(table)}`).pipe(
+    Stream.runForEach((chunk) =>
+      Effect.sync(() => {
+        const rows = chunk.rowCount
+        const digests = duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, 0), rows * 16)
+        const words = new Int32Array(digests.buffer, digests.byteOffset, rows * 4)
+        const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, 1), rows * 8)
+        const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, rows * 2)
+        for (let row = 0; row < rows; row++) index.add(words, row * 4, ids[row * 2]! + ids[row * 2 + 1]! * 4294967296)
+      })
+    )
+  )
+  return index
+})
+
+/**
+ * Members of the contents from `firstContent` on whose id another member of their kind and content has had before, as
+ * JSON pointers by content. Sees what the current transaction has published.
+ */
+export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
+  const found = new Map<number, Array<string>>()
+  const { client } = writer
+  if (client === undefined) return found
+  const present = yield* queryRows(client, `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent}`)
+  for (const [code] of present) {
+    const kind = kindByCode(Number(code))
+    if (kind === undefined) continue
+    const id = quoted(kind.idColumn)
+    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoted(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
+    // Most batches have none: the cheap question first.
+    const [any] = yield* queryRows(client, `SELECT count(*) FROM (SELECT 1 FROM (${members}) GROUP BY content_id, id HAVING count(*) > 1)`)
+    if (Number(any?.[0] ?? 0) === 0) continue
+    for (const [contentId, part, collection, ordinal] of yield* queryRows(
+      client,
+      `SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1 ORDER BY content_id, part, collection, ordinal LIMIT ${MAX_DUPLICATES}`
+    )) {
+      const place = writer.placeOf(Number(contentId), Number(part), Number(collection))
+      if (place === undefined) continue
+      const list = found.get(Number(contentId)) ?? []
+      found.set(Number(contentId), list)
+      list.push(place.list ? `${place.pointer}/${Number(ordinal)}` : place.pointer)
+    }
+  }
+  return found
+})
+
+/** Duplicate ids that are listed per kind and batch. */
+const MAX_DUPLICATES = 10_000

@@ -1,0 +1,436 @@
+/**
+ * The cohorts of a database: which there are, what they are made of and where they came from. Reads only; writing is the
+ * business of `BatchWriter`.
+ */
+
+import { DuckDbClient, typed } from "@mallard/sql-duckdb"
+import { LIST, VARCHAR } from "@duckdb/node-api"
+import { Context, Effect, Layer, Schema } from "effect"
+import { type SqlError } from "effect/sql"
+import { openStore, type StoreConfig } from "./Store.ts"
+import { type StoreError } from "./StoreError.ts"
+
+/** A cohort as its head revision describes it. Times are `YYYY-MM-DDTHH:MM:SS[.ffffff]`. */
+export interface Cohort {
+  readonly cohortId: string
+  readonly name: string
+  readonly seq: number
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  /** How many entities of each kind it holds, those inside others included; kinds that it lacks are absent. */
+  readonly entities: Readonly<Record<string, number>>
+  readonly entityCount: number
+  /** The source's times. */
+  readonly createdAt: string | undefined
+  readonly updatedAt: string | undefined
+  /** When this revision was written, in UTC. */
+  readonly savedAt: string
+  readonly digest: string
+  readonly revisionId: number
+  /** The revision whose parts and members it uses. */
+  readonly contentId: number
+}
+
+/** One revision of a cohort. */
+export interface Revision {
+  readonly revisionId: number
+  readonly cohortId: string
+  readonly seq: number
+  readonly predecessor: number | undefined
+  readonly runId: string | undefined
+  readonly change: "saved" | "deleted" | "restored"
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  readonly createdAt: string | undefined
+  readonly updatedAt: string | undefined
+  readonly savedAt: string
+  readonly digest: string
+  readonly contentId: number
+}
+
+/** One source file of a content. */
+export interface Part {
+  readonly part: number
+  /** File name relative to the cohort. */
+  readonly path: string
+  readonly format: string
+  readonly bytes: number
+  readonly sourceSha256: string
+  readonly digest: string
+  readonly encoding: string
+}
+
+/** A file that is stored already, as part of the head of a cohort. */
+export interface StoredSource {
+  readonly path: string
+  readonly sourceSha256: string
+  readonly digest: string
+  readonly bytes: number
+  readonly cohortId: string
+  readonly cohortName: string
+  readonly revisionId: number
+  readonly contentId: number
+  readonly part: number
+  /** Number of parts of the content: a source of several files is unchanged only if all of them are. */
+  readonly parts: number
+}
+
+/** What the head of a cohort is, by its digest. */
+export interface HeadDigest {
+  readonly cohortId: string
+  readonly name: string
+  readonly revisionId: number
+  readonly seq: number
+  readonly digest: string
+}
+
+/** A run as its events tell; one without an end was cut short. */
+export interface Run {
+  readonly runId: string
+  readonly startedAt: string
+  readonly finishedAt: string | undefined
+  readonly outcome: string | undefined
+  /** JSON, as the run wrote it. */
+  readonly options: string | undefined
+  readonly totals: string | undefined
+  readonly program: string
+}
+
+/** The outcome of one item of a run. */
+export interface RunItem {
+  readonly item: number
+  readonly path: string
+  readonly outcome: string
+  readonly format: string | undefined
+  readonly bytes: number | undefined
+  readonly sourceSha256: string | undefined
+  readonly revisionId: number | undefined
+  readonly cohortId: string | undefined
+  readonly digest: string | undefined
+  readonly entities: Readonly<Record<string, number>>
+  /** JSON, as the run wrote it. */
+  readonly remarks: string
+}
+
+/** No cohort has this name or id. The names are in fields only: they may come from documents. */
+export class CohortNotFound extends Schema.TaggedError<CohortNotFound>()("CohortNotFound", {
+  wanted: Schema.String,
+  /** Names of cohorts that are spelt much alike, nearest first, at most five. */
+  suggestions: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    const hint = this.suggestions.length === 0 ? "List the cohorts to see their names." : "Some names are much alike."
+    return `There is no cohort of that name or id. ${hint}`
+  }
+}
+
+/** The cohorts of an open database. */
+export class CohortStore extends Context.Service<
+  CohortStore,
+  {
+    /** All cohorts that are not deleted, by name. */
+    readonly list: Effect.Effect<ReadonlyArray<Cohort>, SqlError.SqlError>
+    /** The cohort of this name, else of this id. */
+    readonly find: (nameOrId: string) => Effect.Effect<Cohort, CohortNotFound | SqlError.SqlError>
+    /** The revisions, oldest first, of the cohort of this name or id, deleted ones included. */
+    readonly history: (nameOrId: string) => Effect.Effect<ReadonlyArray<Revision>, CohortNotFound | SqlError.SqlError>
+    /** The parts of a content, in order. */
+    readonly parts: (contentId: number) => Effect.Effect<ReadonlyArray<Part>, SqlError.SqlError>
+    /** The files with these hashes (without a list: all files) that heads consist of. */
+    readonly unchanged: (
+      sourceSha256s?: Iterable<string>
+    ) => Effect.Effect<ReadonlyArray<StoredSource>, SqlError.SqlError>
+    /** The digest of each head. */
+    readonly digests: Effect.Effect<ReadonlyArray<HeadDigest>, SqlError.SqlError>
+    /** All runs, oldest first. */
+    readonly runs: Effect.Effect<ReadonlyArray<Run>, SqlError.SqlError>
+    /** The items of a run, in order. */
+    readonly items: (runId: string) => Effect.Effect<ReadonlyArray<RunItem>, SqlError.SqlError>
+  }
+>()("@mallard/duckdb-store/CohortStore") {
+  /** The service on an open database. */
+  static readonly layerNoDeps: Layer.Layer<CohortStore, never, DuckDbClient> = Layer.effect(
+    CohortStore,
+    Effect.suspend(() => make)
+  )
+
+  /** The service on a database of its own, opened and closed with the layer. */
+  static layer(config: StoreConfig): Layer.Layer<CohortStore | DuckDbClient, StoreError> {
+    return CohortStore.layerNoDeps.pipe(Layer.provideMerge(Layer.effect(DuckDbClient, openStore(config))))
+  }
+}
+
+/** The statements of this module. */
+export const cohortStatements = {
+  list: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
+  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
+FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id ORDER BY c.name, c.cohort_id`,
+  find: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
+  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
+FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id
+WHERE h.name = ? OR h.cohort_id = TRY_CAST(? AS UUID)
+ORDER BY h.name = ? DESC, h.revision_id DESC LIMIT 1`,
+  names: "SELECT DISTINCT name FROM mallard.heads",
+  history: `SELECT revision_id, cohort_id, seq, predecessor, run_id, change, name, description, tags, product,
+  legacy_id, created_at, updated_at, saved_at, digest, content_id
+FROM mallard.recorded_revisions WHERE cohort_id = (
+  SELECT cohort_id FROM (
+    SELECT r.cohort_id, CASE WHEN h.name = r.name THEN 0 WHEN r.name = ? THEN 1 ELSE 2 END AS rank, r.revision_id
+    FROM mallard.recorded_revisions r LEFT JOIN mallard.heads h ON h.cohort_id = r.cohort_id AND h.name = ?
+    WHERE r.name = ? OR r.cohort_id = TRY_CAST(? AS UUID)
+  ) ORDER BY rank, revision_id DESC LIMIT 1
+) ORDER BY seq`,
+  parts: `SELECT part, path, format, bytes, source_sha256, digest, encoding
+FROM mallard.parts WHERE content_id = CAST(? AS BIGINT) ORDER BY part`,
+  sources: `SELECT p.path, p.source_sha256, p.digest, p.bytes, h.cohort_id, h.name, h.revision_id, h.content_id, p.part,
+  n.parts
+FROM mallard.heads h
+JOIN mallard.parts p ON p.content_id = h.content_id
+JOIN (SELECT content_id, count(*) AS parts FROM mallard.parts GROUP BY content_id) n ON n.content_id = h.content_id
+ORDER BY h.revision_id, p.part`,
+  sourcesOf: `SELECT p.path, p.source_sha256, p.digest, p.bytes, h.cohort_id, h.name, h.revision_id, h.content_id, p.part,
+  n.parts
+FROM mallard.heads h
+JOIN mallard.parts p ON p.content_id = h.content_id
+JOIN (SELECT content_id, count(*) AS parts FROM mallard.parts GROUP BY content_id) n ON n.content_id = h.content_id
+WHERE p.source_sha256 IN (SELECT unnest(?))
+ORDER BY h.revision_id, p.part`,
+  digests: "SELECT cohort_id, name, revision_id, seq, digest FROM mallard.heads ORDER BY revision_id",
+  runs: `SELECT s.run_id, s.at AS started_at, f.at AS finished_at, f.outcome, s.options, f.totals, s.program
+FROM mallard.migration_runs s
+LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
+WHERE s.event = 'started' ORDER BY s.at, s.run_id`,
+  items: `SELECT item, path, outcome, format, bytes, source_sha256, revision_id, cohort_id, digest, entities, remarks
+FROM mallard.migration_items WHERE run_id = TRY_CAST(? AS UUID) ORDER BY item`
+} as const
+
+interface RevisionRow {
+  readonly revision_id: bigint
+  readonly cohort_id: string
+  readonly seq: number
+  readonly predecessor: bigint | null
+  readonly run_id: string | null
+  readonly change: "saved" | "deleted" | "restored"
+  readonly name: string
+  readonly description: string | null
+  readonly tags: string
+  readonly product: string | null
+  readonly legacy_id: string | null
+  readonly created_at: string | null
+  readonly updated_at: string | null
+  readonly saved_at: string
+  readonly digest: string
+  readonly content_id: bigint
+}
+
+interface CohortRow extends Omit<RevisionRow, "predecessor" | "run_id" | "change"> {
+  readonly entities: string
+  readonly entity_count: bigint
+}
+
+interface SourceRow {
+  readonly path: string
+  readonly source_sha256: string
+  readonly digest: string
+  readonly bytes: bigint
+  readonly cohort_id: string
+  readonly name: string
+  readonly revision_id: bigint
+  readonly content_id: bigint
+  readonly part: number
+  readonly parts: bigint
+}
+
+const make = Effect.gen(function* () {
+  const sql = yield* DuckDbClient
+  const notFound = Effect.fnUntraced(function* (wanted: string) {
+    const rows = yield* sql.unsafe<{ readonly name: string }>(cohortStatements.names)
+    return yield* new CohortNotFound({
+      wanted,
+      suggestions: nearestNames(
+        wanted,
+        rows.map(({ name }) => name)
+      )
+    })
+  })
+  return CohortStore.of({
+    list: Effect.map(sql.unsafe<CohortRow>(cohortStatements.list), (rows) => rows.map(cohortOf)),
+    find: Effect.fn("CohortStore.find")(function* (nameOrId) {
+      const [row] = yield* sql.unsafe<CohortRow>(cohortStatements.find, [nameOrId, nameOrId, nameOrId])
+      return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
+    }),
+    history: Effect.fn("CohortStore.history")(function* (nameOrId) {
+      const rows = yield* sql.unsafe<RevisionRow>(
+        cohortStatements.history,
+        Array.from({ length: 4 }, () => nameOrId)
+      )
+      return rows.length === 0 ? yield* notFound(nameOrId) : rows.map(revisionOf)
+    }),
+    parts: Effect.fn("CohortStore.parts")(function* (contentId) {
+      const rows = yield* sql.unsafe<{
+        readonly part: number
+        readonly path: string
+        readonly format: string
+        readonly bytes: bigint
+        readonly source_sha256: string
+        readonly digest: string
+        readonly encoding: string
+      }>(cohortStatements.parts, [String(contentId)])
+      return rows.map(({ source_sha256, bytes, ...row }): Part => ({
+        ...row,
+        bytes: Number(bytes),
+        sourceSha256: source_sha256
+      }))
+    }),
+    unchanged: Effect.fn("CohortStore.unchanged")(function* (sourceSha256s) {
+      const rows =
+        sourceSha256s === undefined
+          ? yield* sql.unsafe<SourceRow>(cohortStatements.sources)
+          : yield* sql.unsafe<SourceRow>(cohortStatements.sourcesOf, [typed([...sourceSha256s], LIST(VARCHAR))])
+      return rows.map((row): StoredSource => ({
+        path: row.path,
+        sourceSha256: row.source_sha256,
+        digest: row.digest,
+        bytes: Number(row.bytes),
+        cohortId: row.cohort_id,
+        cohortName: row.name,
+        revisionId: Number(row.revision_id),
+        contentId: Number(row.content_id),
+        part: row.part,
+        parts: Number(row.parts)
+      }))
+    }),
+    digests: Effect.map(
+      sql.unsafe<Pick<RevisionRow, "cohort_id" | "name" | "revision_id" | "seq" | "digest">>(cohortStatements.digests),
+      (rows) =>
+        rows.map(({ cohort_id, revision_id, ...row }) => ({
+          ...row,
+          cohortId: cohort_id,
+          revisionId: Number(revision_id)
+        }))
+    ),
+    runs: Effect.map(
+      sql.unsafe<{
+        readonly run_id: string
+        readonly started_at: string
+        readonly finished_at: string | null
+        readonly outcome: string | null
+        readonly options: string | null
+        readonly totals: string | null
+        readonly program: string
+      }>(cohortStatements.runs),
+      (rows) =>
+        rows.map((row) => ({
+          runId: row.run_id,
+          startedAt: row.started_at,
+          finishedAt: row.finished_at ?? undefined,
+          outcome: row.outcome ?? undefined,
+          options: row.options ?? undefined,
+          totals: row.totals ?? undefined,
+          program: row.program
+        }))
+    ),
+    items: Effect.fn("CohortStore.items")(function* (runId) {
+      const rows = yield* sql.unsafe<{
+        readonly item: number
+        readonly path: string
+        readonly outcome: string
+        readonly format: string | null
+        readonly bytes: bigint | null
+        readonly source_sha256: string | null
+        readonly revision_id: bigint | null
+        readonly cohort_id: string | null
+        readonly digest: string | null
+        readonly entities: string
+        readonly remarks: string
+      }>(cohortStatements.items, [runId])
+      return rows.map((row): RunItem => ({
+        item: row.item,
+        path: row.path,
+        outcome: row.outcome,
+        format: row.format ?? undefined,
+        bytes: row.bytes === null ? undefined : Number(row.bytes),
+        sourceSha256: row.source_sha256 ?? undefined,
+        revisionId: row.revision_id === null ? undefined : Number(row.revision_id),
+        cohortId: row.cohort_id ?? undefined,
+        digest: row.digest ?? undefined,
+        entities: readCounts(row.entities),
+        remarks: row.remarks
+      }))
+    })
+  })
+})
+
+const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))
+const readCounts = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Int)))
+
+const described = (row: Omit<RevisionRow, "predecessor" | "run_id" | "change">) => ({
+  revisionId: Number(row.revision_id),
+  cohortId: row.cohort_id,
+  seq: row.seq,
+  name: row.name,
+  description: row.description ?? undefined,
+  tags: readTags(row.tags),
+  product: row.product ?? undefined,
+  legacyId: row.legacy_id ?? undefined,
+  createdAt: row.created_at ?? undefined,
+  updatedAt: row.updated_at ?? undefined,
+  savedAt: row.saved_at,
+  digest: row.digest,
+  contentId: Number(row.content_id)
+})
+
+const cohortOf = (row: CohortRow): Cohort => ({
+  ...described(row),
+  entities: readCounts(row.entities),
+  entityCount: Number(row.entity_count)
+})
+
+const revisionOf = (row: RevisionRow): Revision => ({
+  ...described(row),
+  predecessor: row.predecessor === null ? undefined : Number(row.predecessor),
+  runId: row.run_id ?? undefined,
+  change: row.change
+})
+
+const mostSuggestions = 5
+
+/** The names nearest to `wanted`: those that differ in case or punctuation, hold it, or are a few letters away. */
+export const nearestNames = (wanted: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const plain = (text: string) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "")
+  const target = plain(wanted)
+  const limit = Math.max(1, Math.floor(target.length / 3))
+  return names
+    .flatMap((name) => {
+      const candidate = plain(name)
+      const isPart =
+        target.length > 2 && (candidate.includes(target) || (candidate.length > 2 && target.includes(candidate)))
+      const distance = candidate === target ? -1 : isPart ? 0 : editDistance(target, candidate, limit)
+      return distance > limit ? [] : [{ name, distance }]
+    })
+    .sort((left, right) => left.distance - right.distance || (left.name < right.name ? -1 : 1))
+    .slice(0, mostSuggestions)
+    .map(({ name }) => name)
+}
+
+/** The number of letters to add, drop or change; above `limit` any larger number. */
+const editDistance = (left: string, right: string, limit: number): number => {
+  if (Math.abs(left.length - right.length) > limit) return limit + 1
+  let previous = Array.from({ length: right.length + 1 }, (_, column) => column)
+  for (let row = 1; row <= left.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= right.length; column++) {
+      const change = left[row - 1] === right[column - 1] ? 0 : 1
+      current.push(
+        Math.min((previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, (previous[column - 1] ?? 0) + change)
+      )
+    }
+    previous = current
+  }
+  return previous[right.length] ?? 0
+}

@@ -1,0 +1,126 @@
+/**
+ * The versions of the tables and the steps between them. Each step is one transaction, a CHECKPOINT, and then a row in
+ * `schema_migrations`; a database whose tables do not match its rows is refused, never repaired by guessing.
+ */
+
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import { type SqlError } from "effect/sql"
+import { insertSql, now, record } from "./Ledger.ts"
+import { createTablesSql, storedKinds, tableColumns, tableNames } from "./Tables.ts"
+import { createViewsSql } from "./Views.ts"
+
+/** One step from a version of the tables to the next. */
+export interface Migration {
+  /** Dense from 1. */
+  readonly version: number
+  readonly name: string
+  /** Run in order, in one transaction. */
+  readonly statements: ReadonlyArray<string>
+}
+
+const kindRows = [...storedKinds]
+  .sort((left, right) => left.code - right.code)
+  .map(({ code, kind, table }) => `(${code}, '${kind}', '${table}')`)
+
+/** All steps, in order. */
+export const migrations: ReadonlyArray<Migration> = [
+  {
+    version: 1,
+    name: "tables and views",
+    statements: [
+      ...createTablesSql,
+      `INSERT INTO mallard.kinds (code, kind, table_name) VALUES ${kindRows.join(", ")}`,
+      ...createViewsSql
+    ]
+  }
+]
+
+/** What a database is, seen from here. */
+export type SchemaState =
+  /** It holds nothing at all. */
+  | { readonly _tag: "Empty" }
+  /** It holds tables or views, and none of ours. */
+  | { readonly _tag: "Foreign" }
+  /** Tables or columns of ours are missing or differ. */
+  | { readonly _tag: "Partial" }
+  | { readonly _tag: "Ours"; readonly version: number }
+  /** A later program has migrated it. */
+  | { readonly _tag: "Newer"; readonly version: number }
+
+const relationsSql =
+  "SELECT schema_name, table_name AS name FROM duckdb_tables() WHERE NOT internal AND database_name = current_database()" +
+  " UNION ALL " +
+  "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND database_name = current_database()"
+
+const columnsSql =
+  "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns()" +
+  " WHERE NOT internal AND database_name = current_database() AND schema_name = 'mallard'" +
+  " ORDER BY table_name, column_index"
+
+const versionSql = "SELECT max(version) AS version FROM mallard.schema_migrations"
+
+/** The statements of this module. */
+export const migrationStatements: ReadonlyArray<string> = [
+  ...migrations.flatMap(({ statements }) => statements),
+  relationsSql,
+  columnsSql,
+  versionSql,
+  insertSql("schema_migrations", 1)
+]
+
+/** Looks at the database without changing it. */
+export const inspectSchema: Effect.Effect<SchemaState, SqlError.SqlError, DuckDbClient> = Effect.gen(function* () {
+  const sql = yield* DuckDbClient
+  const relations = yield* sql.unsafe<{ readonly schema_name: string; readonly name: string }>(relationsSql)
+  if (relations.length === 0) return { _tag: "Empty" } as const
+  const ours = new Set(relations.filter((row) => row.schema_name === "mallard").map(({ name }) => name))
+  if (ours.size === 0) return { _tag: "Foreign" } as const
+  if (!ours.has("schema_migrations")) return { _tag: "Partial" } as const
+  const [row] = yield* sql.unsafe<{ readonly version: number | null }>(versionSql)
+  const version = row?.version ?? 0
+  if (version > migrations.length) return { _tag: "Newer", version } as const
+  if (version < 1) return { _tag: "Partial" } as const
+  const columns = yield* sql.unsafe<ColumnRow>(columnsSql)
+  return hasAllColumns(columns) ? ({ _tag: "Ours", version } as const) : ({ _tag: "Partial" } as const)
+})
+
+/**
+ * Runs the steps after `version` (0 for an empty database); `program` names who did it. A failing step leaves the
+ * database as it was before that step.
+ */
+export const migrate = Effect.fn("Migrations.migrate")(function* (
+  version: number,
+  program: string,
+  steps: ReadonlyArray<Migration> = migrations
+) {
+  const sql = yield* DuckDbClient
+  const missing = steps.filter((step) => step.version > version)
+  for (const step of missing) {
+    yield* sql.withTransaction(Effect.forEach(step.statements, (statement) => sql.unsafe(statement), { discard: true }))
+    yield* sql.checkpoint
+    yield* record("schema_migrations", [{ version: step.version, name: step.name, applied_at: yield* now, program }])
+  }
+  if (missing.length > 0) yield* sql.checkpoint
+  return missing.map((step) => step.version)
+})
+
+interface ColumnRow {
+  readonly table_name: string
+  readonly column_name: string
+  readonly data_type: string
+  readonly is_nullable: boolean
+}
+
+const hasAllColumns = (rows: ReadonlyArray<ColumnRow>): boolean => {
+  const found = new Map<string, Array<string>>()
+  for (const row of rows) {
+    const columns = found.get(row.table_name) ?? []
+    columns.push(`${row.column_name} ${row.data_type} ${row.is_nullable}`)
+    found.set(row.table_name, columns)
+  }
+  return tableNames.every((table) => {
+    const expected = tableColumns(table).map(({ name, type, nullable }) => `${name} ${type} ${nullable}`)
+    return found.get(table)?.join("\n") === expected.join("\n")
+  })
+}

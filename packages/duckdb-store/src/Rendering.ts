@@ -1,0 +1,287 @@
+/**
+ * Renders stored rows back into compact JSON text. The common shapes of each kind are rendered by DuckDB itself, by
+ * expressions generated from their templates; everything else by the renderer of `@mallard/entity-serializers`. Neither
+ * shares code with the reader that stored the rows.
+ */
+import type { DuckDBDataChunk } from "@duckdb/node-api"
+import { DuckDBBlobValue, DuckDBDateValue, DuckDBDecimalValue, DuckDBTimestampValue } from "@duckdb/node-api"
+import {
+  type ColumnCodec,
+  type ColumnValue,
+  makeCodec,
+  parseTemplate,
+  renderEntity,
+  splitFolded,
+  styleName,
+  type Template
+} from "@mallard/entity-serializers"
+import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
+import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Effect, Stream } from "effect"
+import type { SqlError } from "effect/sql"
+
+/** Shapes per kind that DuckDB renders; the rest are rare. */
+const SHAPES_IN_SQL = 32
+/** Longest list of ids in one statement. */
+const IDS_PER_QUERY = 1000
+
+/** All rows of a query as arrays of values, in the client's native forms. */
+export const queryRows = (
+  client: DuckDbSqlClient,
+  sql: string
+): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError.SqlError> =>
+  client.streamChunks(sql).pipe(
+    Stream.runFold(
+      (): Array<ReadonlyArray<unknown>> => [],
+      (rows, chunk) => {
+        pushRows(rows, chunk)
+        return rows
+      }
+    )
+  )
+
+const pushRows = (rows: Array<ReadonlyArray<unknown>>, chunk: DuckDBDataChunk): void => {
+  const columns = Array.from({ length: chunk.columnCount }, (_, column) => chunk.getColumnValues(column))
+  for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((values) => values[row]))
+}
+
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+
+const codecsByCode: ReadonlyArray<ReadonlyArray<ColumnCodec>> = (() => {
+  const byCode: Array<ReadonlyArray<ColumnCodec>> = []
+  for (const kind of kinds) byCode[kind.code] = kind.columns.map(makeCodec)
+  return byCode
+})()
+
+/** A column's value as DuckDB gives it, in the form that the renderer takes. */
+export const nativeValue = (value: unknown): ColumnValue => {
+  if (value === null || value === undefined) return null
+  if (value instanceof DuckDBDateValue) return value.days
+  if (value instanceof DuckDBTimestampValue) return value.micros
+  if (value instanceof DuckDBDecimalValue) return value.value
+  return value as ColumnValue
+}
+
+const number = (codec: ColumnCodec, column: string, style: string): string => {
+  const isQuoted = style.startsWith("q")
+  const spelling = isQuoted ? style.slice(1) : style
+  const text = `${column}::VARCHAR`
+  let sql: string
+  if (codec.scale === 0) sql = spelling === "" ? text : `${text} || '.${"0".repeat(spelling === "f" ? 1 : Number(spelling.slice(1)))}'`
+  else if (spelling === "") sql = `rtrim(rtrim(${text}, '0'), '.')`
+  else if (spelling === "f") sql = `regexp_replace(rtrim(${text}, '0'), '\\.$', '.0')`
+  else {
+    const digits = Number(spelling.slice(1))
+    sql = digits >= codec.scale ? `${text} || '${"0".repeat(digits - codec.scale)}'` : `${text}[:-${codec.scale - digits + 1}]`
+  }
+  return isQuoted ? `'"' || ${sql} || '"'` : sql
+}
+
+const timestamp = (column: string, style: string): string => {
+  const match = /^(d?)(s?)(m?)(?:f([1-6]))?(z?)(u?)$/.exec(style)
+  if (match === null) return "NULL"
+  if (match[1] === "d") return `'"' || strftime(${column}, '%Y-%m-%d') || '"'`
+  const format = `"%Y-%m-%d${match[2] === "s" ? " " : "T"}%H:%M${match[3] === "m" ? "" : ":%S"}`
+  const end = `${match[5] === "z" ? "Z" : ""}${match[6] === "u" ? "+00:00" : ""}"`
+  if (match[4] === undefined) return `strftime(${column}, ${literal(format + end)})`
+  return `strftime(${column}, ${literal(`${format}.`)}) || strftime(${column}, '%f')[:${match[4]}] || ${literal(end)}`
+}
+
+const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
+  const column = `e.${quoted(codec.name)}`
+  const name = styleName(codec, style)
+  const orNull = (sql: string): string => `coalesce(${sql}, 'null')`
+  switch (codec.class) {
+    case "text":
+      return orNull(name === "r" ? column : `to_json(${column})::VARCHAR`)
+    case "json":
+      return orNull(`${column}::VARCHAR`)
+    case "date":
+      return orNull(`'"' || ${column}::VARCHAR || '"'`)
+    case "timestamp":
+      return orNull(timestamp(column, name))
+    case "number":
+      return orNull(number(codec, column, name))
+    case "boolean":
+      return orNull(name === "q" ? `'"' || ${column}::VARCHAR || '"'` : `${column}::VARCHAR`)
+    case "double":
+      return undefined
+  }
+}
+
+/** The text of an entity under a template, over the row `e` and its children's texts `k.k0`, `k.k1`, …; undefined when only the other renderer can. */
+export const shapeSql = (code: number, template: Template): string | undefined => {
+  const codecs = codecsByCode[code]!
+  const fragments = template.labels.filter((label) => label.tag === "extra").length
+  const parts: Array<string> = []
+  let fragment = 0
+  let collection = 0
+  for (let i = 0; i <= template.labels.length; i++) {
+    const text = template.literals[i]!
+    if (text !== "") parts.push(literal(text))
+    const label = template.labels[i]
+    if (label === undefined) break
+    if (label.tag === "column") {
+      const sql = columnSql(codecs[label.column]!, label.style)
+      if (sql === undefined) return undefined
+      parts.push(sql)
+    } else if (label.tag === "extra") {
+      fragment++
+      parts.push(fragments === 1 ? "e.extra" : `string_split(e.extra, chr(10))[${fragment}]`)
+    } else if (label.tag === "list") parts.push(`'[' || coalesce(k.k${collection++}, '') || ']'`)
+    else parts.push(`k.k${collection++}`)
+  }
+  // The operator, unlike concat(), gives NULL when a fragment is missing.
+  return parts.join(" || ")
+}
+
+/** How many collections a template has. */
+const collectionsOf = (template: Template): number =>
+  template.labels.filter((label) => label.tag === "list" || label.tag === "one").length
+
+/** A shape as the database has it. */
+export interface StoredShape {
+  readonly id: number
+  readonly kind: number
+  readonly template: string
+  readonly filled: string
+}
+
+/** Renders entities of one open database. */
+export interface Renderer {
+  readonly shapes: ReadonlyMap<number, StoredShape>
+  /** SQL of the text of row `e` of a kind, NULL where the other renderer is needed; with what to join for children. */
+  readonly expression: (code: number) => { readonly text: string; readonly join: (ids: string) => string }
+  /** Compact texts of entities by id; entities that are not there are not in the map. */
+  readonly texts: (code: number, ids: ReadonlyArray<number>) => Effect.Effect<Map<number, string>, SqlError.SqlError>
+}
+
+export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+  const shapes = new Map<number, StoredShape>()
+  for (const [id, kind, template, filled] of yield* queryRows(client, "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes")) {
+    shapes.set(Number(id), { id: Number(id), kind: Number(kind), template: String(template), filled: String(filled) })
+  }
+  const parsed = new Map<number, Template>()
+  const templateOf = (code: number, shapeId: number): Template => {
+    let template = parsed.get(shapeId)
+    if (template === undefined) parsed.set(shapeId, (template = parseTemplate(code, shapes.get(shapeId)?.template ?? "")))
+    return template
+  }
+  const common = new Map<number, ReadonlyArray<number>>()
+  for (const kind of kinds) {
+    const rows = yield* queryRows(
+      client,
+      `SELECT shape_id FROM mallard.${quoted(kind.table)} WHERE shape_id > 0 GROUP BY shape_id ORDER BY count(*) DESC, shape_id LIMIT ${SHAPES_IN_SQL}`
+    )
+    common.set(kind.code, rows.map(([id]) => Number(id)).filter((id) => shapes.get(id)?.kind === kind.code))
+  }
+
+  const expression: Renderer["expression"] = (code) => {
+    const branches: Array<string> = []
+    let collections = 0
+    for (const id of common.get(code) ?? []) {
+      const template = templateOf(code, id)
+      const sql = shapeSql(code, template)
+      if (sql === undefined) continue
+      branches.push(`WHEN ${id} THEN ${sql}`)
+      collections = Math.max(collections, collectionsOf(template))
+    }
+    const text = branches.length === 0 ? "NULL" : `CASE e.shape_id ${branches.join(" ")} END`
+    return { text, join: (ids) => (collections === 0 ? "" : ` LEFT JOIN (${childrenSql(code, collections, ids)}) k ON k.parent_entity_id = e.entity_id`) }
+  }
+
+  /** Per parent, the texts of each collection's children joined by commas; NULL when one of them has no text in SQL. */
+  const childrenSql = (code: number, collections: number, parents: string): string => {
+    const kind = kindByCode(code)!
+    const codes = [0, ...new Set(kind.children.map(({ kind: child }) => kinds.find((other) => other.kind === child)!.code))]
+    const links = `SELECT * FROM mallard.links WHERE parent_kind = ${code} AND parent_entity_id IN (${parents})`
+    const texts = codes.map((child) => {
+      const ids = `SELECT child_entity_id FROM mallard.links WHERE parent_kind = ${code} AND child_kind = ${child} AND parent_entity_id IN (${parents})`
+      if (child === 0) return `SELECT 0 AS kind, entity_id, extra AS text FROM mallard.json_values WHERE entity_id IN (${ids})`
+      const { text, join } = expression(child)
+      return `SELECT ${child} AS kind, e.entity_id, ${text} AS text FROM mallard.${quoted(kindByCode(child)!.table)} e${join(ids)} WHERE e.entity_id IN (${ids})`
+    })
+    const columns = Array.from(
+      { length: collections },
+      (_, at) =>
+        `CASE WHEN count(*) FILTER (l.collection = ${at} AND c.text IS NULL) = 0 THEN string_agg(c.text, ',' ORDER BY l.ordinal) FILTER (l.collection = ${at}) ELSE chr(1) END AS k${at}`
+    )
+    return `SELECT l.parent_entity_id, ${columns.join(", ")} FROM (${links}) l LEFT JOIN (${texts.join(" UNION ALL ")}) c ON c.kind = l.child_kind AND c.entity_id = l.child_entity_id GROUP BY l.parent_entity_id`
+  }
+
+  const texts: Renderer["texts"] = Effect.fnUntraced(function* (code, ids) {
+    const found = new Map<number, string>()
+    for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
+      const list = ids.slice(from, from + IDS_PER_QUERY).join(",")
+      if (code === 0) {
+        const rows = yield* queryRows(client, `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE entity_id IN (${list})`)
+        for (const [id, text] of rows) found.set(Number(id), blobText(text))
+        continue
+      }
+      yield* renderRows(kindByCode(code)!, list, found)
+    }
+    return found
+  })
+
+  const renderRows = Effect.fnUntraced(function* (kind: EntityKind, list: string, found: Map<number, string>) {
+    const columns = kind.columns.map((column) =>
+      // Texts travel as bytes: the client drops a leading byte order mark.
+      column.type === "VARCHAR" || column.type === "JSON" ? `encode(${quoted(column.name)}::VARCHAR)` : quoted(column.name)
+    )
+    const rows = yield* queryRows(
+      client,
+      `SELECT entity_id, shape_id, encode(extra), ${columns.join(", ")} FROM mallard.${quoted(kind.table)} WHERE entity_id IN (${list})`
+    )
+    const links = yield* queryRows(
+      client,
+      `SELECT parent_entity_id, collection, child_kind, child_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND parent_entity_id IN (${list}) ORDER BY parent_entity_id, collection, ordinal`
+    )
+    const wanted = new Map<number, Set<number>>()
+    for (const [, , child, id] of links) {
+      const set = wanted.get(Number(child)) ?? new Set()
+      wanted.set(Number(child), set.add(Number(id)))
+    }
+    const children = new Map<number, Map<number, string>>()
+    for (const [child, set] of wanted) children.set(child, yield* texts(child, [...set]))
+    const byParent = new Map<number, Array<Array<string>>>()
+    for (const [parent, collection, child, id] of links) {
+      const lists = byParent.get(Number(parent)) ?? []
+      byParent.set(Number(parent), lists)
+      ;(lists[Number(collection)] ??= []).push(children.get(Number(child))?.get(Number(id)) ?? "")
+    }
+    for (const [id, shapeId, extraBytes, ...values] of rows) {
+      const stored = extraBytes === null ? null : blobText(extraBytes)
+      let template: Template
+      let extra: string | null = stored
+      if (Number(shapeId) === 0) {
+        const folded = splitFolded(stored ?? "")
+        template = parseTemplate(kind.code, folded.template)
+        extra = folded.extra
+      } else template = templateOf(kind.code, Number(shapeId))
+      const native = values.map((value) => (value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)))
+      found.set(
+        Number(id),
+        renderEntity(kind.code, template, {
+          column: (index) => native[index]!,
+          extra,
+          children: (collection) => byParent.get(Number(id))?.[collection] ?? []
+        })
+      )
+    }
+  })
+
+  const renderer: Renderer = { shapes, expression, texts }
+  return renderer
+})
+
+/** The text of a BLOB value. */
+export const blobText = (value: unknown): string => blobBytes(value).toString("utf8")
+
+/** The bytes of a BLOB value, not copied. */
+export const blobBytes = (value: unknown): Buffer => {
+  if (!(value instanceof DuckDBBlobValue)) return Buffer.alloc(0)
+  const { bytes } = value
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

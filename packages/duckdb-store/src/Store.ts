@@ -1,0 +1,133 @@
+/**
+ * Opening a database of ours. A new one is built aside and gets its name only when it is whole; an existing one is
+ * looked at before anything is changed, and refused if it is not ours.
+ */
+
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Context, Effect, Layer, type Scope } from "effect"
+import { Reactivity } from "effect/reactivity"
+import { SqlClient } from "effect/sql"
+import { resolve } from "node:path"
+import {
+  createFolderOf,
+  hasLog,
+  hasName,
+  logPath,
+  nameDatabase,
+  removeDatabase,
+  temporaryPath
+} from "./internal/files.ts"
+import { deleteUnrecordedRows } from "./Maintenance.ts"
+import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
+import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
+
+/** Which database, and how to open it. */
+export interface StoreConfig {
+  readonly path: string
+  /** Opens an existing database for reading only. Without it, a missing one is created. */
+  readonly readonly?: boolean | undefined
+  /** Limit of DuckDB's own memory, such as `1GB`. */
+  readonly memoryLimit?: string | undefined
+  readonly threads?: number | undefined
+  /** Folder for what does not fit into memory. */
+  readonly temp?: string | undefined
+  /** Name and version of the program, for the rows about migrations of the tables. */
+  readonly program?: string | undefined
+}
+
+/**
+ * Opens the database until the scope closes. For writing: creates a missing one and the folders above it, migrates an
+ * older one, and deletes rows that no commit recorded. When the scope of a writer closes, no write-ahead log is left.
+ */
+export const openStore = (
+  config: StoreConfig,
+  steps: ReadonlyArray<Migration> = migrations
+): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const path = resolve(config.path)
+    if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
+    const log = hasLog(path)
+    const sql = yield* openFile({ ...config, path })
+    yield* prepare(sql, { ...config, path }, steps).pipe(
+      Effect.provideService(DuckDbClient, sql),
+      Effect.mapError((cause) => toStoreError(path, cause, log))
+    )
+    return sql
+  })
+
+/** A layer of `DuckDbClient`, and of Effect's `SqlClient`, on a database opened by `openStore`. */
+export const storeLayer = (config: StoreConfig): Layer.Layer<DuckDbClient | SqlClient.SqlClient, StoreError> =>
+  Layer.effectContext(
+    Effect.map(openStore(config), (sql) => Context.make(DuckDbClient, sql).pipe(Context.add(SqlClient.SqlClient, sql)))
+  )
+
+const defaultProgram = "mallard"
+
+const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
+  Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
+
+const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
+  Effect.suspend(() => {
+    const log = hasLog(config.path)
+    return DuckDbClient.make({
+      filename: config.path,
+      readonly: config.readonly,
+      memoryLimit: config.memoryLimit,
+      threads: config.threads,
+      tempDirectory: config.temp
+    }).pipe(
+      Effect.provide(Reactivity.layer),
+      Effect.mapError((cause) => toStoreError(config.path, cause, log))
+    )
+  })
+
+/** Builds a new database aside. If another process is quicker, its database stands. */
+const create = Effect.fnUntraced(function* (config: StoreConfig, steps: ReadonlyArray<Migration>) {
+  const { path } = config
+  if (config.readonly === true) return yield* new StoreError({ reason: "missing", path })
+  // DuckDB would replay it into the new database.
+  if (hasLog(path)) return yield* new StoreError({ reason: "wal", path, cause: new Error(`${logPath(path)} exists`) })
+  const building = temporaryPath(path)
+  yield* attempt(path, () => {
+    createFolderOf(path)
+    removeDatabase(building)
+  })
+  yield* Effect.ensuring(
+    Effect.andThen(
+      Effect.scoped(
+        Effect.flatMap(openFile({ ...config, path: building }), (sql) =>
+          Effect.provideService(migrate(0, config.program ?? defaultProgram, steps), DuckDbClient, sql)
+        )
+      ),
+      attempt(path, () => nameDatabase(building, path))
+    ),
+    Effect.ignore(attempt(path, () => removeDatabase(building)))
+  ).pipe(Effect.mapError((cause) => toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause)))
+})
+
+const prepare = Effect.fnUntraced(function* (
+  sql: DuckDbSqlClient,
+  config: StoreConfig,
+  steps: ReadonlyArray<Migration>
+) {
+  const state = yield* inspectSchema
+  const refuse = (reason: StoreReason) => new StoreError({ reason, path: config.path })
+  const isReader = config.readonly === true
+  switch (state._tag) {
+    case "Foreign":
+      return yield* refuse("foreign")
+    case "Partial":
+      return yield* refuse("damaged")
+    case "Newer":
+      return yield* refuse("newer")
+    case "Empty":
+      if (isReader) return yield* refuse("missing")
+      yield* migrate(0, config.program ?? defaultProgram, steps)
+      break
+    case "Ours":
+      if (!isReader) yield* migrate(state.version, config.program ?? defaultProgram, steps)
+  }
+  if (isReader) return
+  yield* deleteUnrecordedRows()
+  if (hasLog(config.path)) yield* sql.checkpoint
+})

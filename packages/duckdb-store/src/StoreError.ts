@@ -1,0 +1,106 @@
+/** Why a store could not be opened, in words of our own and with what to do next. */
+
+import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
+import { Schema } from "effect"
+
+/** Why a store could not be opened. */
+export const StoreReason = Schema.Literals([
+  "missing",
+  "locked",
+  "foreign",
+  "damaged",
+  "newer",
+  "not-a-database",
+  "no-space",
+  "permission",
+  "wal",
+  "bad-path",
+  "bad-option",
+  "io"
+])
+export type StoreReason = typeof StoreReason.Type
+
+const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>> = {
+  missing: ["there is no such database", "Check the path, or migrate first: that creates it."],
+  locked: ["it is open elsewhere", "Wait until the other program has closed it, or close that program."],
+  foreign: ["it holds tables that are not Mallard's", "Name another file: nothing was changed in this one."],
+  damaged: ["it is damaged or incomplete", "Keep the file as it is and restore a backup, or migrate into a new file."],
+  newer: ["a newer version of Mallard or DuckDB wrote it", "Update Mallard."],
+  "not-a-database": ["it is not a DuckDB database", "Name another file: nothing was changed in this one."],
+  "no-space": ["there is no space left on the disk", "Free some space and try again: nothing was lost."],
+  permission: ["the operating system does not permit it", "Check who owns the file and its folder."],
+  wal: [
+    "a write-ahead log lies beside it that does not fit",
+    "Keep both files and move the log (the name that ends in .wal) away; what it holds was never confirmed as done."
+  ],
+  "bad-path": ["the path is not that of a plain file", "Name a file, not a link that leads nowhere and not a device."],
+  "bad-option": ["DuckDB does not accept one of the options", "Check the limits of memory and threads."],
+  io: ["reading or writing failed", "Check the disk and try again."]
+}
+
+/** A store could not be opened or prepared. `holder` is the process that has the file open, if that is known. */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  reason: StoreReason,
+  path: Schema.String,
+  holder: Schema.optionalKey(Schema.Int),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    const [what, next] = texts[this.reason]
+    const who = this.holder === undefined ? "" : ` (process ${this.holder})`
+    return `Cannot open the database ${this.path}: ${what}${who}. ${next}`
+  }
+}
+
+const reasons: Readonly<Record<OpenReason, StoreReason>> = {
+  missing: "missing",
+  locked: "locked",
+  "already-open": "locked",
+  "not-a-database": "not-a-database",
+  "newer-version": "newer",
+  damaged: "damaged",
+  "no-space": "no-space",
+  permission: "permission",
+  "bad-path": "bad-path",
+  "bad-option": "bad-option",
+  io: "io"
+}
+
+/** A failure as a `StoreError` about the database at `path`. */
+export const toStoreError = (path: string, cause: unknown, hasLog = false): StoreError => {
+  if (cause instanceof StoreError) return cause
+  if (cause instanceof DuckDbOpenError) {
+    const reason = reasons[cause.reason]
+    return new StoreError({
+      reason: reason === "damaged" && hasLog ? "wal" : reason,
+      path,
+      cause,
+      ...(cause.holder === undefined ? {} : { holder: cause.holder }),
+      ...(cause.reason === "already-open" ? { holder: process.pid } : {})
+    })
+  }
+  return new StoreError({ reason: reasonOf(cause), path, cause })
+}
+
+const systemReasons: Readonly<Record<string, StoreReason>> = {
+  ENOENT: "missing",
+  ENOTDIR: "bad-path",
+  EISDIR: "bad-path",
+  ENAMETOOLONG: "bad-path",
+  EACCES: "permission",
+  EPERM: "permission",
+  EROFS: "permission",
+  ENOSPC: "no-space",
+  EDQUOT: "no-space"
+}
+
+// DuckDB's text lies below Effect's `SqlError`; a full disk is told apart only by it.
+const reasonOf = (cause: unknown): StoreReason => {
+  for (let error = cause, level = 0; level < 8 && error instanceof Error; level++) {
+    if ("code" in error && typeof error.code === "string") return systemReasons[error.code] ?? "io"
+    if (/No space left|disk quota/i.test(error.message)) return "no-space"
+    if (/Corrupt|checksum/i.test(error.message)) return "damaged"
+    error = error.cause
+  }
+  return "io"
+}

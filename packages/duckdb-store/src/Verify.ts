@@ -1,0 +1,536 @@
+/**
+ * Proves that a database holds what it says: every document is rendered from its rows and hashed, every entity is hashed,
+ * copies and best values are worked out again, and every row of the ledger is checked against its digest and the counts
+ * that its commit wrote down. Works on a read-only connection; finds changes, losses, additions and swaps alike.
+ */
+import { createHash, hash, type Hash } from "node:crypto"
+import {
+  collectionPointers,
+  type ColumnValue,
+  DocumentReader,
+  EntityBatch,
+  EntityIndex,
+  EntityReader,
+  makeCodec,
+  parseTemplate,
+  rowValues,
+  ShapeDictionary,
+  splitFolded
+} from "@mallard/entity-serializers"
+import { type EntityKind, JSON_KIND, kindByCode, kinds } from "@mallard/schema"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { DuckDBBlobValue } from "@duckdb/node-api"
+import { Effect } from "effect"
+import { type StoredPart, visitParts } from "./Assembly.ts"
+import { checkRowDigests } from "./Ledger.ts"
+import { blobText, makeRenderer, nativeValue, queryRows, quoted, type Renderer, type StoredShape } from "./Rendering.ts"
+import { digestedTableNames, idColumns, storedKinds, tableNames } from "./Tables.ts"
+
+/** What a check found wrong. `where` names tables, ids and columns, never values. */
+export interface Finding {
+  readonly code:
+    | "document-changed"
+    | "entity-changed"
+    | "members-out-of-order"
+    | "value-without-source"
+    | "copy-changed"
+    | "link-changed"
+    | "template-unreadable"
+    | "row-changed"
+    | "rows-missing"
+    | "rows-added"
+    | "ids-not-dense"
+    | "reference-broken"
+    | "entity-unused"
+    | "revision-changed"
+  readonly where: string
+  readonly message: string
+}
+
+/** The outcome of a verification. `checked` counts documents; findings beyond `MAX_FINDINGS` are only counted. */
+export interface VerifyReport {
+  readonly checked: number
+  readonly matched: number
+  readonly mismatched: number
+  readonly entities: number
+  readonly findings: ReadonlyArray<Finding>
+  readonly findingCount: number
+}
+
+/** Findings that a report lists. */
+export const MAX_FINDINGS = 1000
+
+class Findings {
+  readonly list: Array<Finding> = []
+  count = 0
+  /** Whether documents alone are to blame is not known when something else was found. */
+  add(code: Finding["code"], where: string, message: string): void {
+    this.count++
+    if (this.list.length < MAX_FINDINGS) this.list.push({ code, where, message })
+  }
+}
+
+/** Verifies the whole database: its ledger, every row, every document. */
+export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
+  client: DuckDbSqlClient,
+  options: { readonly onDocument?: ((done: number, documents: number) => void) | undefined } = {}
+) {
+  const findings = new Findings()
+  yield* checkLedger(client, findings)
+  yield* checkReferences(client, findings)
+  const renderer = yield* makeRenderer(client)
+  if (!checkTemplates(renderer, findings)) return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
+  for (const kind of kinds) yield* checkKind(client, renderer, kind, findings)
+  yield* checkChildren(client, renderer, findings)
+  const documents = yield* checkDocuments(client, renderer, "true", findings, options.onDocument)
+  yield* checkRevisions(client, documents.digests, findings)
+  return reportOf(findings, documents)
+})
+
+/** Verifies the documents of the contents from `firstContent` on, and all that they are made of. */
+export const verifyContents = Effect.fn("verifyContents")(function* (
+  client: DuckDbSqlClient,
+  firstContent: number,
+  onDocument?: (done: number, documents: number) => void
+) {
+  if (firstContent <= 1) return yield* verifyDatabase(client, { onDocument })
+  const findings = new Findings()
+  const renderer = yield* makeRenderer(client)
+  if (!checkTemplates(renderer, findings)) return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
+  const documents = yield* checkDocuments(client, renderer, `p.content_id >= ${firstContent}`, findings, onDocument)
+  return reportOf(findings, documents)
+})
+
+interface CheckedDocuments {
+  readonly checked: number
+  readonly mismatched: number
+  readonly entities: number
+  /** Digests of parts by content. */
+  readonly digests: ReadonlyMap<number, ReadonlyArray<{ readonly path: string; readonly digest: string }>>
+}
+
+const reportOf = (findings: Findings, documents: CheckedDocuments): VerifyReport => ({
+  checked: documents.checked,
+  matched: documents.checked - documents.mismatched,
+  // A change outside of documents spoils the proof too.
+  mismatched: findings.count > 0 ? Math.max(documents.mismatched, 1) : 0,
+  entities: documents.entities,
+  findings: findings.list,
+  findingCount: findings.count
+})
+
+/** Bytes that are gathered before they are hashed. */
+const HASH_BYTES = 65_536
+
+/** Renders documents, hashes them and their entities. */
+const checkDocuments = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  where: string,
+  findings: Findings,
+  onDocument: ((done: number, documents: number) => void) | undefined
+) {
+  const [count] = yield* queryRows(client, `SELECT count(*) FROM mallard.parts p WHERE ${where}`)
+  const documents = Number(count?.[0] ?? 0)
+  const digests = new Map<number, Array<{ readonly path: string; readonly digest: string }>>()
+  const gathered = Buffer.allocUnsafe(HASH_BYTES)
+  let filled = 0
+  let digest: Hash = createHash("sha256")
+  let current: StoredPart = { contentId: 0, part: 0, path: "", digest: "" }
+  let sound = true
+  let entities = 0
+  let checked = 0
+  let mismatched = 0
+  yield* visitParts(client, renderer, where, {
+    start: (part) => {
+      current = part
+      digest = createHash("sha256")
+      filled = 0
+      sound = true
+    },
+    text: (bytes, start, end) => {
+      if (filled + end - start > HASH_BYTES) {
+        digest.update(gathered.subarray(0, filled))
+        filled = 0
+      }
+      if (end - start > HASH_BYTES) digest.update(bytes.subarray(start, end))
+      else {
+        bytes.copy(gathered, filled, start, end)
+        filled += end - start
+      }
+    },
+    element: (element) => {
+      entities++
+      if (element.matches) return
+      sound = false
+      const kind = element.kind === 0 ? JSON_KIND : kindByCode(element.kind)
+      findings.add("entity-changed", `mallard.${kind?.table} entity_id ${element.id}`, "its row no longer gives the text that its digest stands for")
+    },
+    gap: (collection) => {
+      sound = false
+      findings.add(
+        "members-out-of-order",
+        `mallard.cohort_members content_id ${current.contentId} part ${current.part} collection ${collection}`,
+        "its elements are not numbered from 0 without gaps"
+      )
+    },
+    end: () => {
+      digest.update(gathered.subarray(0, filled))
+      checked++
+      const list = digests.get(current.contentId) ?? []
+      digests.set(current.contentId, list)
+      list.push({ path: current.path, digest: current.digest })
+      if (digest.digest("hex") !== current.digest) {
+        sound = false
+        findings.add(
+          "document-changed",
+          `mallard.parts content_id ${current.contentId} part ${current.part}`,
+          "rendering it does not give the text that its digest stands for"
+        )
+      }
+      if (!sound) mismatched++
+      onDocument?.(checked, documents)
+    }
+  })
+  const result: CheckedDocuments = { checked, mismatched, entities, digests }
+  return result
+})
+
+/** The digest of a revision of several parts: see `docs/data-model.md`. */
+export const contentDigest = (parts: ReadonlyArray<{ readonly path: string; readonly digest: string }>): string =>
+  parts.length === 1
+    ? parts[0]!.digest
+    : hash("sha256", parts.map(({ path, digest }) => `${path}\t${digest}\n`).join(""), "hex")
+
+// ---- ledger
+
+const checkLedger = Effect.fnUntraced(function* (client: DuckDbSqlClient, findings: Findings) {
+  for (const table of digestedTableNames) {
+    const { mismatches } = yield* Effect.provideService(checkRowDigests(table), DuckDbClient, client)
+    for (const { row } of mismatches) {
+      findings.add("row-changed", `mallard.${table} row ${row}`, "the row is not what it was when it was written")
+    }
+  }
+  const expected = new Map<string, number>()
+  const ranges = new Map<string, Array<{ first: number; count: number }>>()
+  const lines = yield* queryRows(client, "SELECT commit_id, table_name, first_id, row_count FROM mallard.commits ORDER BY commit_id, table_name")
+  const perCommit = new Map<number, { rows: number; stated: number | undefined }>()
+  for (const [commit, name, first, count] of lines) {
+    const table = String(name)
+    expected.set(table, (expected.get(table) ?? 0) + Number(count))
+    const entry = perCommit.get(Number(commit)) ?? { rows: 0, stated: undefined }
+    entry.rows++
+    if (table === "commits") entry.stated = Number(count)
+    perCommit.set(Number(commit), entry)
+    if (idColumns.has(table)) {
+      const list = ranges.get(table) ?? []
+      ranges.set(table, list)
+      list.push({ first: Number(first), count: Number(count) })
+    }
+  }
+  let commitId = 1
+  for (const [commit, { rows, stated }] of perCommit) {
+    if (commit !== commitId++) findings.add("ids-not-dense", `mallard.commits commit_id ${commit}`, "commits are not numbered from 1 without gaps")
+    if (rows !== stated) findings.add("rows-missing", `mallard.commits commit_id ${commit}`, "the commit has lost lines, or has too many")
+  }
+  for (const [table, list] of ranges) {
+    let next = 1
+    for (const { first, count } of list) {
+      if (first !== next) findings.add("ids-not-dense", `mallard.commits table_name ${table}`, "the ranges of ids that commits wrote leave gaps or overlap")
+      next = first + count
+    }
+  }
+  for (const table of tableNames) {
+    // Written by the migrations of tables, not by commits.
+    if (table === "kinds" || table === "schema_migrations") continue
+    const id = idColumns.get(table)
+    const [row] = yield* queryRows(
+      client,
+      id === undefined
+        ? `SELECT count(*), 0, 0, 0 FROM mallard.${quoted(table)}`
+        : `SELECT count(*), coalesce(min(${id}), 1), coalesce(max(${id}), 0), coalesce(sum(${id}), 0) FROM mallard.${quoted(table)}`
+    )
+    const [count, min, max, sum] = row!.map(Number)
+    const wanted = expected.get(table) ?? 0
+    if (count! < wanted) findings.add("rows-missing", `mallard.${table}`, `${wanted - count!} of ${wanted} rows are gone`)
+    if (count! > wanted) findings.add("rows-added", `mallard.${table}`, `${count! - wanted} rows were added by something else than a commit`)
+    if (id !== undefined && count! > 0 && (min !== 1 || max !== count || sum !== (count! * (count! + 1)) / 2)) {
+      findings.add("ids-not-dense", `mallard.${table}`, `its ${id} are not the numbers from 1 on, each once`)
+    }
+  }
+})
+
+const checkReferences = Effect.fnUntraced(function* (client: DuckDbSqlClient, findings: Findings) {
+  const count = Effect.fnUntraced(function* (sql: string) {
+    return Number((yield* queryRows(client, sql))[0]?.[0] ?? 0)
+  })
+  for (const kind of storedKinds) {
+    const missing = yield* count(
+      `SELECT count(*) FROM (SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code} UNION ALL SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}) r ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = r.entity_id`
+    )
+    if (missing > 0) findings.add("reference-broken", `mallard.${kind.table}`, `${missing} members or links point to rows that do not exist`)
+    const unused = yield* count(
+      `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code} UNION ALL SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}) r ON e.entity_id = r.entity_id`
+    )
+    if (unused > 0) findings.add("entity-unused", `mallard.${kind.table}`, `${unused} rows belong to no document`)
+    if (!("columns" in kind)) continue
+    const shapes = yield* count(
+      `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (SELECT shape_id FROM mallard.entity_shapes WHERE kind = ${kind.code}) s ON e.shape_id = s.shape_id WHERE e.shape_id <> 0`
+    )
+    if (shapes > 0) findings.add("reference-broken", `mallard.${kind.table}`, `${shapes} rows have a shape that does not exist`)
+    const parents = yield* count(
+      `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${kind.code}`
+    )
+    if (parents > 0) findings.add("reference-broken", "mallard.links", `${parents} links hang on rows of ${kind.table} that do not exist`)
+  }
+  const kindsFound = yield* queryRows(client, "SELECT code, kind, table_name FROM mallard.kinds ORDER BY code")
+  const same =
+    kindsFound.length === storedKinds.length &&
+    [...storedKinds].sort((a, b) => a.code - b.code).every(({ code, kind, table }, at) => {
+      const row = kindsFound[at]!
+      return Number(row[0]) === code && row[1] === kind && row[2] === table
+    })
+  if (!same) findings.add("row-changed", "mallard.kinds", "the list of kinds is not that of this program")
+  const dangling = yield* count(
+    `SELECT count(*) FROM (SELECT content_id, part FROM mallard.part_texts UNION ALL SELECT content_id, part FROM mallard.collections UNION ALL SELECT content_id, part FROM mallard.cohort_members) x ANTI JOIN mallard.parts p ON p.content_id = x.content_id AND p.part = x.part`
+  )
+  if (dangling > 0) findings.add("reference-broken", "mallard.parts", `${dangling} rows belong to parts that do not exist`)
+  const pieces = yield* count(
+    `SELECT count(*) FROM (SELECT content_id, part, count(*) AS n, max(piece) AS top, count(DISTINCT piece) AS distinct_pieces FROM mallard.part_texts GROUP BY content_id, part) WHERE n <> top + 1 OR n <> distinct_pieces`
+  )
+  if (pieces > 0) findings.add("members-out-of-order", "mallard.part_texts", `${pieces} documents have pieces that are not numbered from 0 without gaps`)
+  const contents = yield* count(
+    `SELECT count(*) FROM mallard.revisions r ANTI JOIN mallard.parts p ON p.content_id = r.content_id`
+  )
+  if (contents > 0) findings.add("reference-broken", "mallard.revisions", `${contents} revisions have no parts`)
+})
+
+// ---- shapes and columns
+
+const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
+  let readable = true
+  for (const shape of renderer.shapes.values()) {
+    try {
+      parseTemplate(shape.kind, shape.template)
+    } catch {
+      readable = false
+      findings.add("template-unreadable", `mallard.entity_shapes shape_id ${shape.id}`, "its template is no template")
+    }
+  }
+  return readable
+}
+
+/** The columns that rows of a shape may fill. */
+const filledBy = (kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
+  const columns = new Set(shape.filled === "" ? [] : shape.filled.split(","))
+  for (const label of parseTemplate(shape.kind, shape.template).labels) {
+    if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined) columns.add(kind.columns[label.column]!.name)
+  }
+  return columns
+}
+
+/** NULL where a shape says nothing, and copies and best values as the reader makes them. */
+const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
+  const table = `mallard.${quoted(kind.table)}`
+  const counts = kind.columns.map(({ name }) => `count(${quoted(name)})`).join(", ")
+  const again: Array<number> = []
+  for (const [id, , ...found] of yield* queryRows(client, `SELECT shape_id, count(*), ${counts} FROM ${table} GROUP BY shape_id`)) {
+    const shapeId = Number(id)
+    const shape = renderer.shapes.get(shapeId)
+    if (shapeId === 0) {
+      again.push(0)
+      continue
+    }
+    if (shape === undefined || shape.kind !== kind.code) continue
+    const filled = filledBy(kind, shape)
+    kind.columns.forEach(({ name }, at) => {
+      if (!filled.has(name) && Number(found[at]) > 0) {
+        findings.add("value-without-source", `${table} column ${name}`, `${Number(found[at])} rows of shape ${shapeId} have a value that no source gave`)
+      }
+    })
+    if (shape.filled !== "") again.push(shapeId)
+  }
+  if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
+  yield* checkPointers(client, renderer, kind, findings)
+})
+
+/** Rows read again at once. */
+const READ_AGAIN = 2000
+
+/** Renders rows whose columns hold more than their own leaf, reads the text again, and compares every column. */
+const readAgain = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  kind: EntityKind,
+  shapeIds: ReadonlyArray<number>,
+  findings: Findings
+) {
+  const table = `mallard.${quoted(kind.table)}`
+  const names = new Set(shapeIds.flatMap((id) => (id === 0 ? kind.columns.map(({ name }) => name) : renderer.shapes.get(id)!.filled.split(","))))
+  const columns = kind.columns.filter(({ name }) => names.has(name))
+  const selected = columns.map(({ name, type }) => (type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)))
+  const codecs = columns.map(makeCodec)
+  const { text, join } = renderer.expression(kind.code)
+  const [bounds] = yield* queryRows(client, `SELECT coalesce(min(entity_id), 1), coalesce(max(entity_id), 0) FROM ${table} WHERE shape_id IN (${shapeIds.join(",")})`)
+  let reader = freshReader()
+  for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += READ_AGAIN * 10) {
+    const where = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id BETWEEN ${from} AND ${from + READ_AGAIN * 10 - 1}`
+    const rows = yield* queryRows(
+      client,
+      `SELECT e.entity_id, encode(${text}), ${selected.map((column) => `e.${column}`.replace("e.encode(", "encode(e.")).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
+    )
+    const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
+    const rendered = yield* renderer.texts(kind.code, missing)
+    for (const [id, bytes, ...values] of rows) {
+      const source = bytes === null ? rendered.get(Number(id)) : blobText(bytes)
+      if (source === undefined) continue
+      const worked = reader(kind.code, source)
+      codecs.forEach((codec, at) => {
+        const value = values[at]
+        const stored: ColumnValue = value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)
+        const wanted = worked === undefined ? undefined : (worked.get(codec.name) ?? null)
+        if (wanted !== undefined && !sameValue(stored, wanted)) {
+          findings.add("copy-changed", `${table} entity_id ${Number(id)} column ${codec.name}`, "it no longer holds what its entity's text gives")
+        }
+      })
+    }
+    reader = freshReader()
+  }
+})
+
+const sameValue = (a: ColumnValue, b: ColumnValue): boolean =>
+  a === b || (a !== null && b !== null && typeof a !== "string" && typeof b !== "string" && Number(a) === Number(b) && String(a) === String(Number(a) === Number(b) ? a : b) && BigInt(Number.isInteger(Number(a)) ? a : 0) === BigInt(Number.isInteger(Number(b)) ? b : 0))
+
+/** Reads texts of entities into a batch of its own and gives the columns of each. */
+const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, ColumnValue> | undefined) => {
+  const batch = new EntityBatch()
+  const reader = new EntityReader(
+    batch,
+    new ShapeDictionary(),
+    batch.rows.map(() => new EntityIndex())
+  )
+  const documents = new DocumentReader(reader)
+  return (code, text) => {
+    const tokenizer = reader.tokenizer
+    batch.clear()
+    tokenizer.o = 0
+    for (const index of reader.indexes) index.rollback(0)
+    try {
+      documents.readBytes(Buffer.from(text), { tag: "entity", kind: code })
+    } catch {
+      return undefined
+    }
+    return rowValues(batch, code, batch.rows[code]!.count - 1, tokenizer.output)
+  }
+}
+
+/** Links say where in their parent they stand; the parent's template says it too. */
+const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
+  if (kind.children.length === 0) return
+  const expected: Array<string> = []
+  for (const shape of renderer.shapes.values()) {
+    if (shape.kind !== kind.code) continue
+    collectionPointers(shape.template).forEach(({ pointer, list }, at) => {
+      expected.push(`(${shape.id}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
+    })
+  }
+  const table = `mallard.${quoted(kind.table)}`
+  const folded = yield* queryRows(client, `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`)
+  const foldedRows: Array<string> = []
+  for (const [id, extra] of folded) {
+    collectionPointers(splitFolded(blobText(extra)).template).forEach(({ pointer, list }, at) => {
+      foldedRows.push(`(${Number(id)}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
+    })
+  }
+  const values = (rows: ReadonlyArray<string>): string => (rows.length === 0 ? "(-1, 0, '', false)" : rows.join(", "))
+  const [row] = yield* queryRows(
+    client,
+    `WITH x(shape_id, collection, pointer, list) AS (VALUES ${values(expected)}), f(entity_id, collection, pointer, list) AS (VALUES ${values(foldedRows)})
+     SELECT count(*) FROM (
+       SELECT l.pointer, l.ordinal, coalesce(x.pointer, f.pointer) AS place, coalesce(x.list, f.list) AS list
+       FROM mallard.links l JOIN ${table} e ON e.entity_id = l.parent_entity_id
+       LEFT JOIN x ON x.shape_id = e.shape_id AND x.collection = l.collection
+       LEFT JOIN f ON f.entity_id = e.entity_id AND f.collection = l.collection AND e.shape_id = 0
+       WHERE l.parent_kind = ${kind.code})
+     WHERE place IS NULL OR pointer <> CASE WHEN list THEN place || '/' || ordinal ELSE place END`
+  )
+  const wrong = Number(row?.[0] ?? 0)
+  if (wrong > 0) findings.add("link-changed", "mallard.links", `${wrong} links of ${kind.table} do not stand where their parent's template says`)
+  const [gaps] = yield* queryRows(
+    client,
+    `SELECT count(*) FROM (SELECT count(*) AS n, max(ordinal) AS top, min(ordinal) AS low, count(DISTINCT ordinal) AS d FROM mallard.links WHERE parent_kind = ${kind.code} GROUP BY parent_entity_id, collection) WHERE n <> top + 1 OR low <> 0 OR d <> n`
+  )
+  if (Number(gaps?.[0] ?? 0) > 0) findings.add("link-changed", "mallard.links", `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`)
+})
+
+/** Entities that only stand inside others are hashed too. */
+const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, findings: Findings) {
+  const codes = yield* queryRows(client, "SELECT DISTINCT child_kind FROM mallard.links")
+  for (const [codeValue] of codes) {
+    const code = Number(codeValue)
+    const kind = code === 0 ? JSON_KIND : kindByCode(code)
+    if (kind === undefined) continue
+    const { text, join } = code === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(code)
+    const table = `mallard.${quoted(kind.table)}`
+    const ids = `SELECT child_entity_id FROM mallard.links WHERE child_kind = ${code}`
+    const [bounds] = yield* queryRows(client, `SELECT min(child_entity_id), max(child_entity_id) FROM mallard.links WHERE child_kind = ${code}`)
+    for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += 100_000) {
+      const range = `${ids} AND child_entity_id BETWEEN ${from} AND ${from + 99_999}`
+      const rows = yield* queryRows(
+        client,
+        `SELECT encode(string_agg(entity_id::VARCHAR || ' ' || digest::VARCHAR || ' ' || coalesce(text, ''), chr(10))) FROM
+           (SELECT e.entity_id, e.digest, ${text} AS text FROM ${table} e${join(range)} WHERE e.entity_id IN (${range})) GROUP BY entity_id // 1000`
+      )
+      const doubtful: Array<readonly [number, string]> = []
+      for (const [blob] of rows) {
+        for (const line of splitLines(blob)) {
+          const digest = line.digest
+          if (!hash("sha256", line.text, "hex").startsWith(digest)) doubtful.push([line.id, digest])
+        }
+      }
+      const texts = yield* renderer.texts(code, doubtful.map(([id]) => id))
+      for (const [id, digest] of doubtful) {
+        const again = texts.get(id)
+        if (again === undefined || !hash("sha256", again, "hex").startsWith(digest)) {
+          findings.add("entity-changed", `${table} entity_id ${id}`, "its row no longer gives the text that its digest stands for")
+        }
+      }
+    }
+  }
+})
+
+function* splitLines(blob: unknown): Generator<{ readonly id: number; readonly digest: string; readonly text: Buffer }> {
+  if (!(blob instanceof DuckDBBlobValue)) return
+  const bytes = Buffer.from(blob.bytes.buffer, blob.bytes.byteOffset, blob.bytes.byteLength)
+  for (let p = 0; p < bytes.length; ) {
+    const space = bytes.indexOf(32, p)
+    const newline = bytes.indexOf(10, space)
+    const end = newline < 0 ? bytes.length : newline
+    yield {
+      id: Number(bytes.toString("latin1", p, space)),
+      digest: bytes.toString("latin1", space + 1, space + 37).replaceAll("-", ""),
+      text: bytes.subarray(space + 38, end)
+    }
+    p = end + 1
+  }
+}
+
+const checkRevisions = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  parts: ReadonlyMap<number, ReadonlyArray<{ readonly path: string; readonly digest: string }>>,
+  findings: Findings
+) {
+  const seqs = new Map<string, { seq: number; id: number }>()
+  for (const [id, cohort, seq, predecessor, digest, content] of yield* queryRows(
+    client,
+    "SELECT revision_id, cohort_id::VARCHAR, seq, predecessor, digest, content_id FROM mallard.revisions ORDER BY cohort_id, seq, revision_id"
+  )) {
+    const where = `mallard.revisions revision_id ${Number(id)}`
+    const own = parts.get(Number(content))
+    if (own !== undefined && contentDigest(own) !== digest) findings.add("revision-changed", where, "its digest is not that of its parts")
+    const before = seqs.get(String(cohort))
+    if (Number(seq) !== (before?.seq ?? 0) + 1) findings.add("ids-not-dense", where, "the revisions of its cohort are not numbered from 1 without gaps")
+    if ((predecessor === null ? undefined : Number(predecessor)) !== before?.id) findings.add("revision-changed", where, "it does not follow the revision before it")
+    seqs.set(String(cohort), { seq: Number(seq), id: Number(id) })
+  }
+})

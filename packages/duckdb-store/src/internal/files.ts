@@ -1,0 +1,63 @@
+/** The files of a database: folders, temporary names, and what makes a rename last. */
+
+import { existsSync, fsyncSync, linkSync, lstatSync, mkdirSync, openSync, closeSync, renameSync, rmSync } from "node:fs"
+import { basename, dirname, join } from "node:path"
+
+/** Where a new database is built before it gets its name. */
+export const temporaryPath = (path: string): string => join(dirname(path), `.${basename(path)}.tmp-${process.pid}`)
+
+/** The write-ahead log of a database. */
+export const logPath = (path: string): string => `${path}.wal`
+
+/** Whether anything, even a link that leads nowhere, has this name. */
+export const hasName = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined
+
+/** Whether a write-ahead log lies beside the database. */
+export const hasLog = (path: string): boolean => existsSync(logPath(path))
+
+/** Creates the folder of a file, and those above it, for their owner alone. */
+export const createFolderOf = (path: string): void => {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+}
+
+/** Removes a database that was never finished, with what belongs to it. */
+export const removeDatabase = (path: string): void => {
+  for (const file of [path, logPath(path), `${path}.tmp`]) rmSync(file, { recursive: true, force: true })
+}
+
+/**
+ * Gives a finished, closed database its name and makes sure that the name lasts. False, and nothing is changed, if the
+ * name is taken.
+ */
+export const nameDatabase = (from: string, to: string): boolean => {
+  sync(from)
+  try {
+    // Unlike a rename, a link never replaces a file that another process has put there meanwhile.
+    linkSync(from, to)
+  } catch (cause) {
+    if (hasName(to)) return false
+    if (!(cause instanceof Error && "code" in cause && noLinks.has(String(cause.code)))) throw cause
+    renameSync(from, to)
+  }
+  rmSync(from, { force: true })
+  sync(dirname(to))
+  return true
+}
+
+const noLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"])
+
+// Windows cannot open folders.
+const sync = (path: string): void => {
+  let descriptor: number
+  try {
+    descriptor = openSync(path, "r")
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EISDIR") return
+    throw cause
+  }
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}

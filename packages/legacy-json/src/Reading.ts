@@ -1,0 +1,359 @@
+/**
+ * Reads one file of a source into a batch, in one pass: bytes, their hash, their encoding, the document and what it says
+ * about its cohort. Files up to `WHOLE_FILE_BYTES` are read to their end before anything of them may be written; larger
+ * ones pass through a window, and the caller writes as they go.
+ */
+import {
+  type Collection,
+  type DocumentReader,
+  type DocumentResult,
+  type DocumentRules,
+  JsonProblem,
+  type JsonProblemCode,
+  MemberRows,
+  type Pause,
+  type ValueRemark
+} from "@mallard/entity-serializers"
+import { Effect, Result, Schema, type Scope } from "effect"
+import { createHash, hash } from "node:crypto"
+import { openFile } from "./ChangeWatch.ts"
+import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
+import { stemOf } from "./internal/DirectoryCohort.ts"
+import { outlineLimit, outlineOf } from "./internal/Outline.ts"
+import { type CohortMeta, literalRules, metaOf, rulesFor, secondRules, type Variant, variantOf } from "./Recognition.ts"
+import { printablePath, SourceError } from "./SourceError.ts"
+import type { SourceFile } from "./Sources.ts"
+
+/** Files up to this size are read whole. */
+export const WHOLE_FILE_BYTES = 64 << 20
+const WINDOW_BYTES = 4 << 20
+
+/** A place in a file. */
+export interface Place {
+  /** JSON pointer from the document's root; undefined where the text itself is broken. */
+  readonly pointer: string | undefined
+  readonly line: number | undefined
+  readonly column: number | undefined
+}
+
+/** A file whose bytes are no document that can be kept. */
+export class SourceRejected extends Schema.TaggedError<SourceRejected>()("SourceRejected", {
+  code: Schema.String,
+  path: Schema.String,
+  /** Byte offset in the file, of its UTF-8 form. */
+  offset: Schema.Finite,
+  line: Schema.Finite,
+  column: Schema.Finite,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${printablePath(this.path)}: ${this.reason} (line ${this.line}, column ${this.column}, byte ${this.offset})`
+  }
+}
+
+/** A value remark with its line and column. */
+export interface LocatedRemark extends ValueRemark {
+  readonly line: number | undefined
+  readonly column: number | undefined
+}
+
+/** A file that has been read. */
+export interface PartRead {
+  readonly file: SourceFile
+  readonly variant: Variant
+  readonly encoding: SourceEncoding
+  readonly sourceSha256: string
+  /** SHA-256 of the compact text, lower-case hex. */
+  readonly digest: string
+  readonly collections: ReadonlyArray<Collection>
+  readonly pieces: ReadonlyArray<string>
+  /** Members that the caller has not taken during the reading. */
+  readonly members: MemberRows
+  /** Entities by kind code. */
+  readonly counts: ReadonlyArray<number>
+  readonly meta: CohortMeta
+  readonly rootKeys: ReadonlyArray<string> | undefined
+  readonly remarks: ReadonlyArray<LocatedRemark>
+  readonly remarkCount: number
+}
+
+export interface ReadOptions<E> {
+  readonly maxEntityBytes: number
+  readonly maxDepth: number
+  /**
+   * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
+   * already.
+   */
+  readonly isKnown?: (sourceSha256: string) => boolean
+  /** Takes back what a first reading put into the batch, before a second one. */
+  readonly takeBack: Effect.Effect<void>
+  /** Called while a large file is read; may empty the batch. Not called for files read whole. */
+  readonly onWindow: Effect.Effect<void, E>
+  /** Bytes read since the last call. */
+  readonly onBytes?: (bytes: number) => void
+}
+
+/** Buffers that are used again from file to file. */
+export class ReadBuffers {
+  private whole: Buffer = Buffer.alloc(1 << 20)
+
+  /** A buffer of at least this size. */
+  atLeast(bytes: number): Buffer {
+    if (this.whole.length < bytes) this.whole = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.whole.length * 2, WHOLE_FILE_BYTES + 2)))
+    return this.whole
+  }
+}
+
+/** Reads a file. Returns undefined when its content is known already. */
+export const readPart = <E>(
+  file: SourceFile,
+  documents: DocumentReader,
+  buffers: ReadBuffers,
+  options: ReadOptions<E>
+): Effect.Effect<PartRead | undefined, SourceError | SourceRejected | E> =>
+  Effect.suspend(() => {
+    documents.entities.maxEntityBytes = options.maxEntityBytes
+    documents.entities.tokenizer.maxDepth = options.maxDepth
+    return Effect.scoped<PartRead | undefined, SourceError | SourceRejected | E, Scope.Scope>(
+      file.bytes <= WHOLE_FILE_BYTES ? readWhole(file, documents, buffers, options) : readLarge(file, documents, options)
+    )
+  })
+
+const readWhole = Effect.fnUntraced(function* <E>(
+  file: SourceFile,
+  documents: DocumentReader,
+  buffers: ReadBuffers,
+  options: ReadOptions<E>
+) {
+  const open = yield* openFile(file.path, file.identity)
+  const buffer = buffers.atLeast(open.bytes + 2)
+  // One byte more than there should be, so that a file that grows is noticed.
+  const count = yield* open.read(buffer.subarray(0, open.bytes + 1))
+  if (count !== open.bytes) return yield* new SourceError({ reason: "changed", path: file.path })
+  yield* open.checkUnchanged
+  options.onBytes?.(count)
+  const raw = buffer.subarray(0, count)
+  const sourceSha256 = hash("sha256", raw, "hex")
+  if (options.isKnown?.(sourceSha256) === true) return undefined
+  const text = toUtf8(raw)
+  if (Result.isFailure(text)) {
+    return yield* rejected(file, { code: text.failure.code, reason: "bytes that are not text; save the file as UTF-8 and try again" }, raw, text.failure.offset)
+  }
+  const { bytes, encoding } = text.success
+  const stem = stemOf(file.name)
+  let rules = rulesFor({ stem, keys: rootKeysOf(bytes) })
+  const tokenizer = documents.entities.tokenizer
+  for (let attempt = 0; ; attempt++) {
+    // The tokenizer wants a zero byte behind the text; of the file's own buffer there is one to spare.
+    if (bytes.buffer === buffer.buffer) {
+      tokenizer.input = buffer
+      tokenizer.p = bytes.byteOffset - buffer.byteOffset
+      tokenizer.end = tokenizer.p + bytes.length
+      buffer[tokenizer.end] = 0
+    } else {
+      const window = Buffer.alloc(bytes.length + 1)
+      window.set(bytes)
+      tokenizer.input = window
+      tokenizer.p = 0
+      tokenizer.end = bytes.length
+    }
+    tokenizer.base = 0
+    tokenizer.last = true
+    const { input, end } = tokenizer
+    const result = yield* drive(documents, rules, Effect.void, Effect.void)
+    if (result instanceof JsonProblem) {
+      return yield* rejected(file, { code: result.code, reason: result.message }, input.subarray(0, end), result.offset)
+    }
+    const second = attempt === 0 ? secondRules(result, stem) : undefined
+    if (second === undefined) {
+      return partOf(file, documents, rules, result, encoding, sourceSha256, locate(input.subarray(0, end), result.remarks))
+    }
+    yield* options.takeBack
+    rules = second
+  }
+})
+
+/** Reads the keys of the root object, or of the first object of a root array, from the first bytes. */
+const rootKeysOf = (bytes: Uint8Array): ReadonlyArray<string> => {
+  let p = 0
+  while (bytes[p] === 32 || bytes[p] === 10 || bytes[p] === 13 || bytes[p] === 9) p++
+  if (bytes[p] !== 91) return []
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, outlineLimit)).toString("utf8")
+  const at = head.indexOf("{")
+  return at < 0 ? [] : [...outlineOf(head.slice(at), true).members.keys()]
+}
+
+const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: DocumentReader, options: ReadOptions<E>) {
+  const open = yield* openFile(file.path, file.identity)
+  const raw = createHash("sha256")
+  const text = new Utf8Stream()
+  const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  const tokenizer = documents.entities.tokenizer
+  let window: Uint8Array = new Uint8Array(2 * WINDOW_BYTES + 1)
+  let length = 0
+  let ended = false
+
+  /** Moves what is left to the front of the window and fills it up. */
+  const refill = Effect.fnUntraced(function* () {
+    const consumed = tokenizer.p
+    window.copyWithin(0, consumed, length)
+    length -= consumed
+    tokenizer.base += consumed
+    tokenizer.p = 0
+    const count = yield* open.read(chunk)
+    const bytes = chunk.subarray(0, count)
+    raw.update(bytes)
+    options.onBytes?.(count)
+    const piece = text.update(bytes)
+    const rest = count < chunk.length ? text.end() : undefined
+    for (const part of rest === undefined ? [piece] : [piece, rest]) {
+      if (Result.isFailure(part)) {
+        return yield* new SourceError({ reason: part.failure.code, path: file.path, offset: part.failure.offset })
+      }
+      if (length + part.success.length + 1 > window.length) {
+        const larger = new Uint8Array((length + part.success.length + 1) * 2)
+        larger.set(window.subarray(0, length))
+        window = larger
+      }
+      window.set(part.success, length)
+      length += part.success.length
+    }
+    ended = count < chunk.length
+    window[length] = 0
+    tokenizer.input = window
+    tokenizer.end = length
+    tokenizer.last = ended
+  })
+
+  tokenizer.p = 0
+  tokenizer.base = 0
+  yield* refill()
+  const stem = stemOf(file.name)
+  const head = Buffer.from(window.buffer, 0, Math.min(length, outlineLimit)).toString("utf8")
+  const isResource = outlineOf(head, true).members.has("resourceType")
+  const rules = isResource ? literalRules : rulesFor({ stem, keys: rootKeysOf(window.subarray(0, length)) })
+  const result = yield* drive(documents, rules, options.onWindow, refill())
+  if (result instanceof JsonProblem) {
+    const position = yield* positionInFile(file, result.offset)
+    return yield* new SourceRejected({ code: result.code, path: file.path, offset: result.offset, reason: result.message, ...position })
+  }
+  yield* open.checkUnchanged
+  return partOf(
+    file,
+    documents,
+    rules,
+    result,
+    text.encoding ?? "utf-8",
+    raw.digest("hex"),
+    result.remarks.map((remark) => ({ ...remark, line: undefined, column: undefined }))
+  )
+})
+
+/** Runs a reading to its end, letting others run in between; gives the problem of a document that is none. */
+const drive = <E, E2>(
+  documents: DocumentReader,
+  rules: DocumentRules,
+  onWindow: Effect.Effect<void, E>,
+  refill: Effect.Effect<void, E2>
+): Effect.Effect<DocumentResult | JsonProblem, E | E2> =>
+  Effect.gen(function* () {
+    const reading = documents.read(rules)
+    for (;;) {
+      const step = advance(reading)
+      if (step instanceof JsonProblem) return step
+      if (step.done === true) return step.value
+      if (step.value === "input") yield* refill
+      else yield* onWindow
+      yield* Effect.yieldNow
+    }
+  })
+
+/** Anything that a reading throws but a problem of its input is a bug. */
+const advance = (reading: Generator<Pause, DocumentResult>): IteratorResult<Pause, DocumentResult> | JsonProblem => {
+  try {
+    return reading.next()
+  } catch (problem) {
+    if (problem instanceof JsonProblem) return problem
+    throw problem
+  }
+}
+
+const partOf = (
+  file: SourceFile,
+  documents: DocumentReader,
+  rules: DocumentRules,
+  result: DocumentResult,
+  encoding: SourceEncoding,
+  sourceSha256: string,
+  remarks: ReadonlyArray<LocatedRemark>
+): PartRead => {
+  const { members, pieces } = documents
+  documents.members = new MemberRows()
+  documents.pieces = []
+  return {
+    file,
+    variant: variantOf(result.rootKeys, result.collections, result.captures, rules.tag === "entity"),
+    encoding,
+    sourceSha256,
+    digest: result.digest,
+    collections: result.collections,
+    pieces,
+    members,
+    counts: result.counts,
+    meta: metaOf(rules.tag === "entity" ? new Map() : result.captures),
+    rootKeys: result.rootKeys,
+    remarks,
+    remarkCount: result.remarkCount
+  }
+}
+
+const rejected = (file: SourceFile, problem: { readonly code: JsonProblemCode | "invalid-utf16"; readonly reason: string }, bytes: Uint8Array, offset: number) => {
+  const [located] = locate(bytes, [{ offset }])
+  return Effect.fail(
+    new SourceRejected({ code: problem.code, path: file.path, offset, line: located?.line ?? 1, column: located?.column ?? 1, reason: problem.reason })
+  )
+}
+
+/** Adds lines and columns to things with byte offsets, in one pass over the bytes. */
+const locate = <A extends { readonly offset: number }>(bytes: Uint8Array, things: ReadonlyArray<A>): ReadonlyArray<A & { line: number; column: number }> => {
+  if (things.length === 0) return []
+  const order = things.map((thing, index) => ({ thing, index })).sort((a, b) => a.thing.offset - b.thing.offset)
+  const located: Array<A & { line: number; column: number }> = []
+  let line = 1
+  let lineStart = 0
+  let newline = bytes.indexOf(10)
+  for (const { thing, index } of order) {
+    while (newline >= 0 && newline < thing.offset) {
+      line++
+      lineStart = newline + 1
+      newline = bytes.indexOf(10, lineStart)
+    }
+    let column = 1
+    for (let i = lineStart; i < thing.offset && i < bytes.length; i++) if ((bytes[i]! & 0xc0) !== 0x80) column++
+    located[index] = { ...thing, line, column }
+  }
+  return located
+}
+
+/** Line and column of an offset in a file too large to be held. */
+const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: number) {
+  const open = yield* openFile(file.path)
+  const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  const text = new Utf8Stream()
+  let line = 1
+  let column = 1
+  for (let seen = 0; seen < offset; ) {
+    const count = yield* open.read(chunk)
+    if (count === 0) break
+    const piece = text.update(chunk.subarray(0, count))
+    if (Result.isFailure(piece)) break
+    const bytes = piece.success
+    for (let i = 0; i < bytes.length && seen < offset; i++, seen++) {
+      if (bytes[i] === 10) {
+        line++
+        column = 1
+      } else if ((bytes[i]! & 0xc0) !== 0x80) column++
+    }
+  }
+  return { line, column }
+}, Effect.scoped)

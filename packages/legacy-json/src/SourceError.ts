@@ -1,0 +1,56 @@
+/** Why a source could not be found, read or trusted. */
+
+import { Schema } from "effect"
+
+/** The causes of a `SourceError`. */
+export const SourceErrorReason = Schema.Literals([
+  "missing",
+  "permission",
+  "not-regular",
+  "not-utf8-name",
+  "io",
+  "changed",
+  "too-large",
+  "invalid-utf8",
+  "invalid-utf16"
+])
+export type SourceErrorReason = typeof SourceErrorReason.Type
+
+const messages: Record<SourceErrorReason, string> = {
+  missing: "there is nothing at this path; check its spelling and the folder it is relative to",
+  permission: "the operating system does not permit reading it; change its permissions or run as its owner",
+  "not-regular":
+    "it is no regular file and no folder, or a link has taken its place; copy its content into a plain file",
+  "not-utf8-name": "its name is not valid UTF-8; rename it, then run again",
+  io: "reading it failed; check the disk or the network folder, then run again",
+  changed: "it changed while it was read; run again when nothing writes to it",
+  "too-large": "it is larger than can be read at once",
+  "invalid-utf8": "it is not valid UTF-8; save it as UTF-8, then run again",
+  "invalid-utf16": "its byte order mark says UTF-16, and it is not valid UTF-16; save it as UTF-8, then run again"
+}
+
+/**
+ * A source cannot be used; `reason` says why. Control characters of the path are escaped in the message, bytes of a name
+ * that are not UTF-8 stand in `path` as `\xNN`.
+ */
+export class SourceError extends Schema.TaggedError<SourceError>()("SourceError", {
+  reason: SourceErrorReason,
+  path: Schema.String,
+  /** Offset of the first byte that is not valid text, counted from the start of the file. */
+  offset: Schema.optionalKey(Schema.Finite),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    const where = this.offset === undefined ? "" : ` (at byte ${this.offset})`
+    return `Cannot read ${printablePath(this.path)}: ${messages[this.reason]}${where}`
+  }
+}
+
+/** A path on one line: control characters, line separators and marks that turn the direction of text are escaped. */
+export const printablePath = (path: string): string =>
+  path === ""
+    ? '""'
+    : path.replace(
+        /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\p{Cs}]/gu,
+        (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`
+      )

@@ -1,0 +1,816 @@
+/**
+ * The migration: finds sources, reads each once, stores whole items in batches, verifies what it stored from a fresh
+ * connection, and reports every item. A dry run is the same without writing.
+ */
+import { hash, randomUUID } from "node:crypto"
+import { existsSync } from "node:fs"
+import {
+  BatchWriter,
+  contentDigest,
+  duplicateIds,
+  type NewPart,
+  openStore,
+  queryRows,
+  type StoreError,
+  verifyContents
+} from "@mallard/duckdb-store"
+import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-serializers"
+import {
+  findSources,
+  type FoundSources,
+  type PartRead,
+  readPart,
+  ReadBuffers,
+  type Source,
+  type SourceEncoding,
+  SourceError,
+  SourceRejected,
+  WHOLE_FILE_BYTES
+} from "@mallard/legacy-json"
+import { JSON_KIND, kindByCode } from "@mallard/schema"
+import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Clock, Effect, Schema } from "effect"
+import type { SqlError } from "effect/sql"
+import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
+import {
+  type ItemReport,
+  noVerification,
+  outcomeOf,
+  type PartReport,
+  type Remark,
+  type RunReport,
+  totalsOf,
+  type Verification
+} from "./Report.ts"
+
+export interface MigrateOptions {
+  readonly paths: ReadonlyArray<string>
+  /** Absolute path of the database. */
+  readonly database: string
+  readonly onConflict: ConflictRule
+  readonly dryRun: boolean
+  readonly program: string
+  readonly maxEntityBytes: number
+  readonly maxDepth: number
+  readonly memoryLimit?: string | undefined
+  readonly cwd?: string | undefined
+  /** Asked between items and windows; true ends the run after what is whole has been stored. */
+  readonly isStopped?: (() => boolean) | undefined
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+}
+
+/** What a run tells while it goes. */
+export type Progress =
+  | { readonly phase: "found"; readonly sources: number; readonly bytes: number }
+  | { readonly phase: "read"; readonly bytes: number }
+  | { readonly phase: "item"; readonly item: ItemReport }
+  | { readonly phase: "verify"; readonly done: number; readonly documents: number }
+
+/** The database failed in the middle of a run; what had been committed is whole. */
+export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
+  database: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `Writing to ${this.database} failed. Nothing is half stored: check the disk, then run the same command again.`
+  }
+}
+
+/** A batch holds items until it has this many entities, files or bytes. */
+const BATCH_ENTITIES = 200_000
+const BATCH_FILES = 500
+const BATCH_BYTES = 256 << 20
+
+/** The default limits: see promise P9. */
+export const defaultLimits = { maxEntityBytes: 64 << 20, maxDepth: 10_000 } as const
+
+/** Two sources of one batch claim one name; the batch is read again without either. */
+class BatchContested extends Schema.TaggedError<BatchContested>()("BatchContested", {}) {}
+
+/** A source whose rows were being written as it was read cannot be stored; its transaction is given up. */
+class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFailed", { report: Schema.Unknown }) {}
+
+/** Runs a migration. */
+export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
+  const started = yield* Clock.currentTimeMillis
+  const found = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const [missing] = found.missing
+  if (missing !== undefined) return yield* missing
+  options.onProgress?.({
+    phase: "found",
+    sources: found.sources.length,
+    bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
+  })
+  const afterFind = yield* Clock.currentTimeMillis
+  const run = randomUUID()
+  const loaded = yield* options.dryRun ? rehearse(options, found, run) : load(options, found, run)
+  const afterLoad = yield* Clock.currentTimeMillis
+  const verification =
+    options.dryRun || loaded.interrupted || loaded.firstRevision === undefined
+      ? noVerification
+      : yield* verifyRun(options, loaded.firstRevision)
+  const ended = yield* Clock.currentTimeMillis
+  const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+  const items = [...loaded.items, ...unreadable]
+  const report: RunReport = {
+    run,
+    outcome: outcomeOf(items, verification, loaded.interrupted),
+    dry_run: options.dryRun,
+    database: options.database,
+    items,
+    ignored: found.ignored,
+    totals: totalsOf(found.sources.length + unreadable.length, items),
+    verification,
+    timings: { find: afterFind - started, load: afterLoad - afterFind, verify: ended - afterLoad, total: ended - started }
+  }
+  return report
+})
+
+const bytesOf = (source: Source): number => source.files.reduce((sum, file) => sum + file.bytes, 0)
+
+// ---- what is stored already
+
+/** An item that an earlier run stored, and whose cohort has not changed since. */
+interface KnownItem {
+  readonly cohort: string
+  readonly cohortId: string
+  readonly digest: string
+  readonly format: string
+  readonly entities: Readonly<Record<string, number>>
+}
+
+interface Stored {
+  readonly heads: Map<string, StoredHead>
+  /** By path and hash of the source. */
+  readonly known: ReadonlyMap<string, KnownItem>
+}
+
+const knownKey = (path: string, sha256: string): string => `${sha256} ${path}`
+
+const HEADS = `SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1`
+
+const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+  const heads = new Map<string, StoredHead>()
+  for (const [name, cohortId, revisionId, seq, digest, contentId, change] of yield* queryRows(
+    client,
+    `SELECT name, cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM (${HEADS}) ORDER BY revision_id`
+  )) {
+    const head = {
+      cohortId: String(cohortId),
+      revisionId: Number(revisionId),
+      seq: Number(seq),
+      digest: String(digest),
+      contentId: Number(contentId),
+      deleted: change === "deleted"
+    }
+    const other = heads.get(String(name))
+    if (other === undefined || other.deleted) heads.set(String(name), head)
+  }
+  const known = new Map<string, KnownItem>()
+  for (const [path, sha256, cohort, cohortId, digest, format, entities] of yield* queryRows(
+    client,
+    `SELECT i.path, i.source_sha256, h.name, h.cohort_id::VARCHAR, i.digest, i.format, i.entities
+     FROM mallard.migration_items i JOIN (${HEADS}) h ON h.content_id = i.revision_id
+     WHERE i.outcome = 'migrated' AND h.change <> 'deleted'`
+  )) {
+    known.set(knownKey(String(path), String(sha256)), {
+      cohort: String(cohort),
+      cohortId: String(cohortId),
+      digest: String(digest),
+      format: String(format),
+      entities: JSON.parse(String(entities))
+    })
+  }
+  const stored: Stored = { heads, known }
+  return stored
+})
+
+// ---- loading
+
+interface Loaded {
+  readonly items: ReadonlyArray<ItemReport>
+  readonly interrupted: boolean
+  /** The first revision that the run wrote. */
+  readonly firstRevision: number | undefined
+}
+
+const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+  return yield* Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* openStore({ path: options.database, program: options.program, memoryLimit: options.memoryLimit })
+      return yield* Effect.gen(function* () {
+        const stored = yield* readStored(client)
+        const writer = yield* BatchWriter.make(client)
+        const firstRevision = writer.nextRevision
+        yield* writer.transaction(run, recordRun(writer, run, options, "started", null, null))
+        const loader = new Loader(options, stored, writer, run)
+        yield* loader.run(found.sources)
+        const items = loader.reports()
+        const outcome = outcomeOf(items, noVerification, loader.interrupted)
+        yield* writer.transaction(run, recordRun(writer, run, options, "finished", outcome, totalsOf(found.sources.length, items)))
+        yield* client.checkpoint
+        const loaded: Loaded = {
+          items,
+          interrupted: loader.interrupted,
+          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined
+        }
+        return loaded
+      }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+    })
+  )
+})
+
+const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+  const stored = existsSync(options.database)
+    ? yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)
+      ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>() }
+  const loader = new Loader(options, stored, BatchWriter.dry(), run)
+  yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+  const loaded: Loaded = { items: loader.reports(), interrupted: loader.interrupted, firstRevision: undefined }
+  return loaded
+})
+
+const recordRun = (
+  writer: BatchWriter,
+  run: string,
+  options: MigrateOptions,
+  event: "started" | "finished",
+  outcome: string | null,
+  totals: unknown
+): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (at) =>
+    writer.record("migration_runs", {
+      run_id: run,
+      event,
+      at: BigInt(at) * 1000n,
+      outcome,
+      options: JSON.stringify({ on_conflict: options.onConflict, paths: options.paths.length }),
+      totals: totals === null ? null : JSON.stringify(totals),
+      program: options.program
+    })
+  )
+
+/** An item whose rows wait in the current transaction. */
+interface StagedItem {
+  readonly number: number
+  readonly report: ItemReport
+  readonly revisionId: number | undefined
+}
+
+class Loader {
+  interrupted = false
+  /** Whether items of the current batch turned out to be contested after they were put into it. */
+  private mustRepeat = false
+  private readonly options: MigrateOptions
+  private readonly stored: Stored
+  private readonly writer: BatchWriter
+  private readonly run_: string
+  private readonly buffers = new ReadBuffers()
+  private readonly items: Array<ItemReport | undefined> = []
+  /** Names claimed in this run, by whom. */
+  private readonly claims = new Map<string, Claim & { readonly number: number; readonly revisionId: number | undefined; readonly committed: boolean }>()
+  /** Names that several sources claim for different content, and all who do. */
+  private readonly contested = new Map<string, Set<string>>()
+
+  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string) {
+    this.options = options
+    this.stored = stored
+    this.writer = writer
+    this.run_ = run
+  }
+
+  reports(): ReadonlyArray<ItemReport> {
+    return this.items.filter((item) => item !== undefined).map((item) => this.withAllClaimants(item))
+  }
+
+  /** Every source that claims a contested name is named, also those that came later. */
+  private withAllClaimants(item: ItemReport): ItemReport {
+    const remarks = item.remarks.map((remark) => {
+      if (remark.code !== "name-conflict" || item.cohort === null) return remark
+      const others = [...(this.contested.get(item.cohort) ?? [])].filter((path) => path !== item.path)
+      return { ...remark, message: conflictMessage(others) }
+    })
+    return { ...item, remarks }
+  }
+
+  readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
+    for (let next = 0; next < sources.length; ) {
+      if (this.options.isStopped?.() === true) {
+        this.interrupted = true
+        for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
+        break
+      }
+      next = yield* this.batch(sources, next, BATCH_FILES)
+    }
+  })
+
+  /** Stores sources from `first` on in one transaction; returns where the next batch starts. */
+  private readonly batch: (
+    sources: ReadonlyArray<Source>,
+    first: number,
+    most: number
+  ) => Effect.Effect<number, SqlError.SqlError> = Effect.fnUntraced({ self: this }, function* (sources, first, most) {
+    const claims = new Map(this.claims)
+    const attempt = this.writer.transaction(this.run_, this.fill(sources, first, most)).pipe(
+      Effect.map(({ staged, end }) => {
+        for (const { number, report } of staged) this.finish(number, report)
+        for (const [name, claim] of this.claims) if (!claim.committed) this.claims.set(name, { ...claim, committed: true })
+        return end
+      })
+    )
+    const undo = Effect.sync(() => {
+      this.claims.clear()
+      for (const [name, claim] of claims) this.claims.set(name, claim)
+    })
+    return yield* attempt.pipe(
+      Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
+      Effect.catchTag("LargeItemFailed", ({ report }) =>
+        Effect.gen({ self: this }, function* () {
+          yield* undo
+          const item = report as ItemReport
+          yield* this.writer.transaction(this.run_, Effect.sync(() => this.recordItem(first, item, undefined)))
+          this.finish(first, item)
+          return first + 1
+        })
+      ),
+      Effect.catchTag("SqlError", (error) =>
+        Effect.gen({ self: this }, function* () {
+          yield* undo
+          // One bad item must not spoil the others: the batch is done again item by item.
+          if (most > 1) {
+            let next = first
+            const end = Math.min(first + most, sources.length)
+            while (next < end) next = yield* this.batch(sources, next, 1)
+            return next
+          }
+          this.finish(first, failedItem(sources[first]!, error))
+          return first + 1
+        })
+      )
+    )
+  })
+
+  private finish(number: number, report: ItemReport): void {
+    this.items[number] = report
+    this.options.onProgress?.({ phase: "item", item: report })
+  }
+
+  private readonly fill = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>, first: number, most: number) {
+    const { writer } = this
+    const staged: Array<StagedItem> = []
+    let bytes = 0
+    let end = first
+    const from = writer.nextRevision
+    this.mustRepeat = false
+    while (end < sources.length && end - first < most) {
+      const source = sources[end]!
+      const size = bytesOf(source)
+      const large = source.files.some((file) => file.bytes > WHOLE_FILE_BYTES)
+      // A large file is written as it is read, so it has a transaction of its own.
+      if (end > first && (large || bytes + size > BATCH_BYTES || writer.entitiesInTransaction >= BATCH_ENTITIES || this.options.isStopped?.() === true)) break
+      staged.push(yield* this.item(source, end, large))
+      bytes += size
+      end++
+      if (writer.wantsFlush) yield* writer.flush
+      if (large) break
+    }
+    if (this.mustRepeat) return yield* new BatchContested({})
+    yield* writer.publish
+    const duplicates = yield* duplicateIds(writer, from)
+    const reports = staged.map((item) => {
+      const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
+      const report =
+        remarks.length === 0
+          ? item.report
+          : {
+              ...item.report,
+              remarks: [
+                ...item.report.remarks,
+                ...remarks.map((pointer): Remark => ({ code: "duplicate-id", pointer, line: null, column: null, message: "an entity with the same id stands before it; both are kept" }))
+              ],
+              remark_count: item.report.remark_count + remarks.length
+            }
+      this.recordItem(item.number, report, item.revisionId)
+      return { ...item, report }
+    })
+    return { staged: reports, end }
+  })
+
+  private recordItem(number: number, report: ItemReport, revisionId: number | undefined): void {
+    // Unchanged items are only counted: a run over a hundred thousand of them writes nothing about each.
+    if (report.outcome === "unchanged") return
+    this.writer.record("migration_items", {
+      run_id: this.run_,
+      item: number,
+      path: report.path,
+      outcome: report.outcome,
+      format: report.format,
+      bytes: report.bytes,
+      source_sha256: report.source_sha256,
+      revision_id: revisionId ?? null,
+      cohort_id: report.cohort_id,
+      digest: report.digest,
+      entities: JSON.stringify(report.entities),
+      remarks: JSON.stringify(report.remarks)
+    })
+  }
+
+  /** Reads one source and puts it into the transaction, or says why not. */
+  private readonly item = Effect.fnUntraced({ self: this }, function* (source: Source, number: number, large: boolean) {
+    const { options, writer } = this
+    const mark = writer.mark()
+    const takeBack = Effect.sync(() => writer.rollback(mark))
+    const rejected = Effect.fnUntraced(function* (report: ItemReport) {
+      // Rows of a large file may be written already: only giving up the transaction takes them back.
+      if (large) return yield* new LargeItemFailed({ report })
+      yield* takeBack
+      return { number, report, revisionId: undefined } satisfies StagedItem
+    })
+    let known: KnownItem | undefined
+    let knownSha = ""
+    const parts: Array<PartRead> = []
+    for (const [index, file] of source.files.entries()) {
+      const part = yield* readPart(file, writer.documents, this.buffers, {
+        maxEntityBytes: options.maxEntityBytes,
+        maxDepth: options.maxDepth,
+        takeBack,
+        ...(source.kind === "file"
+          ? {
+              isKnown: (sha256: string) => {
+                known = this.stored.known.get(knownKey(source.path, sha256))
+                knownSha = sha256
+                return known !== undefined
+              }
+            }
+          : {}),
+        onWindow: Effect.suspend((): Effect.Effect<void, LargeItemFailed | SqlError.SqlError> => {
+          if (options.isStopped?.() === true) return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
+          if (!large || !writer.wantsFlush) return Effect.void
+          if (!options.dryRun) writer.saveMembers(index, writer.documents.members)
+          return writer.flush
+        }),
+        onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
+      }).pipe(
+        Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
+      )
+      if (part instanceof SourceRejected || part instanceof SourceError) {
+        return yield* rejected(rejectedItem(source.path, bytesOf(source), [{ ...sourceRemark(part), ...(source.kind === "directory" ? { part: file.name } : {}) }]))
+      }
+      if (part === undefined) {
+        yield* takeBack
+        return { number, report: unchangedItem(source, known!, knownSha), revisionId: undefined }
+      }
+      parts.push(part)
+    }
+    return yield* this.store(source, number, parts, rejected)
+  })
+
+  private readonly store = Effect.fnUntraced({ self: this }, function* (
+    source: Source,
+    number: number,
+    parts: ReadonlyArray<PartRead>,
+    rejected: (report: ItemReport) => Effect.Effect<StagedItem, LargeItemFailed>
+  ) {
+    const { options, stored, writer } = this
+    const described = describe(source, parts)
+    const { name, digest } = described
+    const base = reportOf(source, described)
+    if (this.contested.has(name)) {
+      this.contested.get(name)!.add(source.path)
+      return yield* rejected({ ...base, outcome: "rejected", remarks: [conflictRemark()], remark_count: 1 })
+    }
+    const decision = decide({
+      name,
+      digest,
+      rule: options.onConflict,
+      head: (other) => stored.heads.get(other),
+      claim: (other) => this.claims.get(other)
+    })
+    switch (decision.action) {
+      case "contested": {
+        const claim = this.claims.get(name)!
+        this.contested.set(name, new Set([claim.path, source.path]))
+        if (!claim.committed) this.mustRepeat = true
+        else this.takeBackCommitted(name, claim.number, claim.revisionId)
+        return yield* rejected({ ...base, outcome: "rejected", remarks: [conflictRemark()], remark_count: 1 })
+      }
+      case "repeat":
+        return yield* rejected({
+          ...base,
+          outcome: "skipped",
+          remarks: [plainRemark("identical-content", "another source of this run has the same name and the same content; it counts once")],
+          remark_count: 1
+        })
+      case "unchanged":
+        this.claims.set(name, { digest, path: source.path, number, revisionId: undefined, committed: false })
+        return yield* rejected({ ...base, outcome: "unchanged", cohort_id: decision.head.cohortId })
+      case "skip":
+        return yield* rejected({
+          ...base,
+          outcome: "skipped",
+          remarks: [plainRemark("name-taken", "a cohort of this name with other content is stored; it was left as it is (--on-conflict skip)")],
+          remark_count: 1
+        })
+      case "reject":
+        return yield* rejected({
+          ...base,
+          outcome: "rejected",
+          remarks: [
+            plainRemark("name-taken", "a cohort of this name with other content is stored; choose --on-conflict replace, rename or skip")
+          ],
+          remark_count: 1
+        })
+      case "save": {
+        const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
+        const cohortId = decision.head?.cohortId ?? randomUUID()
+        const revisionId = writer.save(
+          {
+            cohortId,
+            seq: (decision.head?.seq ?? 0) + 1,
+            predecessor: decision.head?.revisionId,
+            change: "saved",
+            name: decision.name,
+            description: described.description,
+            tags: described.tags,
+            product: described.product,
+            legacyId: described.legacyId,
+            createdAt: described.createdAt,
+            updatedAt: described.updatedAt,
+            savedAt,
+            digest
+          },
+          parts.map(newPart),
+          this.run_
+        )
+        this.claims.set(decision.name, { digest, path: source.path, number, revisionId, committed: false })
+        return { number, report: { ...base, outcome: "migrated", cohort: decision.name, cohort_id: cohortId }, revisionId } satisfies StagedItem
+      }
+    }
+  })
+
+  /** An item of an earlier batch turns out to be contested: its cohort becomes what it was before this run. */
+  private takeBackCommitted(name: string, number: number, revisionId: number | undefined): void {
+    const { writer } = this
+    const report = this.items[number]
+    if (report === undefined || report.outcome !== "migrated" || revisionId === undefined) return
+    const before = this.stored.heads.get(name)
+    const restored = before !== undefined && !before.deleted
+    writer.save(
+      {
+        cohortId: report.cohort_id!,
+        seq: (before?.seq ?? 0) + 2,
+        predecessor: revisionId,
+        change: restored ? "restored" : "deleted",
+        name,
+        description: undefined,
+        tags: [],
+        product: undefined,
+        legacyId: undefined,
+        createdAt: undefined,
+        updatedAt: undefined,
+        savedAt: BigInt(Date.now()) * 1000n,
+        digest: restored ? before.digest : report.digest!,
+        contentId: restored ? before.contentId : revisionId
+      },
+      [],
+      this.run_
+    )
+    this.items[number] = { ...report, outcome: "rejected", cohort_id: null, remarks: [conflictRemark()], remark_count: 1 }
+    this.recordItem(number, this.items[number]!, undefined)
+  }
+}
+
+// ---- describing items
+
+interface Description {
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  readonly createdAt: bigint | undefined
+  readonly updatedAt: bigint | undefined
+  readonly format: string
+  readonly digest: string
+  readonly sourceSha256: string
+  readonly entities: Readonly<Record<string, number>>
+  readonly remarks: ReadonlyArray<Remark>
+  readonly remarkCount: number
+  readonly parts: ReadonlyArray<PartReport>
+}
+
+const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
+
+const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
+  const directory = source.kind === "directory"
+  const speaker = directory ? parts.find((part) => METADATA_FILES.test(part.file.name)) : parts[0]
+  const meta = speaker?.meta
+  const entities: Record<string, number> = {}
+  const remarks: Array<Remark> = []
+  let remarkCount = 0
+  for (const part of parts) {
+    part.counts.forEach((count, code) => {
+      const kind = code === 0 ? JSON_KIND.kind : kindByCode(code)!.kind
+      entities[kind] = (entities[kind] ?? 0) + count
+    })
+    const own = directory ? { part: part.file.name } : {}
+    for (const { code, column, line, pointer } of part.remarks) {
+      remarks.push({ code, pointer, line: line ?? null, column: column ?? null, message: valueMessage(code), ...own })
+    }
+    remarkCount += part.remarkCount
+    const encoding = encodingRemark(part.encoding)
+    if (encoding !== undefined) {
+      remarks.push({ ...encoding, ...own })
+      remarkCount++
+    }
+  }
+  const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
+  const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
+  if (total === 0 && unknown && meta?.name === undefined) {
+    remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
+    remarkCount++
+  } else if (total === 0 && unknown) {
+    remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
+    remarkCount++
+  }
+  if (meta?.unusableName === true) {
+    remarks.push(plainRemark("name-unusable", "its name is empty or no text; the file's name is used, the document is kept as it is"))
+    remarkCount++
+  }
+  for (const [key, text] of [
+    ["created_at", meta?.createdAt],
+    ["updated_at", meta?.updatedAt]
+  ] as const) {
+    if (text === undefined || sourceTime(text) !== undefined) continue
+    remarks.push({ ...plainRemark("not-a-time", valueMessage("not-a-time")), pointer: `/${key}` })
+    remarkCount++
+  }
+  const partReports = parts.map((part) => ({
+    path: part.file.name,
+    format: part.variant,
+    bytes: part.file.bytes,
+    digest: part.digest,
+    source_sha256: part.sourceSha256
+  }))
+  return {
+    name: meta?.name ?? source.name,
+    description: meta?.description,
+    tags: meta?.tags ?? [],
+    product: meta?.product,
+    legacyId: meta?.legacyId,
+    createdAt: meta?.createdAt === undefined ? undefined : sourceTime(meta.createdAt),
+    updatedAt: meta?.updatedAt === undefined ? undefined : sourceTime(meta.updatedAt),
+    format: directory ? directoryFormat(parts) : parts[0]!.variant,
+    digest: contentDigest(partReports),
+    sourceSha256:
+      parts.length === 1 && !directory
+        ? parts[0]!.sourceSha256
+        : hash("sha256", partReports.map((part) => `${part.path}\t${part.source_sha256}\n`).join(""), "hex"),
+    entities,
+    remarks,
+    remarkCount,
+    parts: partReports
+  }
+}
+
+const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
+  const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
+  if (metadata?.rootKeys?.includes("files") === true) return "V9"
+  if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
+  return "V11"
+}
+
+/** Microseconds of a source's own time: without zone as written, with an offset the instant. */
+const sourceTime = (text: string): bigint | undefined => {
+  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(text)
+  if (match === null) return undefined
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [number, number, number, number, number, number]
+  const date = new Date(Date.UTC(2000, month - 1, day))
+  if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return undefined
+  date.setUTCFullYear(year, month - 1, day)
+  if (date.getUTCMonth() !== month - 1) return undefined
+  const zone = match[8]
+  const offset = zone === undefined || zone === "Z" ? 0 : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
+  const seconds = BigInt(daysFromCivil(year, month, day)) * 86_400n + BigInt(hour * 3600 + (minute - offset) * 60 + second)
+  return seconds * 1_000_000n + BigInt((match[7] ?? "").slice(0, 6).padEnd(6, "0"))
+}
+
+const newPart = (part: PartRead): NewPart => ({
+  path: part.file.name,
+  format: part.variant,
+  bytes: part.file.bytes,
+  sourceSha256: part.sourceSha256,
+  digest: part.digest,
+  encoding: part.encoding,
+  pieces: part.pieces,
+  collections: part.collections,
+  members: part.members satisfies MemberRows
+})
+
+// ---- reports of items
+
+const reportOf = (source: Source, described: Description): ItemReport => ({
+  path: source.path,
+  outcome: "migrated",
+  format: described.format,
+  cohort: described.name,
+  cohort_id: null,
+  entities: described.entities,
+  digest: described.digest,
+  source_sha256: described.sourceSha256,
+  bytes: bytesOf(source),
+  remarks: described.remarks,
+  remark_count: described.remarkCount,
+  ...(source.kind === "directory" ? { parts: described.parts } : {})
+})
+
+const bareItem = (path: string, bytes: number): Omit<ItemReport, "outcome" | "remarks" | "remark_count"> => ({
+  path,
+  format: null,
+  cohort: null,
+  cohort_id: null,
+  entities: {},
+  digest: null,
+  source_sha256: null,
+  bytes
+})
+
+const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark>): ItemReport => ({
+  ...bareItem(path, bytes),
+  outcome: "rejected",
+  remarks,
+  remark_count: remarks.length
+})
+
+const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({
+  ...bareItem(source.path, bytesOf(source)),
+  outcome: "failed",
+  remarks: [plainRemark("not-stored", "the database did not take it; check the disk, then run the same command again")],
+  remark_count: 1
+})
+
+const interruptedItem = (source: Source): ItemReport => ({
+  ...bareItem(source.path, bytesOf(source)),
+  outcome: "skipped",
+  remarks: [plainRemark("interrupted", "the run was stopped before its turn; run the same command again")],
+  remark_count: 1
+})
+
+const unchangedItem = (source: Source, known: KnownItem, sha256: string): ItemReport => ({
+  ...bareItem(source.path, bytesOf(source)),
+  outcome: "unchanged",
+  format: known.format,
+  cohort: known.cohort,
+  cohort_id: known.cohortId,
+  entities: known.entities,
+  digest: known.digest,
+  source_sha256: sha256,
+  remarks: [],
+  remark_count: 0
+})
+
+const plainRemark = (code: string, message: string): Remark => ({ code, pointer: null, line: null, column: null, message })
+
+const conflictMessage = (others: ReadonlyArray<string>): string =>
+  `other sources of this run claim the same cohort name for other content, so none of them was stored: ${others.join(", ")}; rename all but one`
+
+const conflictRemark = (): Remark => plainRemark("name-conflict", conflictMessage([]))
+
+const sourceRemark = (error: SourceError | SourceRejected): Remark =>
+  error instanceof SourceRejected
+    ? { code: error.code, pointer: null, line: error.line, column: error.column, message: error.reason }
+    : plainRemark(error.reason, error.message)
+
+const encodingRemark = (encoding: SourceEncoding): Remark | undefined => {
+  if (encoding === "utf-8") return undefined
+  return encoding === "utf-8-bom"
+    ? plainRemark("byte-order-mark", "the file starts with a byte order mark, which is not part of the document")
+    : plainRemark("transcoded", "the file is UTF-16; the document is kept as UTF-8")
+}
+
+const valueMessage = (code: string): string => {
+  if (code === "duplicate-key") return "its object has this key more than once; all are kept, the last one counts"
+  if (code === "path-superseded") return "another path of higher priority gave the column's value; this one is kept beside it"
+  return inexactRules[code as keyof typeof inexactRules] ?? code
+}
+
+// ---- verification
+
+const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
+  const report = yield* Effect.scoped(
+    Effect.flatMap(openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit }), (client) =>
+      verifyContents(client, firstRevision, (done, documents) => options.onProgress?.({ phase: "verify", done, documents }))
+    )
+  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+  const verification: Verification = {
+    checked: report.checked,
+    matched: report.matched,
+    mismatched: report.mismatched,
+    findings: report.findings
+  }
+  return verification
+})
+
+export type { StoreError }
