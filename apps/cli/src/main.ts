@@ -1,1 +1,142 @@
-export {}
+/** The program `mallard`: puts together what the commands need, runs one, and ends with its exit code. */
+import { existsSync, readFileSync } from "node:fs"
+import { homedir } from "node:os"
+import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
+import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { ChildProcessSpawner } from "effect/process"
+import { CommandFailed, describeFailure, Ended, exitCode } from "./Failure.ts"
+import { makeProgram } from "./Program.ts"
+import type { Session, StopRequest } from "./Session.ts"
+import { Terminal } from "./Terminal.ts"
+import { argumentsOf, invocationOf } from "./Arguments.ts"
+import { printable } from "./Text.ts"
+
+// Databases, exports and what DuckDB spills are readable by their owner alone.
+process.umask(0o077)
+
+const manifest: { readonly version: string } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8")
+)
+const env = process.env
+const args = argumentsOf(process.argv.slice(2))
+const isVerbose = args.includes("--verbose") || args.includes("-v")
+const terminal = new Terminal(env, args.includes("--no-color"))
+const stop: StopRequest = { signal: undefined, onSignal: undefined }
+const calledFrom = env["INIT_CWD"]
+const session: Session = {
+  terminal,
+  env,
+  cwd: calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : process.cwd(),
+  home: homedir(),
+  program: `mallard ${manifest.version}`,
+  invocation: invocationOf(env),
+  stop,
+  now: () => performance.now()
+}
+
+const fail = (code: number, lines: ReadonlyArray<string>) => {
+  terminal.error(
+    lines.map((line, index) => `${index === 0 ? `${terminal.paintError("red", "mallard:")} ` : ""}${line}\n`).join("")
+  )
+  return new Ended({ code })
+}
+
+/** Help goes to stdout; a usage error is short, and goes to stderr. */
+const presenter: CliOutput.Presenter = {
+  present: (event) =>
+    Effect.gen(function* () {
+      const formatter = yield* CliOutput.Formatter
+      switch (event._tag) {
+        case "Help":
+          return terminal.out(`${formatter.formatHelpDoc(event.helpDoc)}\n`)
+        case "Version":
+          return terminal.out(`${session.program}\n`)
+        case "InvalidInvocation":
+          fail(exitCode.usage, [
+            ...event.errors.map((error: CliError.CliError) =>
+              error.message
+                .split("\n")
+                .filter((line) => line !== "")
+                .map(printable)
+                .join("\n")
+            ),
+            `  Run \`${event.commandPath.join(" ")} --help\` for usage.`
+          ])
+      }
+    })
+}
+
+const unused = Effect.die(new Error("not used"))
+
+/** What effect/cli may ask for and our flags never do: they take plain texts, and nothing is prompted for. */
+const platform = Layer.mergeAll(
+  FileSystem.layerNoop({}),
+  Path.layer,
+  Stdio.layerTest({}),
+  Layer.succeed(
+    EffectTerminal.Terminal,
+    EffectTerminal.make({
+      columns: Effect.sync(() => terminal.columns),
+      rows: Effect.succeed(24),
+      size: unused,
+      readInput: unused,
+      readLine: unused,
+      display: () => Effect.void
+    })
+  ),
+  Layer.succeed(
+    ChildProcessSpawner.ChildProcessSpawner,
+    ChildProcessSpawner.make(() => unused)
+  ),
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Completions] }),
+  CliOutput.layer(CliOutput.defaultFormatter({ colors: terminal.paint("bold", "") !== "" })),
+  CliOutput.layerPresenter(presenter),
+  Layer.succeed(Logger.LogToStderr, true)
+)
+
+const program = Command.runWith(makeProgram(session), { version: manifest.version, renderErrors: true })(args).pipe(
+  Effect.provide(platform),
+  Effect.catchCause((cause) => {
+    terminal.clearStatus()
+    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+    const error: unknown = Cause.squash(cause)
+    if (error instanceof Ended) return Effect.fail(error)
+    if (isShowHelp(error))
+      return error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: exitCode.usage }))
+    const { code, lines } = describeFailure(error, isVerbose)
+    return Effect.fail(fail(code, error instanceof CommandFailed ? lines : lines.map(printable)))
+  })
+)
+
+const isShowHelp = (error: unknown): error is CliError.ShowHelp =>
+  error instanceof Error && "_tag" in error && error._tag === "ShowHelp"
+
+/** Two signals nearer than this are one: a terminal and a package manager may each send it. */
+const SAME_SIGNAL_MS = 100
+
+const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
+  let first = 0
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stop.signal !== undefined) {
+      if (performance.now() - first < SAME_SIGNAL_MS) return
+      terminal.clearStatus()
+      process.exit(signalCode(stop.signal))
+    }
+    first = performance.now()
+    stop.signal = signal
+    if (stop.onSignal === undefined) fiber.interruptUnsafe(fiber.id)
+    else stop.onSignal()
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+  fiber.addObserver((exit) =>
+    teardown(exit, (code) =>
+      process.exit(code === exitCode.interrupted && stop.signal !== undefined ? signalCode(stop.signal) : code)
+    )
+  )
+})
+
+const signalCode = (signal: NodeJS.Signals): number =>
+  signal === "SIGTERM" ? exitCode.terminated : exitCode.interrupted
+
+runMain(program, { disableErrorReporting: true })

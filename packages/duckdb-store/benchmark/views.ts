@@ -90,6 +90,10 @@ const timed = (statement: string) =>
     return performance.now() - started
   })
 
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`)
+}
+
 const median = (times: ReadonlyArray<number>): number => times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0
 
 const milliseconds = (time: number): string => time.toFixed(0).padStart(7)
@@ -105,8 +109,8 @@ const measure = Effect.gen(function* () {
       (rows) => rows.map(({ name }) => `"${name}"`)
     )
   const names = [...Object.keys(shares), ...children.map(({ child }) => child)]
-  console.log(`${members} members of ${cohorts} cohorts; milliseconds, medians of ${rounds}`)
-  console.log("table                scan    all  ratio  count  ratio   one cohort")
+  print(`${members} members of ${cohorts} cohorts; milliseconds, medians of ${rounds}`)
+  print("table                scan    all  ratio  count  ratio   one cohort")
   for (const name of names) {
     const table = kinds.find(({ kind }) => kind === name)?.table ?? ""
     const own = yield* columnsOf("mallard", table)
@@ -124,7 +128,7 @@ const measure = Effect.gen(function* () {
       median(times.map((round) => round[index] ?? 0))
     )
     const ratio = (time: number) => (time / scan).toFixed(1).padStart(6)
-    console.log(
+    print(
       `${table.padEnd(16)}${milliseconds(scan)}${milliseconds(all)}${ratio(all)}${milliseconds(count)}${ratio(count)}${milliseconds(one)}`
     )
   }
@@ -134,7 +138,7 @@ const measure = Effect.gen(function* () {
     for (let round = 0; round < rounds; round++) {
       times.push(yield* timed(`SELECT bit_xor(hash(${shown.join(", ")})) FROM main.${view}`))
     }
-    console.log(`${view.padEnd(16)}${" ".repeat(7)}${milliseconds(median(times))}`)
+    print(`${view.padEnd(16)}${" ".repeat(7)}${milliseconds(median(times))}`)
   }
 })
 

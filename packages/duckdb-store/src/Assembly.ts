@@ -5,7 +5,7 @@
 import { hash } from "node:crypto"
 import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Effect } from "effect"
+import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
 import { blobBytes, queryRows, quoted, type Renderer } from "./Rendering.ts"
 
@@ -14,7 +14,7 @@ export interface Element {
   readonly ordinal: number
   readonly kind: number
   readonly id: number
-  /** Stored digest: 32 hex digits of the first 128 bits. */
+  /** Stored digest: 32 hex digits of the first 128 bits; empty when there is no such entity. */
   readonly digest: string
   /** Whether the text hashes to the stored digest. */
   readonly matches: boolean
@@ -22,6 +22,11 @@ export interface Element {
   readonly start: number
   readonly end: number
 }
+
+/** Elements in order. Those that are sound and follow each other are kept as one text, joined by commas. */
+type Block =
+  | { readonly sound: true; readonly first: number; readonly kind: number; readonly keys: string; readonly text: Buffer; readonly ends: Int32Array }
+  | { readonly sound: false; readonly first: number; readonly elements: Array<Element> }
 
 /** A part of a content as the store has it. */
 export interface StoredPart {
@@ -33,106 +38,177 @@ export interface StoredPart {
 
 /** Members that are fetched at once. */
 const WINDOW_MEMBERS = 50_000
+const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
 
 const LABEL = 1
 const NEWLINE = 10
-const SPACE = 32
+const COMMA_BYTE = 44
 
 /** The key under which a window holds a collection's elements. */
 const key = (contentId: number, part: number, collection: number): string => `${contentId}/${part}/${collection}`
 
-type Window = Map<string, Array<Element>>
+/** What is fetched at once: the blocks of collections, and the pieces of documents by content and part. */
+interface Window {
+  readonly blocks: Map<string, Array<Block>>
+  readonly pieces: Map<string, Array<Buffer>>
+}
 
-/** Fetches the elements of all members that a condition on `m` selects, in order. */
-const fetchWindow = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, where: string) {
-  const window: Window = new Map()
-  const rerender: Array<{ readonly list: Array<Element>; readonly at: number }> = []
-  const kinds = yield* queryRows(client, `SELECT DISTINCT kind FROM mallard.cohort_members m WHERE ${where}`)
-  for (const [code] of kinds) {
-    const kind = Number(code)
-    const declared = kindByCode(kind)
-    if (kind !== 0 && declared === undefined) continue
-    const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
-    const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
-    const table = declared === undefined ? "json_values" : declared.table
-    const rows = yield* queryRows(
-      client,
-      `SELECT content_id, part, collection, ordinal // ${BLOCK} AS block, count(*),
-         encode(string_agg(ordinal::VARCHAR || ' ' || entity_id::VARCHAR || ' ' || coalesce(digest, '') || ' ' || coalesce(text, ''), chr(10) ORDER BY ordinal))
-       FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest::VARCHAR AS digest, ${text} AS text
-             FROM mallard.cohort_members m LEFT JOIN mallard.${quoted(table)} e ON e.entity_id = m.entity_id${join(ids)}
-             WHERE m.kind = ${kind} AND ${where})
-       GROUP BY content_id, part, collection, block ORDER BY content_id, part, collection, block`
-    )
-    for (const [contentId, part, collection, , count, blob] of rows) {
-      const at = key(Number(contentId), Number(part), Number(collection))
-      let list = window.get(at)
-      if (list === undefined) window.set(at, (list = []))
-      readBlock(blobBytes(blob), kind, Number(count), list, rerender)
-    }
-  }
-  yield* rerenderElements(renderer, rerender)
-  for (const list of window.values()) {
-    for (let i = 1; i < list.length; i++) {
-      if (list[i]!.ordinal > list[i - 1]!.ordinal) continue
-      list.sort((a, b) => a.ordinal - b.ordinal)
-      break
-    }
-  }
-  return window
+const pieceKey = (contentId: number, part: number): string => `${contentId}/${part}`
+
+/** Fetches the elements of all members that a condition selects; `where` gets the name of the table it is about. */
+const fetchWindow = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, where: (alias: string) => string) {
+  const blocks = new Map<string, Array<Block>>()
+  const kinds = yield* queryRows(
+    client,
+    `SELECT kind, min(entity_id), max(entity_id) FROM mallard.cohort_members m WHERE ${where("m")} GROUP BY kind`
+  )
+  // One kind of one window is too little for DuckDB to share out among threads, so several are asked for at once.
+  yield* Effect.forEach(
+    kinds,
+    ([code, lowest, highest]) =>
+      Effect.map(queryRows(client, elementsSql(renderer, Number(code), Number(lowest), Number(highest), where("m"))), (rows) => {
+        for (const [contentId, part, collection, , keys, texts] of rows) {
+          const at = key(Number(contentId), Number(part), Number(collection))
+          const list = blocks.get(at)
+          const block = readBlock(String(keys), blobBytes(texts), Number(code))
+          if (list === undefined) blocks.set(at, [block])
+          else list.push(block)
+        }
+      }),
+    { concurrency: 2, discard: true }
+  )
+  yield* renderAgain(renderer, blocks)
+  for (const [at, list] of blocks) blocks.set(at, inOrder(list))
+  return blocks
 })
 
-const readBlock = (
-  bytes: Buffer,
-  kind: number,
-  count: number,
-  list: Array<Element>,
-  rerender: Array<{ readonly list: Array<Element>; readonly at: number }>
-): void => {
+/** Sound blocks that follow each other stay; anything else becomes single elements in the order of their ordinals. */
+const inOrder = (blocks: Array<Block>): Array<Block> => {
+  blocks.sort((a, b) => a.first - b.first)
+  let next = blocks[0]?.first ?? 0
+  for (const block of blocks) {
+    if (!block.sound || block.first !== next) return [{ sound: false, first: 0, elements: blocks.flatMap(elementsOf).sort((a, b) => a.ordinal - b.ordinal) }]
+    next += block.ends.length
+  }
+  return blocks
+}
+
+const elementsOf = (block: Block): ReadonlyArray<Element> =>
+  block.sound ? elementsOfLines(block.keys, block.text, block.ends, block.kind) : block.elements
+
+/** Lines of elements, some hundred in one value: calls across the native boundary are what reading texts costs. */
+const elementsSql = (renderer: Renderer, kind: number, lowest: number, highest: number, where: string): string => {
+  const table = kindByCode(kind)?.table ?? "json_values"
+  const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
+  const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
+  return `SELECT content_id, part, collection, ordinal // ${BLOCK} AS block,
+      string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10)), encode(string_agg(coalesce(text, ''), chr(10)))
+    FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest::VARCHAR AS digest, ${text} AS text
+          FROM mallard.cohort_members m
+          LEFT JOIN (SELECT * FROM mallard.${quoted(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
+          WHERE m.kind = ${kind} AND ${where})
+    GROUP BY content_id, part, collection, block ORDER BY content_id, part, collection, block`
+}
+
+/** The pieces of the documents that a condition selects, in order. */
+const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where: string) {
+  const pieces = new Map<string, Array<Buffer>>()
+  const rows = yield* queryRows(
+    client,
+    `SELECT content_id, part, encode(text) FROM mallard.part_texts t WHERE ${where} ORDER BY content_id, part, piece`
+  )
+  for (const [contentId, part, text] of rows) {
+    const at = pieceKey(Number(contentId), Number(part))
+    const list = pieces.get(at)
+    if (list === undefined) pieces.set(at, [blobBytes(text)])
+    else list.push(blobBytes(text))
+  }
+  return pieces
+})
+
+/**
+ * Takes lines of keys (`ordinal id digest`) and lines of texts apart and hashes each text. Nothing is allocated per
+ * line but its hash: this runs once for every entity that is verified or exported.
+ */
+const readBlock = (lines: string, bytes: Buffer, kind: number): Block => {
   const text = bytes.includes("\\u00") ? Buffer.from(lowerEscapes(bytes.toString("utf8"))) : bytes
+  const keys = lines.replaceAll("-", "")
+  let count = 1
+  for (let at = keys.indexOf("\n"); at >= 0; at = keys.indexOf("\n", at + 1)) count++
+  const ends = new Int32Array(count)
+  const first = integerAt(keys, 0)
+  let sound = true
   let p = 0
+  let start = 0
   for (let i = 0; i < count; i++) {
-    let ordinal = 0
-    while (text[p] !== SPACE) ordinal = ordinal * 10 + text[p++]! - 48
-    p++
-    let id = 0
-    while (text[p] !== SPACE) id = id * 10 + text[p++]! - 48
-    // The digest as a UUID, 36 characters, missing when the entity itself is.
-    const hasDigest = text[p + 1] !== SPACE
-    const digest = hasDigest ? text.toString("latin1", p + 1, p + 37).replaceAll("-", "") : ""
-    const start = p + (hasDigest ? 38 : 2)
     const newline = i === count - 1 ? text.length : text.indexOf(NEWLINE, start)
-    const matches = hash("sha256", text.subarray(start, newline), "hex").startsWith(digest) && hasDigest
-    list.push({ ordinal, kind, id, digest, matches, bytes: text, start, end: newline })
-    if (!matches) rerender.push({ list, at: list.length - 1 })
-    p = newline + 1
+    const end = newline < 0 ? text.length : newline
+    ends[i] = end
+    const digest = keys.indexOf(" ", keys.indexOf(" ", p) + 1) + 1
+    const line = i === count - 1 ? keys.length : keys.indexOf("\n", digest)
+    if (integerAt(keys, p) !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
+    p = line + 1
+    start = end + 1
+  }
+  if (!sound) return { sound, first: 0, elements: elementsOfLines(keys, text, ends, kind) }
+  for (let i = 0; i < count - 1; i++) text[ends[i]!] = COMMA_BYTE
+  return { sound, first, kind, keys, text, ends }
+}
+
+const integerAt = (text: string, at: number): number => {
+  let value = 0
+  for (let i = at; ; i++) {
+    const c = text.charCodeAt(i)
+    // NaN compares as false too.
+    if (!(c >= 48 && c <= 57)) return value
+    value = value * 10 + c - 48
   }
 }
+
+const DIGEST_DIGITS = 32
+
+const matchesDigest = (text: Buffer, start: number, end: number, keys: string, digest: number, line: number): boolean =>
+  line - digest === DIGEST_DIGITS &&
+  keys.startsWith(hash("sha256", text.subarray(start, end), "hex").slice(0, DIGEST_DIGITS), digest)
+
+const elementsOfLines = (keys: string, bytes: Buffer, ends: Int32Array, kind: number): Array<Element> =>
+  keys.split("\n").map((line, at) => {
+    const [ordinal, id, digest = ""] = line.split(" ")
+    const start = at === 0 ? 0 : ends[at - 1]! + 1
+    const end = ends[at]!
+    const matches = matchesDigest(bytes, start, end, digest, 0, digest.length)
+    return { ordinal: Number(ordinal), kind, id: Number(id), digest, matches, bytes, start, end }
+  })
 
 /** DuckDB writes control characters with upper-case digits, the compact text with lower-case ones. */
 export const lowerEscapes = (text: string): string =>
   text.replace(/\\(?:u00([01][0-9A-F])|.)/gs, (match, digits: string | undefined) => (digits === undefined ? match : `\\u00${digits.toLowerCase()}`))
 
-const rerenderElements = Effect.fnUntraced(function* (
-  renderer: Renderer,
-  wanted: ReadonlyArray<{ readonly list: Array<Element>; readonly at: number }>
-) {
-  const byKind = new Map<number, Set<number>>()
-  for (const { list, at } of wanted) {
-    const { kind, id } = list[at]!
-    byKind.set(kind, (byKind.get(kind) ?? new Set()).add(id))
+/** Renders elements that DuckDB could not render, or whose text was not the one expected, by the other renderer. */
+const renderAgain = Effect.fnUntraced(function* (renderer: Renderer, blocks: ReadonlyMap<string, ReadonlyArray<Block>>) {
+  const wanted = new Map<number, Array<{ readonly elements: Array<Element>; readonly at: number }>>()
+  for (const list of blocks.values()) {
+    for (const block of list) {
+      if (block.sound) continue
+      block.elements.forEach(({ kind, matches }, at) => {
+        if (matches) return
+        const places = wanted.get(kind)
+        if (places === undefined) wanted.set(kind, [{ elements: block.elements, at }])
+        else places.push({ elements: block.elements, at })
+      })
+    }
   }
-  for (const [kind, ids] of byKind) {
-    const texts = yield* renderer.texts(kind, [...ids])
-    for (const { list, at } of wanted) {
-      const element = list[at]!
-      const text = element.kind === kind ? texts.get(element.id) : undefined
+  for (const [kind, places] of wanted) {
+    const texts = yield* renderer.texts(kind, [...new Set(places.map(({ elements, at }) => elements[at]!.id))])
+    for (const { elements, at } of places) {
+      const element = elements[at]!
+      const text = texts.get(element.id)
       if (text === undefined) continue
       const bytes = Buffer.from(text)
       const matches = element.digest !== "" && hash("sha256", bytes, "hex").startsWith(element.digest)
-      list[at] = { ...element, matches, bytes, start: 0, end: bytes.length }
+      elements[at] = { ...element, matches, bytes, start: 0, end: bytes.length }
     }
   }
 })
@@ -142,7 +218,10 @@ export interface PartVisitor {
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
-  readonly element: (element: Element) => void
+  /** So many elements are sound. */
+  readonly sound: (count: number) => void
+  /** An element whose row does not give the text of its digest. */
+  readonly changed: (element: Element) => void
   /** A collection lacks elements, or has some twice, or in no order. */
   readonly gap: (collection: number) => void
   readonly end: () => void
@@ -164,42 +243,71 @@ export const visitParts = Effect.fnUntraced(function* (client: DuckDbSqlClient, 
     digest: String(digest),
     members: Number(members)
   }))
-  for (let from = 0; from < parts.length; ) {
-    let to = from
-    let members = 0
-    // Windows take whole parts; one that is larger than a window comes alone and is fetched piece by piece.
-    do members += parts[to++]!.members
-    while (to < parts.length && to - from < 1000 && members + parts[to]!.members <= WINDOW_MEMBERS)
-    const chosen = parts.slice(from, to)
-    const first = chosen[0]!
-    const last = chosen.at(-1)!
-    const range = (alias: string): string =>
-      `(${alias}.content_id > ${first.contentId} OR ${alias}.part >= ${first.part}) AND (${alias}.content_id < ${last.contentId} OR ${alias}.part <= ${last.part})`
-    const bounds = (alias: string): string =>
-      first.contentId === last.contentId && first.part === last.part
-        ? `${alias}.content_id = ${first.contentId} AND ${alias}.part = ${first.part}`
-        : `${alias}.content_id BETWEEN ${first.contentId} AND ${last.contentId} AND ${range(alias)}`
-    const large = chosen.length === 1 && members > WINDOW_MEMBERS
-    const window = large ? undefined : yield* fetchWindow(client, renderer, bounds("m"))
-    for (const part of chosen) yield* visitPart(client, renderer, part, window, visitor)
-    from = to
+  const windows = windowsOf(parts)
+  const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> => {
+    const chosen = windows[at]
+    if (chosen === undefined) return Effect.succeed(undefined)
+    const where = boundsOf(chosen)
+    const pieces = fetchPieces(client, where("t"))
+    // A part larger than a window is fetched slice by slice when its turn comes.
+    return isLarge(chosen)
+      ? Effect.map(pieces, (found) => ({ blocks: new Map(), pieces: found }))
+      : Effect.flatMap(pieces, (found) => Effect.map(fetchWindow(client, renderer, where), (blocks) => ({ blocks, pieces: found })))
+  }
+  let next = yield* Effect.forkChild(fetch(0))
+  for (const [at, chosen] of windows.entries()) {
+    const window = yield* Fiber.join(next)
+    // The database works on the next window while this one is looked at.
+    next = yield* Effect.forkChild(fetch(at + 1))
+    for (const part of chosen) yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
   }
 })
+
+interface CountedPart extends StoredPart {
+  readonly members: number
+}
+
+/** Parts in groups that are fetched at once: whole parts, at most a window's members, large ones alone. */
+const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArray<CountedPart>> => {
+  const windows: Array<Array<CountedPart>> = []
+  let members = 0
+  for (const part of parts) {
+    const last = windows.at(-1)
+    if (last === undefined || last.length === MAX_PARTS || members + part.members > WINDOW_MEMBERS) {
+      windows.push([part])
+      members = part.members
+    } else {
+      last.push(part)
+      members += part.members
+    }
+  }
+  return windows
+}
+
+const isLarge = (parts: ReadonlyArray<CountedPart>): boolean => parts.length === 1 && parts[0]!.members > WINDOW_MEMBERS
+
+/** The condition that selects the rows of consecutive parts. */
+const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {
+  const first = parts[0]!
+  const last = parts.at(-1)!
+  return (alias) =>
+    first.contentId === last.contentId
+      ? `${alias}.content_id = ${first.contentId} AND ${alias}.part BETWEEN ${first.part} AND ${last.part}`
+      : `${alias}.content_id BETWEEN ${first.contentId} AND ${last.contentId} AND (${alias}.content_id > ${first.contentId} OR ${alias}.part >= ${first.part}) AND (${alias}.content_id < ${last.contentId} OR ${alias}.part <= ${last.part})`
+}
 
 const visitPart = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
-  window: Window | undefined,
+  window: Window,
+  large: boolean,
   visitor: PartVisitor
 ) {
   visitor.start(part)
-  const where = `content_id = ${part.contentId} AND part = ${part.part}`
-  const pieces = yield* queryRows(client, `SELECT encode(text) FROM mallard.part_texts WHERE ${where} ORDER BY piece`)
   let collection = 0
   let label: Array<Buffer> | undefined
-  for (const [piece] of pieces) {
-    const bytes = blobBytes(piece)
+  for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
     let p = 0
     for (;;) {
       const mark = bytes.indexOf(LABEL, p)
@@ -214,7 +322,7 @@ const visitPart = Effect.fnUntraced(function* (
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection++, name === "list", window, visitor)
+      yield* visitCollection(client, renderer, part, collection++, name === "list", large ? undefined : window, visitor)
     }
   }
   visitor.end()
@@ -239,26 +347,43 @@ const visitCollection = Effect.fnUntraced(function* (
     : Effect.succeed([[undefined]])
   const most = Number(highest[0]?.[0] ?? -1)
   let expected = 0
-  const visit = (elements: ReadonlyArray<Element>): void => {
-    for (const element of elements) {
-      if (element.ordinal !== expected) visitor.gap(collection)
-      if (expected > 0) visitor.text(COMMA, 0, 1)
-      visitor.element(element)
-      visitor.text(element.bytes, element.start, element.end)
-      expected++
+  const visit = (blocks: ReadonlyArray<Block>): void => {
+    for (const block of blocks) {
+      if (block.sound && block.first === expected) {
+        if (expected > 0) visitor.text(COMMA, 0, 1)
+        visitor.sound(block.ends.length)
+        visitor.text(block.text, 0, block.text.length)
+        expected += block.ends.length
+        continue
+      }
+      for (const element of elementsOf(block)) {
+        if (element.ordinal !== expected) visitor.gap(collection)
+        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (element.matches) visitor.sound(1)
+        else visitor.changed(element)
+        visitor.text(element.bytes, element.start, element.end)
+        expected++
+      }
     }
   }
   if (list) visitor.text(OPEN, 0, 1)
-  if (window !== undefined) visit(window.get(key(part.contentId, part.part, collection)) ?? [])
+  const at = key(part.contentId, part.part, collection)
+  if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
-    for (let from = 0; from <= most; from += WINDOW_MEMBERS) {
-      const slice = yield* fetchWindow(
+    const slice = (from: number) =>
+      fetchWindow(
         client,
         renderer,
-        `m.content_id = ${part.contentId} AND m.part = ${part.part} AND m.collection = ${collection} AND m.ordinal BETWEEN ${from} AND ${from + WINDOW_MEMBERS - 1}`
+        (m) =>
+          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + WINDOW_MEMBERS - 1}`
       )
-      visit(slice.get(key(part.contentId, part.part, collection)) ?? [])
+    let next = yield* Effect.forkChild(slice(0))
+    for (let from = 0; from <= most; from += WINDOW_MEMBERS) {
+      const blocks = yield* Fiber.join(next)
+      next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
+      visit(blocks.get(at) ?? [])
     }
+    yield* Fiber.join(next)
   }
   if (list) visitor.text(CLOSE, 0, 1)
   else if (expected !== 1) visitor.gap(collection)
@@ -277,7 +402,8 @@ export const partText: (
     text: (bytes, start, end) => {
       if (end > start) chunks.push(bytes.subarray(start, end))
     },
-    element: () => {},
+    sound: () => {},
+    changed: () => {},
     gap: () => {},
     end: () => {}
   })

@@ -7,6 +7,7 @@ import { DuckDbClient, typed } from "@mallard/sql-duckdb"
 import { LIST, VARCHAR } from "@duckdb/node-api"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type SqlError } from "effect/sql"
+import { query } from "./internal/query.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
 
@@ -249,7 +250,7 @@ interface SourceRow {
 const make = Effect.gen(function* () {
   const sql = yield* DuckDbClient
   const notFound = Effect.fnUntraced(function* (wanted: string) {
-    const rows = yield* sql.unsafe<{ readonly name: string }>(cohortStatements.names)
+    const rows = yield* query<{ readonly name: string }>(sql, cohortStatements.names)
     return yield* new CohortNotFound({
       wanted,
       suggestions: nearestNames(
@@ -259,20 +260,21 @@ const make = Effect.gen(function* () {
     })
   })
   return CohortStore.of({
-    list: Effect.map(sql.unsafe<CohortRow>(cohortStatements.list), (rows) => rows.map(cohortOf)),
+    list: Effect.map(query<CohortRow>(sql, cohortStatements.list), (rows) => rows.map(cohortOf)),
     find: Effect.fn("CohortStore.find")(function* (nameOrId) {
-      const [row] = yield* sql.unsafe<CohortRow>(cohortStatements.find, [nameOrId, nameOrId, nameOrId])
+      const [row] = yield* query<CohortRow>(sql, cohortStatements.find, [nameOrId, nameOrId, nameOrId])
       return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
     }),
     history: Effect.fn("CohortStore.history")(function* (nameOrId) {
-      const rows = yield* sql.unsafe<RevisionRow>(
+      const rows = yield* query<RevisionRow>(
+        sql,
         cohortStatements.history,
         Array.from({ length: 4 }, () => nameOrId)
       )
       return rows.length === 0 ? yield* notFound(nameOrId) : rows.map(revisionOf)
     }),
     parts: Effect.fn("CohortStore.parts")(function* (contentId) {
-      const rows = yield* sql.unsafe<{
+      const rows = yield* query<{
         readonly part: number
         readonly path: string
         readonly format: string
@@ -280,7 +282,7 @@ const make = Effect.gen(function* () {
         readonly source_sha256: string
         readonly digest: string
         readonly encoding: string
-      }>(cohortStatements.parts, [String(contentId)])
+      }>(sql, cohortStatements.parts, [String(contentId)])
       return rows.map(({ source_sha256, bytes, ...row }): Part => ({
         ...row,
         bytes: Number(bytes),
@@ -290,8 +292,8 @@ const make = Effect.gen(function* () {
     unchanged: Effect.fn("CohortStore.unchanged")(function* (sourceSha256s) {
       const rows =
         sourceSha256s === undefined
-          ? yield* sql.unsafe<SourceRow>(cohortStatements.sources)
-          : yield* sql.unsafe<SourceRow>(cohortStatements.sourcesOf, [typed([...sourceSha256s], LIST(VARCHAR))])
+          ? yield* query<SourceRow>(sql, cohortStatements.sources)
+          : yield* query<SourceRow>(sql, cohortStatements.sourcesOf, [typed([...sourceSha256s], LIST(VARCHAR))])
       return rows.map((row): StoredSource => ({
         path: row.path,
         sourceSha256: row.source_sha256,
@@ -306,7 +308,7 @@ const make = Effect.gen(function* () {
       }))
     }),
     digests: Effect.map(
-      sql.unsafe<Pick<RevisionRow, "cohort_id" | "name" | "revision_id" | "seq" | "digest">>(cohortStatements.digests),
+      query<Pick<RevisionRow, "cohort_id" | "name" | "revision_id" | "seq" | "digest">>(sql, cohortStatements.digests),
       (rows) =>
         rows.map(({ cohort_id, revision_id, ...row }) => ({
           ...row,
@@ -315,7 +317,7 @@ const make = Effect.gen(function* () {
         }))
     ),
     runs: Effect.map(
-      sql.unsafe<{
+      query<{
         readonly run_id: string
         readonly started_at: string
         readonly finished_at: string | null
@@ -323,7 +325,7 @@ const make = Effect.gen(function* () {
         readonly options: string | null
         readonly totals: string | null
         readonly program: string
-      }>(cohortStatements.runs),
+      }>(sql, cohortStatements.runs),
       (rows) =>
         rows.map((row) => ({
           runId: row.run_id,
@@ -336,7 +338,7 @@ const make = Effect.gen(function* () {
         }))
     ),
     items: Effect.fn("CohortStore.items")(function* (runId) {
-      const rows = yield* sql.unsafe<{
+      const rows = yield* query<{
         readonly item: number
         readonly path: string
         readonly outcome: string
@@ -348,7 +350,7 @@ const make = Effect.gen(function* () {
         readonly digest: string | null
         readonly entities: string
         readonly remarks: string
-      }>(cohortStatements.items, [runId])
+      }>(sql, cohortStatements.items, [runId])
       return rows.map((row): RunItem => ({
         item: row.item,
         path: row.path,

@@ -7,6 +7,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Stream } from "effect"
 import { type SqlError } from "effect/sql"
 import { hash } from "node:crypto"
+import { query } from "./internal/query.ts"
 import {
   type DigestedTableName,
   digestedTableNames,
@@ -92,7 +93,7 @@ export const record = Effect.fn("Ledger.record")(function* <Name extends Digeste
   for (let from = 0; from < rows.length; from += rowsPerInsert) {
     const chunk = rows.slice(from, from + rowsPerInsert).map((row) => ledgerRow(table, row))
     const cells = chunk.flatMap((row) => columns.map(({ name, type }) => digestText(type, row[name] ?? null)))
-    yield* sql.unsafe(insertSql(table, chunk.length), cells)
+    yield* query(sql, insertSql(table, chunk.length), cells)
   }
 })
 
@@ -156,8 +157,8 @@ const lastNumbersSql =
 export const nextIds: Effect.Effect<ReadonlyMap<string, number>, SqlError.SqlError, DuckDbClient> = Effect.gen(
   function* () {
     const sql = yield* DuckDbClient
-    const recorded = yield* sql.unsafe<{ readonly table_name: string; readonly next_id: bigint }>(recordedIdsSql)
-    const [last] = yield* sql.unsafe<{ readonly commit_id: bigint; readonly check_id: bigint }>(lastNumbersSql)
+    const recorded = yield* query<{ readonly table_name: string; readonly next_id: bigint }>(sql, recordedIdsSql)
+    const [last] = yield* query<{ readonly commit_id: bigint; readonly check_id: bigint }>(sql, lastNumbersSql)
     const found = new Map(recorded.map((row) => [row.table_name, Number(row.next_id)]))
     return new Map<string, number>([
       ...[...idColumns.keys()].map((table) => [table, found.get(table) ?? 1] as const),

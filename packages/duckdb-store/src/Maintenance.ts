@@ -6,6 +6,7 @@
 import { kinds } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
+import { query } from "./internal/query.ts"
 import { nextIds } from "./Ledger.ts"
 import { idColumns } from "./Tables.ts"
 
@@ -50,7 +51,7 @@ export const deleteUnrecordedRows = Effect.fn("Maintenance.deleteUnrecordedRows"
   const sql = yield* DuckDbClient
   const next = yield* nextIds
   const limit = ({ ids }: Unrecorded) => String(next.get(ids) ?? 1)
-  const counts = yield* sql.unsafe<{ readonly number: number; readonly count: bigint }>(countSql, unrecorded.map(limit))
+  const counts = yield* query<{ readonly number: number; readonly count: bigint }>(sql, countSql, unrecorded.map(limit))
   const deleted = new Map<string, number>()
   const affected = counts.flatMap(({ number, count }) => {
     const rows = unrecorded[number]
@@ -60,7 +61,7 @@ export const deleteUnrecordedRows = Effect.fn("Maintenance.deleteUnrecordedRows"
   })
   if (affected.length > 0) {
     yield* sql.withTransaction(
-      Effect.forEach(affected, (rows) => sql.unsafe(deleteSql(rows), [limit(rows)]), { discard: true })
+      Effect.forEach(affected, (rows) => query(sql, deleteSql(rows), [limit(rows)]), { discard: true })
     )
     yield* sql.checkpoint
   }

@@ -6,6 +6,7 @@
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { type SqlError } from "effect/sql"
+import { query } from "./internal/query.ts"
 import { insertSql, now, record } from "./Ledger.ts"
 import { createTablesSql, storedKinds, tableColumns, tableNames } from "./Tables.ts"
 import { createViewsSql } from "./Views.ts"
@@ -72,16 +73,16 @@ export const migrationStatements: ReadonlyArray<string> = [
 /** Looks at the database without changing it. */
 export const inspectSchema: Effect.Effect<SchemaState, SqlError.SqlError, DuckDbClient> = Effect.gen(function* () {
   const sql = yield* DuckDbClient
-  const relations = yield* sql.unsafe<{ readonly schema_name: string; readonly name: string }>(relationsSql)
+  const relations = yield* query<{ readonly schema_name: string; readonly name: string }>(sql, relationsSql)
   if (relations.length === 0) return { _tag: "Empty" } as const
   const ours = new Set(relations.filter((row) => row.schema_name === "mallard").map(({ name }) => name))
   if (ours.size === 0) return { _tag: "Foreign" } as const
   if (!ours.has("schema_migrations")) return { _tag: "Partial" } as const
-  const [row] = yield* sql.unsafe<{ readonly version: number | null }>(versionSql)
+  const [row] = yield* query<{ readonly version: number | null }>(sql, versionSql)
   const version = row?.version ?? 0
   if (version > migrations.length) return { _tag: "Newer", version } as const
   if (version < 1) return { _tag: "Partial" } as const
-  const columns = yield* sql.unsafe<ColumnRow>(columnsSql)
+  const columns = yield* query<ColumnRow>(sql, columnsSql)
   return hasAllColumns(columns) ? ({ _tag: "Ours", version } as const) : ({ _tag: "Partial" } as const)
 })
 
@@ -97,7 +98,7 @@ export const migrate = Effect.fn("Migrations.migrate")(function* (
   const sql = yield* DuckDbClient
   const missing = steps.filter((step) => step.version > version)
   for (const step of missing) {
-    yield* sql.withTransaction(Effect.forEach(step.statements, (statement) => sql.unsafe(statement), { discard: true }))
+    yield* sql.withTransaction(Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true }))
     yield* sql.checkpoint
     yield* record("schema_migrations", [{ version: step.version, name: step.name, applied_at: yield* now, program }])
   }

@@ -74,7 +74,7 @@ const number = (codec: ColumnCodec, column: string, style: string): string => {
   else if (spelling === "f") sql = `regexp_replace(rtrim(${text}, '0'), '\\.$', '.0')`
   else {
     const digits = Number(spelling.slice(1))
-    sql = digits >= codec.scale ? `${text} || '${"0".repeat(digits - codec.scale)}'` : `${text}[:-${codec.scale - digits + 1}]`
+    sql = digits >= codec.scale ? `${text} || '${"0".repeat(digits - codec.scale)}'` : `(${text})[:-${codec.scale - digits + 1}]`
   }
   return isQuoted ? `'"' || ${sql} || '"'` : sql
 }
@@ -133,8 +133,8 @@ export const shapeSql = (code: number, template: Template): string | undefined =
     } else if (label.tag === "list") parts.push(`'[' || coalesce(k.k${collection++}, '') || ']'`)
     else parts.push(`k.k${collection++}`)
   }
-  // The operator, unlike concat(), gives NULL when a fragment is missing.
-  return parts.join(" || ")
+  // A missing fragment or child becomes an empty text, and the digest shows it.
+  return `concat(${parts.join(", ")})`
 }
 
 /** How many collections a template has. */

@@ -26,7 +26,7 @@ export interface StoreConfig {
   readonly path: string
   /** Opens an existing database for reading only. Without it, a missing one is created. */
   readonly readonly?: boolean | undefined
-  /** Limit of DuckDB's own memory, such as `1GB`. */
+  /** Limit of DuckDB's own memory, such as `1GB`; 600MB if not given. What does not fit goes to `temp`. */
   readonly memoryLimit?: string | undefined
   readonly threads?: number | undefined
   /** Folder for what does not fit into memory. */
@@ -63,6 +63,15 @@ export const storeLayer = (config: StoreConfig): Layer.Layer<DuckDbClient | SqlC
 
 const defaultProgram = "mallard"
 
+/** Leaves room for the program's own memory below the bound that the documentation states. */
+const MEMORY_LIMIT = "600MB"
+
+/**
+ * A write-ahead log may grow this far before DuckDB checkpoints by itself. Its default of 16 MB rewrites the same row
+ * groups over and over during a load, which costs time and leaves the file larger.
+ */
+const CHECKPOINT_THRESHOLD = "1GB"
+
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
 
@@ -72,9 +81,10 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
     return DuckDbClient.make({
       filename: config.path,
       readonly: config.readonly,
-      memoryLimit: config.memoryLimit,
+      memoryLimit: config.memoryLimit ?? MEMORY_LIMIT,
       threads: config.threads,
-      tempDirectory: config.temp
+      tempDirectory: config.temp,
+      options: config.readonly === true ? {} : { checkpoint_threshold: CHECKPOINT_THRESHOLD }
     }).pipe(
       Effect.provide(Reactivity.layer),
       Effect.mapError((cause) => toStoreError(config.path, cause, log))

@@ -159,9 +159,11 @@ const checkDocuments = Effect.fnUntraced(function* (
         filled += end - start
       }
     },
-    element: (element) => {
+    sound: (count) => {
+      entities += count
+    },
+    changed: (element) => {
       entities++
-      if (element.matches) return
       sound = false
       const kind = element.kind === 0 ? JSON_KIND : kindByCode(element.kind)
       findings.add("entity-changed", `mallard.${kind?.table} entity_id ${element.id}`, "its row no longer gives the text that its digest stands for")
@@ -322,18 +324,28 @@ const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
 
 /** The columns that rows of a shape may fill. */
 const filledBy = (kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
-  const columns = new Set(shape.filled === "" ? [] : shape.filled.split(","))
+  const columns = new Set(filledColumns(shape).map(({ name }) => name))
   for (const label of parseTemplate(shape.kind, shape.template).labels) {
     if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined) columns.add(kind.columns[label.column]!.name)
   }
   return columns
 }
 
+/** The columns of a shape that hold more than their own leaf; `copyOf` names the column that one is a plain copy of. */
+const filledColumns = (shape: StoredShape): ReadonlyArray<{ readonly name: string; readonly copyOf: string | undefined }> =>
+  shape.filled === ""
+    ? []
+    : shape.filled.split(",").map((entry) => {
+        const [name = "", copyOf] = entry.split("=")
+        return { name, copyOf }
+      })
+
 /** NULL where a shape says nothing, and copies and best values as the reader makes them. */
 const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
   const table = `mallard.${quoted(kind.table)}`
   const counts = kind.columns.map(({ name }) => `count(${quoted(name)})`).join(", ")
   const again: Array<number> = []
+  const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
   for (const [id, , ...found] of yield* queryRows(client, `SELECT shape_id, count(*), ${counts} FROM ${table} GROUP BY shape_id`)) {
     const shapeId = Number(id)
     const shape = renderer.shapes.get(shapeId)
@@ -348,7 +360,24 @@ const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer
         findings.add("value-without-source", `${table} column ${name}`, `${Number(found[at])} rows of shape ${shapeId} have a value that no source gave`)
       }
     })
-    if (shape.filled !== "") again.push(shapeId)
+    const columns = filledColumns(shape)
+    if (columns.some(({ copyOf }) => copyOf === undefined)) again.push(shapeId)
+    for (const { name, copyOf } of columns) {
+      if (copyOf !== undefined) copies.push({ shapeId, name, copyOf })
+    }
+  }
+  if (copies.length > 0) {
+    for (const [id, name] of yield* queryRows(
+      client,
+      copies
+        .map(
+          ({ shapeId, name, copyOf }) =>
+            `SELECT entity_id, '${name}' FROM ${table} WHERE shape_id = ${shapeId} AND ${quoted(name)} IS DISTINCT FROM ${quoted(copyOf)}`
+        )
+        .join(" UNION ALL ")
+    )) {
+      findings.add("copy-changed", `${table} entity_id ${Number(id)} column ${String(name)}`, "it no longer holds what its entity's text gives")
+    }
   }
   if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
   yield* checkPointers(client, renderer, kind, findings)
@@ -366,7 +395,7 @@ const readAgain = Effect.fnUntraced(function* (
   findings: Findings
 ) {
   const table = `mallard.${quoted(kind.table)}`
-  const names = new Set(shapeIds.flatMap((id) => (id === 0 ? kind.columns.map(({ name }) => name) : renderer.shapes.get(id)!.filled.split(","))))
+  const names = new Set(shapeIds.flatMap((id) => (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)))
   const columns = kind.columns.filter(({ name }) => names.has(name))
   const selected = columns.map(({ name, type }) => (type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)))
   const codecs = columns.map(makeCodec)

@@ -187,7 +187,7 @@ const placement = (
       return `JOIN mallard.links link_${index} ON link_${index}.parent_entity_id = ${from}
     AND link_${index}.parent_kind = ${parent.code} AND link_${index}.child_kind = ${child.code}`
     })
-    .reverse()
+    .toReversed()
   const parents = above.flatMap((parent, index) =>
     parentsUsed.has(index)
       ? [`JOIN mallard.${parent.table} parent_${index} ON parent_${index}.entity_id = link_${index}.parent_entity_id`]
@@ -198,7 +198,7 @@ const placement = (
     "c.cohort_id",
     "c.cohort_name",
     "c.source_path",
-    `${[memberPointer, ...above.map((_, index) => `link_${index}.pointer`).reverse()].join(" || ")} AS pointer`,
+    `${[memberPointer, ...above.map((_, index) => `link_${index}.pointer`).toReversed()].join(" || ")} AS pointer`,
     nearest === undefined ? "m.entity_id" : "link_0.child_entity_id AS entity_id",
     nearest === undefined ? "CAST(NULL AS VARCHAR) AS parent_kind" : `'${nearest.kind}' AS parent_kind`,
     `${nearest === undefined ? "CAST(NULL AS BIGINT)" : "link_0.parent_entity_id"} AS parent_entity_id`,
@@ -463,16 +463,18 @@ JOIN (
 ) i ON i.kind = p.kind AND i.entity_id = p.entity_id`
 }
 
+const contextViews: ReadonlyArray<View> = Array.from(
+  new Map(
+    kinds
+      .flatMap(({ columns }) => columns.flatMap(documentSources))
+      .map((source) => [contextName(source), contextView(source)])
+  ).values()
+)
+
 /** Every view, each after those that it is made of. */
 export const views: ReadonlyArray<View> = [
   ...cohortViews,
-  ...[
-    ...new Map(
-      kinds
-        .flatMap(({ columns }) => columns.flatMap(documentSources))
-        .map((source) => [contextName(source), contextView(source)])
-    ).values()
-  ],
+  ...contextViews,
   ...kinds.map(kindView),
   jsonView,
   ...["migration_runs", "migration_items", "data_integrity_checks", "migration_backups"].map(ledgerView),

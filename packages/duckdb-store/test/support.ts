@@ -4,7 +4,7 @@ import { execFile } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { openStore, type StoreConfig } from "../src/index.ts"
+import { idColumns, openStore, type StoreConfig, tableColumns } from "../src/index.ts"
 
 /** A folder that is gone with the scope. */
 export const temporaryFolder = Effect.acquireRelease(
@@ -21,7 +21,7 @@ export const inNewStore = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.flatMap(temporaryFolder, (folder) => withStore({ path: join(folder, "store.duckdb") }, effect))
 
 /** Rows of a query as arrays of values. */
-export const valuesOf = (query: string) => Effect.flatMap(DuckDbClient, (sql) => sql.unsafe(query).values)
+export const valuesOf = (query: string) => Effect.flatMap(DuckDbClient, (sql) => sql.unsafe(query).valuesUnprepared)
 
 export interface Finished {
   readonly code: number
@@ -42,3 +42,54 @@ export const runChild = (source: string) =>
       }
     )
   })
+
+type Literal = string | number | boolean | null
+
+const literal = (value: Literal): string =>
+  typeof value === "string" ? `'${value.replaceAll("'", "''")}'` : String(value)
+
+const fallback = (type: string): string =>
+  type === "UUID"
+    ? "'00000000-0000-0000-0000-000000000000'"
+    : type === "TIMESTAMP"
+      ? "'2026-01-01'"
+      : type === "VARCHAR"
+        ? "''"
+        : type === "BOOLEAN"
+          ? "false"
+          : "0"
+
+/** Writes rows by plain SQL; required columns without a value get an empty one, the others NULL. */
+export const insert = (table: string, ...rows: ReadonlyArray<Readonly<Record<string, Literal>>>) =>
+  Effect.gen(function* () {
+    const sql = yield* DuckDbClient
+    if (rows.length === 0) return
+    const columns = tableColumns(table)
+    for (const row of rows) {
+      for (const name of Object.keys(row)) if (!columns.some((column) => column.name === name)) throw new Error(name)
+    }
+    const texts = rows.map(
+      (row) =>
+        `(${columns
+          .map(({ name, type, nullable }) => {
+            const value = row[name]
+            return value === undefined ? (nullable ? "NULL" : fallback(type)) : literal(value)
+          })
+          .join(", ")})`
+    )
+    yield* sql.unsafe(`INSERT INTO mallard.${table} VALUES ${texts.join(", ")}`)
+  })
+
+/** The id of a made-up cohort. */
+export const cohortId = (number: number): string => `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`
+
+/** Makes the ranges of ids that the ledger records end where the tables end now. */
+export const recordAll = Effect.gen(function* () {
+  const sql = yield* DuckDbClient
+  yield* sql.unsafe("DELETE FROM mallard.commits")
+  for (const [table, column] of idColumns) {
+    yield* sql.unsafe(`INSERT INTO mallard.commits
+      SELECT 1, uuid(), NULL, TIMESTAMP '2026-01-01', '${table}', 1, max(${column}), '' FROM mallard.${table}
+      HAVING count(*) > 0`)
+  }
+})

@@ -7,7 +7,10 @@
 /** How a column's values lie in memory. `TEXT` holds heap references; `I64` is split in two 32-bit halves. */
 export type Layout = "TEXT" | "I32" | "I64" | "F64" | "BOOL"
 
-/** Added to the offset of a text that lies in the auxiliary heap rather than in the compact text. */
+/**
+ * Added to the offset of a text that lies in the auxiliary heap rather than in the compact text; so each heap of a batch
+ * may hold 1 GiB.
+ */
 export const AUX = 0x4000_0000
 
 const INITIAL_CAPACITY = 256

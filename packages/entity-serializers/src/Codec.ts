@@ -93,15 +93,23 @@ export interface ColumnCodec {
   readonly layout: Layout
   /** Digits after the point; 0 for integers. */
   readonly scale: number
-  /** Largest magnitude of the scaled integer. */
-  readonly limit: bigint
+  /** Largest and smallest scaled integer, exact, and as numbers for values below 10^15. */
+  readonly range: { readonly low: bigint; readonly high: bigint }
+  readonly low: number
+  readonly high: number
+  /** Words in lower case that stand for a code. */
   readonly decode: ReadonlyMap<string, string> | undefined
-  readonly codes: ReadonlySet<string>
 }
+
+const rangeOf = (low: bigint, high: bigint): Pick<ColumnCodec, "range" | "low" | "high"> => ({
+  range: { low, high },
+  low: Number(low),
+  high: Number(high)
+})
 
 export const makeCodec = (column: Column): ColumnCodec => {
   const decode = column.decode === undefined ? undefined : new Map(Object.entries(column.decode))
-  const base = { name: column.name, type: column.type, decode, codes: new Set(decode?.values() ?? []), scale: 0, limit: 0n }
+  const base = { name: column.name, type: column.type, decode, scale: 0, ...rangeOf(0n, 0n) }
   switch (column.type) {
     case "VARCHAR":
       return { ...base, class: "text", layout: "TEXT" }
@@ -112,9 +120,9 @@ export const makeCodec = (column: Column): ColumnCodec => {
     case "TIMESTAMP":
       return { ...base, class: "timestamp", layout: "I64" }
     case "INTEGER":
-      return { ...base, class: "number", layout: "I32", limit: 2147483647n }
+      return { ...base, class: "number", layout: "I32", ...rangeOf(-2147483648n, 2147483647n) }
     case "BIGINT":
-      return { ...base, class: "number", layout: "I64", limit: 9223372036854775807n }
+      return { ...base, class: "number", layout: "I64", ...rangeOf(-9223372036854775808n, 9223372036854775807n) }
     case "DOUBLE":
       return { ...base, class: "double", layout: "F64" }
     case "BOOLEAN":
@@ -122,7 +130,8 @@ export const makeCodec = (column: Column): ColumnCodec => {
     default: {
       const [precision = 18, scale = 0] = (column.type.match(/\d+/g) ?? []).map(Number)
       // DuckDB stores up to 4 digits in 16 bits; such columns are declared wider by nobody, so they are widened here.
-      return { ...base, class: "number", layout: precision <= 9 ? "I32" : "I64", scale, limit: 10n ** BigInt(precision) - 1n }
+      const limit = 10n ** BigInt(precision) - 1n
+      return { ...base, class: "number", layout: precision <= 9 ? "I32" : "I64", scale, ...rangeOf(-limit, limit) }
     }
   }
 }
@@ -327,7 +336,13 @@ const timeAt = (bytes: Uint8Array, start: number, end: number): boolean => {
   return true
 }
 
+/** Days of 0001-01-01 and of 10000-01-01: outside of them, times have no four-digit year. */
+const FIRST_DAY = daysFromCivil(1, 1, 1)
+const END_DAY = daysFromCivil(10_000, 1, 1)
+
+/** Microseconds may reach into the day before or after. An instant outside the years 1 to 9999 is left NULL. */
 const setTime = (cells: Cells, row: number, days: number, micros: number): void => {
+  if ((days === FIRST_DAY && micros < 0) || (days === END_DAY - 1 && micros >= 86_400_000_000)) return
   const value = days * 86_400_000_000 + micros
   if (Number.isSafeInteger(value)) cells.setLong(row, value)
   else cells.setBigInt(row, BigInt(days) * 86_400_000_000n + BigInt(micros))
@@ -379,8 +394,7 @@ const isDigit = (c: number): boolean => c >= 48 && c <= 57
 
 /**
  * Reads a number between `start` and `end` into an INTEGER, BIGINT or DECIMAL column. `quoted` numbers come from
- * strings and must be spelt as JSON numbers are. `preferred` is a style that this place has had before: when it can
- * render the number too, it is taken, so that shapes stay few.
+ * strings and must be spelt as JSON numbers are.
  */
 export const readNumber = (
   codec: ColumnCodec,
@@ -415,10 +429,11 @@ export const readNumber = (
   if (significant > codec.scale || whole + codec.scale > 15) return readWideNumber(codec, latin1(bytes, start, end), fraction, significant, quoted, cells, row)
   const at = first + whole + 1
   for (let i = 0; i < codec.scale; i++) value = value * 10 + (i < significant ? bytes[at + i]! - 48 : 0)
-  // A JSON number cannot end in a lone minus sign of zero without losing it.
-  if (value > codec.limit) return NUMBER_OUT_OF_RANGE
-  if (codec.layout === "I32") cells.setInt(row, negative ? -value : value)
-  else cells.setLong(row, negative ? -value : value)
+  if (negative) value = -value
+  if (value > codec.high || value < codec.low) return NUMBER_OUT_OF_RANGE
+  if (codec.layout === "I32") cells.setInt(row, value)
+  else cells.setLong(row, value)
+  // No column keeps the sign of zero.
   if (negative && value === 0) return NUMBER_RESPELT
   return numberStyle(fraction, significant, quoted)
 }
@@ -444,10 +459,10 @@ export const rendersAlike = (own: number, style: number, fraction: number): bool
 }
 
 const latin1 = (bytes: Uint8Array, start: number, end: number): string =>
-  String.fromCharCode.apply(null, Array.from(bytes.subarray(start, end)))
+  Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1")
 
 const setExact = (codec: ColumnCodec, value: bigint, cells: Cells, row: number): boolean => {
-  if (value > codec.limit || -value > codec.limit + (codec.scale === 0 && !codec.type.startsWith("DECIMAL") ? 1n : 0n)) return false
+  if (value > codec.range.high || value < codec.range.low) return false
   if (codec.layout === "I32") cells.setInt(row, Number(value))
   else cells.setBigInt(row, value)
   return true
@@ -469,11 +484,9 @@ const readWideNumber = (
   return rounded.value === 0n && text.startsWith("-") ? NUMBER_RESPELT : numberStyle(fraction, significant, quoted)
 }
 
-/** Exponents, Python's tokens, and strings that are no numbers. */
+/** Exponents, and strings that are no numbers. */
 const readAwkwardNumber = (codec: ColumnCodec, text: string, cells: Cells, row: number): Verdict => {
-  if (!/^-?(0|[1-9]\d*)(\.\d+)?[eE][+-]?\d+$/.test(text)) {
-    return text === "NaN" || text === "Infinity" || text === "-Infinity" ? NUMBER_OUT_OF_RANGE : NOT_A_NUMBER
-  }
+  if (!/^-?(0|[1-9]\d*)(\.\d+)?[eE][+-]?\d+$/.test(text)) return NOT_A_NUMBER
   const rounded = scaled(text, codec.scale)
   if (rounded === undefined || !setExact(codec, rounded.value, cells, row)) return NUMBER_OUT_OF_RANGE
   return rounded.exact ? NUMBER_RESPELT : NUMBER_ROUNDED
@@ -502,9 +515,7 @@ const scaled = (text: string, scale: number): { readonly value: bigint; readonly
 /** Reads a number into a DOUBLE column. */
 export const readDouble = (bytes: Uint8Array, start: number, end: number, quoted: boolean, cells: Cells, row: number): Verdict => {
   const text = latin1(bytes, start, end)
-  if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text)) {
-    return text === "NaN" || text === "Infinity" || text === "-Infinity" ? NUMBER_OUT_OF_RANGE : NOT_A_NUMBER
-  }
+  if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text)) return NOT_A_NUMBER
   const value = Number(text)
   if (!Number.isFinite(value)) return NUMBER_OUT_OF_RANGE
   cells.setDouble(row, value === 0 ? 0 : value)

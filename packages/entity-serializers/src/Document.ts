@@ -3,12 +3,14 @@
  * template. Reading is a generator that pauses when it wants more input, so that files of any size pass through one
  * window and the caller can write, report and stop in between.
  */
+import { isUtf8 } from "node:buffer"
 import { createHash, type Hash } from "node:crypto"
 import { members, pointerToken, slice, stringValue } from "./internal/Compact.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
+import { Remarks } from "./internal/Remarks.ts"
 import { LABEL } from "./internal/ShapeTrie.ts"
 import { NEED_INPUT } from "./internal/Tokenizer.ts"
-import { JsonProblem } from "./JsonProblem.ts"
+import { invalidUtf8At, JsonProblem } from "./JsonProblem.ts"
 import type { ValueRemark } from "./Remark.ts"
 
 /** What stands at a key of a document. */
@@ -84,7 +86,7 @@ export interface DocumentResult {
   readonly counts: ReadonlyArray<number>
   /** Compact texts at captured pointers; of duplicate keys the last. */
   readonly captures: ReadonlyMap<string, string>
-  /** Keys of the root object in order; undefined for an array. */
+  /** Keys of the root object in order, the first 131,072; undefined for an array. */
   readonly rootKeys: ReadonlyArray<string> | undefined
   readonly remarks: ReadonlyArray<ValueRemark>
   /** How many remarks there were; more than `remarks` holds when there were very many. */
@@ -96,9 +98,8 @@ export type Pause = "input" | "progress"
 
 /** Longest literal text of one piece, in UTF-16 units. */
 export const MAX_PIECE = 1 << 18
-/** Remarks kept per document; the rest is counted. */
-export const MAX_REMARKS = 10_000
-
+/** Keys remembered per object: of the root for the caller, of all to find duplicates. */
+const MAX_KEYS = 1 << 17
 const PROGRESS_BYTES = 2 << 20
 const MAX_CAPTURE = 1 << 16
 /** Values larger than a window are read by nested generators down to this depth; deeper ones must fit in memory. */
@@ -120,8 +121,7 @@ export class DocumentReader {
   private collections: Array<Collection> = []
   private captures = new Map<string, string>()
   private rootKeys: Array<string> | undefined
-  private remarks: Array<ValueRemark> = []
-  private remarkCount = 0
+  private remarks = new Remarks()
   private counts: Array<number> = []
   private reported = 0
 
@@ -136,20 +136,17 @@ export class DocumentReader {
   *read(rules: DocumentRules): Generator<Pause, DocumentResult> {
     const t = this.entities.tokenizer
     this.start()
-    for (;;) {
-      const c = t.peek()
-      if (c === 0 && t.p >= t.end && !t.last) {
-        yield "input"
-        continue
-      }
-      if (c === 0 && t.p >= t.end) throw new JsonProblem("unexpected-end", t.base + t.end)
-      if (c !== 123 && c !== 91) throw new JsonProblem(yield* this.lonelyScalar(), t.base)
-      break
-    }
     t.reserve()
+    const c = yield* this.next()
+    if (c !== 123 && c !== 91) {
+      const offset = t.base + t.p
+      // A file that holds one scalar is no document, but a broken one gets the more precise word.
+      yield* this.retry(() => t.value())
+      throw new JsonProblem("not-a-document", offset)
+    }
     this.literalFrom = t.o
     this.hashed = t.o
-    if (t.input[t.p] === 91) {
+    if (c === 91) {
       if (rules.tag === "keys" && rules.array !== undefined) yield* this.list(rules.array, "")
       else yield* this.literalValue("")
     } else if (rules.tag === "entity") yield* this.one(rules.kind, "")
@@ -169,13 +166,17 @@ export class DocumentReader {
       counts: this.counts,
       captures: this.captures,
       rootKeys: this.rootKeys,
-      remarks: this.remarks,
-      remarkCount: this.remarkCount
+      remarks: this.remarks.list,
+      remarkCount: this.remarks.count
     }
   }
 
-  /** Reads a document that is in memory as a whole, UTF-8 without byte order mark. */
+  /**
+   * Reads a document that is in memory as a whole, UTF-8 without byte order mark. Throws `JsonProblem`; the batch is then
+   * to be taken back to a mark.
+   */
   readBytes(bytes: Uint8Array, rules: DocumentRules): DocumentResult {
+    if (!isUtf8(bytes)) throw new JsonProblem("invalid-utf8", invalidUtf8At(bytes))
     const t = this.entities.tokenizer
     const window = new Uint8Array(bytes.length + 1)
     window.set(bytes)
@@ -218,19 +219,12 @@ export class DocumentReader {
     this.collections = []
     this.captures = new Map()
     this.rootKeys = undefined
-    this.remarks = []
-    this.remarkCount = 0
+    this.remarks = new Remarks()
     this.counts = []
     this.reported = 0
-    this.entities.remarks = []
+    this.entities.remarks.truncate(0)
     this.entities.finished.length = 0
     this.entities.tokenizer.depth = 0
-  }
-
-  /** A file that holds one scalar is no document, but a broken one gets the more precise word. */
-  private *lonelyScalar(): Generator<Pause, "not-a-document"> {
-    yield* this.retry(() => this.entities.tokenizer.value())
-    return "not-a-document"
   }
 
   /** Runs a step that reads at least one token; when the window ends inside it, waits for input and runs it again. */
@@ -240,8 +234,7 @@ export class DocumentReader {
       const p = t.p
       const o = t.o
       const depth = t.depth
-      const remarks = this.entities.remarks.length
-      const finished = this.entities.finished.length
+      const remarks = this.entities.remarks.count
       try {
         return step()
       } catch (problem) {
@@ -249,12 +242,18 @@ export class DocumentReader {
         t.p = p
         t.o = o
         t.depth = depth
-        this.entities.remarks.length = remarks
-        this.entities.finished.length = finished
+        this.entities.remarks.truncate(remarks)
+        this.checkSize(p)
       }
       yield "input"
       t.reserve()
     }
+  }
+
+  /** What starts at `p` is not at its end where the window ends. */
+  private checkSize(p: number): void {
+    const t = this.entities.tokenizer
+    if (t.end - p > this.entities.maxEntityBytes) throw new JsonProblem("too-large", t.base + p)
   }
 
   private *progress(): Generator<Pause, void> {
@@ -285,6 +284,7 @@ export class DocumentReader {
   private *object(rules: Rules, pointer: string, root: boolean): Generator<Pause, void> {
     const t = this.entities.tokenizer
     const seen = new Set<string>()
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
     t.depth++
     this.byte(123)
     let c = yield* this.next()
@@ -296,9 +296,9 @@ export class DocumentReader {
         yield* this.retry(() => t.string())
         const key = stringValue(t.output, start, t.o)
         const here = pointer + pointerToken(key)
-        if (seen.has(key)) this.remark({ code: "duplicate-key", pointer: here, offset })
-        seen.add(key)
-        if (root) this.rootKeys!.push(key)
+        if (seen.has(key)) this.remarks.add("duplicate-key", here, offset)
+        if (seen.size < MAX_KEYS) seen.add(key)
+        if (root && this.rootKeys!.length < MAX_KEYS) this.rootKeys!.push(key)
         if ((yield* this.next()) !== 58) t.fail("unexpected-byte")
         this.byte(58)
         c = yield* this.next()
@@ -331,26 +331,23 @@ export class DocumentReader {
     return yield* this.one(rule.kind, pointer)
   }
 
-  /** Whether the object that starts here has one of the keys. Objects larger than the window have none. */
+  /** Whether the object that starts here has one of the keys. Objects larger than an entity may be have none. */
   private *has(keys: ReadonlyArray<string>): Generator<Pause, boolean> {
     const e = this.entities
     const t = e.tokenizer
-    const limit = e.maxEntityBytes
     for (;;) {
       const p = t.p
       const o = t.o
-      const remarks = e.remarks.length
       try {
-        e.opaque("")
-        const found = members(t.output, o).some((member) => keys.includes(member.key))
-        return found
+        t.value()
+        return t.p - p <= e.maxEntityBytes && members(t.output, o).some((member) => keys.includes(member.key))
       } catch (problem) {
         if (problem !== NEED_INPUT) throw problem
-        if (t.end - p > limit) return false
+        if (t.end - p > e.maxEntityBytes) return false
       } finally {
         t.p = p
         t.o = o
-        e.remarks.length = remarks
+        e.remarks.truncate(0)
       }
       yield "input"
       t.reserve()
@@ -358,11 +355,27 @@ export class DocumentReader {
   }
 
   private *captured(pointer: string): Generator<Pause, void> {
-    const t = this.entities.tokenizer
-    const start = t.o
-    yield* this.retry(() => this.entities.opaque(pointer))
-    if (t.o - start <= MAX_CAPTURE) this.captures.set(pointer, slice(t.output, start, t.o))
-    this.collectRemarks(0, "")
+    const e = this.entities
+    const t = e.tokenizer
+    this.captures.delete(pointer)
+    for (;;) {
+      const p = t.p
+      const o = t.o
+      try {
+        e.opaque(pointer)
+        if (t.o - o <= MAX_CAPTURE) this.captures.set(pointer, slice(t.output, o, t.o))
+        return this.remarks.take(e.remarks, "")
+      } catch (problem) {
+        if (problem !== NEED_INPUT) throw problem
+        const tooLong = t.o - o > MAX_CAPTURE || t.end - p > e.maxEntityBytes
+        t.p = p
+        t.o = o
+        e.remarks.truncate(0)
+        if (tooLong) return yield* this.literalValue(pointer)
+      }
+      yield "input"
+      t.reserve()
+    }
   }
 
   /** A value that stays text. Values larger than a window are read token by token. */
@@ -371,42 +384,42 @@ export class DocumentReader {
     const t = e.tokenizer
     const p = t.p
     const o = t.o
-    const remarks = e.remarks.length
     try {
       e.opaque(pointer)
-      this.collectRemarks(remarks, "")
-      return
+      return this.remarks.take(e.remarks, "")
     } catch (problem) {
       if (problem !== NEED_INPUT) throw problem
       t.p = p
       t.o = o
-      e.remarks.length = remarks
+      e.remarks.truncate(0)
     }
-    if (t.depth > MAX_NESTED_READERS) return yield* this.retry(() => e.opaque(pointer))
     const c = yield* this.next()
-    if (c === 123) yield* this.object(() => undefined, pointer, false)
-    else if (c === 91) {
-      if (t.depth >= t.maxDepth) t.fail("too-deep")
-      // Generators nest here, one per level, but only for containers larger than a window.
-      t.depth++
-      this.byte(91)
-      if ((yield* this.next()) !== 93) {
-        for (let index = 0; ; index++) {
-          yield* this.literalValue(`${pointer}/${index}`)
-          yield* this.progress()
-          if ((yield* this.next()) !== 44) break
-          this.byte(44)
-          yield* this.next()
-        }
-        if ((yield* this.next()) !== 93) t.fail("unexpected-byte")
+    if (t.depth > MAX_NESTED_READERS || (c !== 123 && c !== 91)) {
+      yield* this.retry(() => e.opaque(pointer))
+      return this.remarks.take(e.remarks, "")
+    }
+    if (c === 123) return yield* this.object(() => undefined, pointer, false)
+    // Generators nest here, one per level, but only for containers larger than a window.
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
+    t.depth++
+    this.byte(91)
+    if ((yield* this.next()) !== 93) {
+      for (let index = 0; ; index++) {
+        yield* this.literalValue(`${pointer}/${index}`)
+        yield* this.progress()
+        if ((yield* this.next()) !== 44) break
+        this.byte(44)
+        yield* this.next()
       }
-      this.byte(93)
-      t.depth--
-    } else yield* this.retry(() => e.opaque(pointer))
+      if ((yield* this.next()) !== 93) t.fail("unexpected-byte")
+    }
+    this.byte(93)
+    t.depth--
   }
 
   private *list(kind: number, pointer: string): Generator<Pause, void> {
     const t = this.entities.tokenizer
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
     this.label("list")
     const collection = this.collections.push({ pointer, list: true }) - 1
     this.byte(91)
@@ -438,7 +451,6 @@ export class DocumentReader {
   private *member(kind: number, collection: number, ordinal: number, pointer: string, list: boolean): Generator<Pause, void> {
     const e = this.entities
     const t = e.tokenizer
-    const remarks = e.remarks.length
     for (;;) {
       const p = t.p
       const o = t.o
@@ -452,31 +464,16 @@ export class DocumentReader {
         t.p = p
         t.o = o
         t.depth = depth
-        e.remarks.length = remarks
+        e.remarks.truncate(0)
         e.finished.length = 0
-        if (t.end - p > e.maxEntityBytes) throw new JsonProblem("too-large", t.base + p)
+        this.checkSize(p)
       }
       yield "input"
       t.reserve()
     }
     for (const code of e.finished) this.counts[code] = (this.counts[code] ?? 0) + 1
     e.finished.length = 0
-    if (e.remarks.length > remarks) this.collectRemarks(remarks, list ? `${pointer}/${ordinal}` : pointer)
-  }
-
-  private collectRemarks(from: number, prefix: string): void {
-    const e = this.entities
-    for (let i = from; i < e.remarks.length; i++) {
-      const remark = e.remarks[i]!
-      remark.pointer = prefix + remark.pointer
-      this.remark(remark)
-    }
-    e.remarks.length = from
-  }
-
-  private remark(remark: ValueRemark): void {
-    this.remarkCount++
-    if (this.remarks.length < MAX_REMARKS) this.remarks.push(remark)
+    if (e.remarks.count > 0) this.remarks.take(e.remarks, list ? `${pointer}/${ordinal}` : pointer)
   }
 
   // ---- the document's template
@@ -504,6 +501,7 @@ export class DocumentReader {
   private flushPiece(all: boolean): void {
     while (this.literal.length > MAX_PIECE) {
       const at = cut(this.literal, MAX_PIECE)
+      if (at < 0) break
       this.pieces.push(this.literal.slice(0, at))
       this.literal = this.literal.slice(at)
     }
@@ -514,13 +512,19 @@ export class DocumentReader {
   }
 }
 
-/** A place near `limit` that cuts no surrogate pair and leaves no byte order mark at the start of the next piece. */
+/**
+ * The place nearest to `limit` that cuts no surrogate pair and leaves no byte order mark at the start of the next piece;
+ * -1 when there is none yet.
+ */
 const cut = (text: string, limit: number): number => {
   let at = limit
-  while (at > 1) {
-    const unit = text.charCodeAt(at)
-    if (unit !== 0xfeff && (unit < 0xdc00 || unit > 0xdfff)) return at
-    at--
-  }
-  return limit
+  while (at > 0 && !mayCut(text, at)) at--
+  if (at > 0) return at
+  for (at = limit + 1; at < text.length; at++) if (mayCut(text, at)) return at
+  return -1
+}
+
+const mayCut = (text: string, at: number): boolean => {
+  const unit = text.charCodeAt(at)
+  return unit !== 0xfeff && (unit < 0xdc00 || unit > 0xdfff)
 }

@@ -2,14 +2,14 @@
  * Rows of entities that wait to be written: one table per kind in columns, the links between them, and the two heaps
  * that their texts point into. A batch can be taken back to a mark, so that a source is stored whole or not at all.
  */
-import { Cells } from "./Cells.ts"
+import { AUX, Cells } from "./Cells.ts"
 import { compiledByCode, compiledKinds } from "./internal/PathTree.ts"
 
 /** Waiting rows of one kind. Row `i` has digest words `4i..4i+3`, a shape, columns and `extra`. */
 export class EntityRows {
   readonly code: number
   count = 0
-  /** Id of row 0; ids are dense. 0 while the batch is empty. */
+  /** Id of row 0; ids are dense. Means nothing while there is no row. */
   firstId = 0
   digests: Int32Array = new Int32Array(1024)
   shapes: Int32Array = new Int32Array(256)
@@ -92,7 +92,8 @@ export class Heap {
 
   reserve(count: number): void {
     if (this.length + count <= this.bytes.length) return
-    const grown = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.length + count))
+    if (this.length + count > AUX) throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
+    const grown = Buffer.allocUnsafe(Math.max(Math.min(this.bytes.length * 2, AUX), this.length + count))
     this.bytes.copy(grown, 0, 0, this.length)
     this.bytes = grown
   }

@@ -2,6 +2,8 @@
  * What can be wrong with JSON bytes, said by code and byte offset, never by content.
  */
 
+import { isUtf8 } from "node:buffer"
+
 /** Codes of refused input. Each names one rule of RFC 8259 or one limit of ours. */
 export type JsonProblemCode =
   | "unexpected-byte"
@@ -40,6 +42,18 @@ export class JsonProblem extends Error {
     this.code = code
     this.offset = offset
   }
+}
+
+/** The offset of the first byte that is not UTF-8; the length of the bytes when all are. */
+export const invalidUtf8At = (bytes: Uint8Array): number => {
+  let p = 0
+  while (p < bytes.length) {
+    const c = bytes[p]!
+    const length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0
+    if (length === 0 || !isUtf8(bytes.subarray(p, p + length))) return p
+    p += length
+  }
+  return p
 }
 
 /** A place in a text: `line` and `column` from 1, column counted in characters (code points). */

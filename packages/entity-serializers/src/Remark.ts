@@ -8,6 +8,9 @@ export type ValueRemarkCode = InexactReason | "path-superseded" | "duplicate-key
 /** A remark of a reader: `pointer` from the document's root, `offset` in bytes of the UTF-8 source. */
 export interface ValueRemark {
   readonly code: ValueRemarkCode
-  pointer: string
+  readonly pointer: string
   readonly offset: number
 }
+
+/** Remarks kept per document; the rest is counted. */
+export const MAX_REMARKS = 10_000

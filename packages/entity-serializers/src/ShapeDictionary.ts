@@ -9,7 +9,7 @@ export interface Shape {
   /** Code of the kind. */
   readonly kind: number
   readonly template: string
-  /** Names of columns that hold copies or best values, joined by commas. */
+  /** Names of columns that hold copies or best values, joined by commas; `copy=home` where a column is a plain copy. */
   readonly filled: string
 }
 
@@ -18,26 +18,35 @@ export const MAX_SHAPES_PER_KIND = 50_000
 
 export class ShapeDictionary {
   private readonly ids = new Map<string, number>()
+  private readonly shapes = new Map<number, Shape>()
   private readonly counts: Array<number> = []
+  private readonly limit: number
   /** Shapes that are new since the last `commit`, in the order of their ids. */
   readonly fresh: Array<Shape> = []
   nextId: number
   /** Changes when shapes are taken back; ids looked up in an older epoch must be looked up again. */
   epoch = 1
 
-  constructor(stored: Iterable<Shape> = []) {
+  /** `limit` is how many shapes a kind may have. */
+  constructor(stored: Iterable<Shape> = [], limit = MAX_SHAPES_PER_KIND) {
     this.nextId = 1
+    this.limit = limit
     for (const shape of stored) {
       this.remember(shape)
       if (shape.id >= this.nextId) this.nextId = shape.id + 1
     }
   }
 
+  /** The shape with this id. */
+  get(id: number): Shape | undefined {
+    return this.shapes.get(id)
+  }
+
   /** The id of a shape, new or known; 0 when its kind has too many. */
   idOf(kind: number, template: string, filled: string): number {
-    const known = this.ids.get(key(kind, template))
+    const known = this.ids.get(key(kind, template, filled))
     if (known !== undefined) return known
-    if ((this.counts[kind] ?? 0) >= MAX_SHAPES_PER_KIND) return 0
+    if ((this.counts[kind] ?? 0) >= this.limit) return 0
     const shape = { id: this.nextId++, kind, template, filled }
     this.remember(shape)
     this.fresh.push(shape)
@@ -52,7 +61,8 @@ export class ShapeDictionary {
     if (this.fresh.length > mark) this.epoch++
     while (this.fresh.length > mark) {
       const shape = this.fresh.pop()!
-      this.ids.delete(key(shape.kind, shape.template))
+      this.ids.delete(key(shape.kind, shape.template, shape.filled))
+      this.shapes.delete(shape.id)
       this.counts[shape.kind]!--
       this.nextId--
     }
@@ -64,9 +74,11 @@ export class ShapeDictionary {
   }
 
   private remember(shape: Shape): void {
-    this.ids.set(key(shape.kind, shape.template), shape.id)
+    this.ids.set(key(shape.kind, shape.template, shape.filled), shape.id)
+    this.shapes.set(shape.id, shape)
     this.counts[shape.kind] = (this.counts[shape.kind] ?? 0) + 1
   }
 }
 
-const key = (kind: number, template: string): string => `${kind} ${template}`
+// Neither names of columns nor templates hold a line feed.
+const key = (kind: number, template: string, filled: string): string => `${kind} ${filled}\n${template}`

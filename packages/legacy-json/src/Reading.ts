@@ -26,7 +26,10 @@ import type { SourceFile } from "./Sources.ts"
 
 /** Files up to this size are read whole. */
 export const WHOLE_FILE_BYTES = 64 << 20
-const WINDOW_BYTES = 4 << 20
+/** Bytes of a larger file that are read at once. */
+export const WINDOW_BYTES = 4 << 20
+
+const NOT_TEXT = "bytes that are not text; save the file as UTF-8 and try again"
 
 /** A place in a file. */
 export interface Place {
@@ -80,6 +83,10 @@ export interface PartRead {
 export interface ReadOptions<E> {
   readonly maxEntityBytes: number
   readonly maxDepth: number
+  /** Files up to this size are read whole; `WHOLE_FILE_BYTES` if not given. */
+  readonly wholeFileBytes?: number
+  /** Bytes of a larger file that are read at once; `WINDOW_BYTES` if not given. */
+  readonly windowBytes?: number
   /**
    * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
    * already.
@@ -115,7 +122,7 @@ export const readPart = <E>(
     documents.entities.maxEntityBytes = options.maxEntityBytes
     documents.entities.tokenizer.maxDepth = options.maxDepth
     return Effect.scoped<PartRead | undefined, SourceError | SourceRejected | E, Scope.Scope>(
-      file.bytes <= WHOLE_FILE_BYTES ? readWhole(file, documents, buffers, options) : readLarge(file, documents, options)
+      file.bytes <= (options.wholeFileBytes ?? WHOLE_FILE_BYTES) ? readWhole(file, documents, buffers, options) : readLarge(file, documents, options)
     )
   })
 
@@ -137,7 +144,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   if (options.isKnown?.(sourceSha256) === true) return undefined
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {
-    return yield* rejected(file, { code: text.failure.code, reason: "bytes that are not text; save the file as UTF-8 and try again" }, raw, text.failure.offset)
+    return yield* rejected(file, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
   }
   const { bytes, encoding } = text.success
   const stem = stemOf(file.name)
@@ -157,26 +164,31 @@ const readWhole = Effect.fnUntraced(function* <E>(
       tokenizer.p = 0
       tokenizer.end = bytes.length
     }
-    tokenizer.base = 0
+    // Offsets count from the first byte of the text.
+    tokenizer.base = -tokenizer.p
     tokenizer.last = true
-    const { input, end } = tokenizer
     const result = yield* drive(documents, rules, Effect.void, Effect.void)
     if (result instanceof JsonProblem) {
-      return yield* rejected(file, { code: result.code, reason: result.message }, input.subarray(0, end), result.offset)
+      const reason = result.code === "unexpected-end" && isBlank(bytes) ? "the file is empty" : result.message
+      return yield* rejected(file, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
     }
     const second = attempt === 0 ? secondRules(result, stem) : undefined
     if (second === undefined) {
-      return partOf(file, documents, rules, result, encoding, sourceSha256, locate(input.subarray(0, end), result.remarks))
+      return partOf(file, documents, rules, result, encoding, sourceSha256, locate(bytes, result.remarks))
     }
     yield* options.takeBack
     rules = second
   }
 })
 
+const isSpace = (byte: number | undefined): boolean => byte === 32 || byte === 10 || byte === 13 || byte === 9
+
+const isBlank = (bytes: Uint8Array): boolean => bytes.every(isSpace)
+
 /** Reads the keys of the root object, or of the first object of a root array, from the first bytes. */
 const rootKeysOf = (bytes: Uint8Array): ReadonlyArray<string> => {
   let p = 0
-  while (bytes[p] === 32 || bytes[p] === 10 || bytes[p] === 13 || bytes[p] === 9) p++
+  while (isSpace(bytes[p])) p++
   if (bytes[p] !== 91) return []
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, outlineLimit)).toString("utf8")
   const at = head.indexOf("{")
@@ -187,9 +199,9 @@ const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: D
   const open = yield* openFile(file.path, file.identity)
   const raw = createHash("sha256")
   const text = new Utf8Stream()
-  const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
+  const chunk = Buffer.allocUnsafeSlow(options.windowBytes ?? WINDOW_BYTES)
   const tokenizer = documents.entities.tokenizer
-  let window: Uint8Array = new Uint8Array(2 * WINDOW_BYTES + 1)
+  let window: Uint8Array = new Uint8Array(2 * chunk.length + 1)
   let length = 0
   let ended = false
 
@@ -208,7 +220,8 @@ const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: D
     const rest = count < chunk.length ? text.end() : undefined
     for (const part of rest === undefined ? [piece] : [piece, rest]) {
       if (Result.isFailure(part)) {
-        return yield* new SourceError({ reason: part.failure.code, path: file.path, offset: part.failure.offset })
+        const { code, offset } = part.failure
+        return yield* new SourceRejected({ code, path: file.path, offset, reason: NOT_TEXT, ...(yield* positionInFile(file, offset, false)) })
       }
       if (length + part.success.length + 1 > window.length) {
         const larger = new Uint8Array((length + part.success.length + 1) * 2)
@@ -234,8 +247,9 @@ const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: D
   const rules = isResource ? literalRules : rulesFor({ stem, keys: rootKeysOf(window.subarray(0, length)) })
   const result = yield* drive(documents, rules, options.onWindow, refill())
   if (result instanceof JsonProblem) {
-    const position = yield* positionInFile(file, result.offset)
-    return yield* new SourceRejected({ code: result.code, path: file.path, offset: result.offset, reason: result.message, ...position })
+    const position = yield* positionInFile(file, result.offset, true)
+    const offset = result.offset + markLength(text.encoding)
+    return yield* new SourceRejected({ code: result.code, path: file.path, offset, reason: result.message, ...position })
   }
   yield* open.checkUnchanged
   return partOf(
@@ -307,10 +321,17 @@ const partOf = (
   }
 }
 
-const rejected = (file: SourceFile, problem: { readonly code: JsonProblemCode | "invalid-utf16"; readonly reason: string }, bytes: Uint8Array, offset: number) => {
+/** `offset` counts from the start of `bytes`, before which the file has `skipped` bytes more. */
+const rejected = (
+  file: SourceFile,
+  problem: { readonly code: JsonProblemCode | "invalid-utf16"; readonly reason: string },
+  bytes: Uint8Array,
+  offset: number,
+  skipped = 0
+) => {
   const [located] = locate(bytes, [{ offset }])
   return Effect.fail(
-    new SourceRejected({ code: problem.code, path: file.path, offset, line: located?.line ?? 1, column: located?.column ?? 1, reason: problem.reason })
+    new SourceRejected({ code: problem.code, path: file.path, offset: offset + skipped, line: located?.line ?? 1, column: located?.column ?? 1, reason: problem.reason })
   )
 }
 
@@ -335,8 +356,11 @@ const locate = <A extends { readonly offset: number }>(bytes: Uint8Array, things
   return located
 }
 
-/** Line and column of an offset in a file too large to be held. */
-const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: number) {
+/** Bytes of the mark before the text that still count in its UTF-8 form. */
+const markLength = (encoding: SourceEncoding | undefined): number => (encoding === "utf-8-bom" ? 3 : 0)
+
+/** Line and column of an offset in a file too large to be held: in its text as UTF-8, or in its raw bytes. */
+const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: number, inText: boolean) {
   const open = yield* openFile(file.path)
   const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const text = new Utf8Stream()
@@ -345,7 +369,8 @@ const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: nu
   for (let seen = 0; seen < offset; ) {
     const count = yield* open.read(chunk)
     if (count === 0) break
-    const piece = text.update(chunk.subarray(0, count))
+    const raw = chunk.subarray(0, count)
+    const piece = inText ? text.update(raw) : Result.succeed(raw)
     if (Result.isFailure(piece)) break
     const bytes = piece.success
     for (let i = 0; i < bytes.length && seen < offset; i++, seen++) {

@@ -1,5 +1,6 @@
 /**
- * What to do with a source that has been read: a pure function from what is stored and what this run has seen.
+ * What to do with a source that has been read: a pure function from what is stored and what this run has seen. It does
+ * not depend on the order of the sources.
  */
 
 export type ConflictRule = "fail" | "skip" | "replace" | "rename"
@@ -22,11 +23,11 @@ export interface Claim {
 
 export type Decision =
   /** Stored as it is. */
-  | { readonly action: "unchanged"; readonly head: StoredHead }
+  | { readonly action: "unchanged"; readonly name: string; readonly head: StoredHead }
   /** The same content under the same name came earlier in this run. */
   | { readonly action: "repeat"; readonly of: string }
-  /** Another source of this run claims the name for other content: neither is stored. */
-  | { readonly action: "contested"; readonly with: string }
+  /** Another source of this run claims the name for other content. */
+  | { readonly action: "contested" }
   | { readonly action: "save"; readonly name: string; readonly head: StoredHead | undefined }
   | { readonly action: "skip" }
   | { readonly action: "reject" }
@@ -35,8 +36,10 @@ export interface Facts {
   readonly name: string
   readonly digest: string
   readonly rule: ConflictRule
+  /** What was stored before this run. */
   readonly head: (name: string) => StoredHead | undefined
-  readonly claim: (name: string) => Claim | undefined
+  /** Who has claimed a name in this run so far. */
+  readonly claims: (name: string) => ReadonlyArray<Claim>
 }
 
 /** Names tried by `rename`: `name-2`, `name-3`, … */
@@ -44,28 +47,30 @@ const MAX_RENAMES = 10_000
 
 export const decide = (facts: Facts): Decision => {
   const { name, digest, rule } = facts
-  const claim = facts.claim(name)
-  if (claim !== undefined) {
-    return claim.digest === digest ? { action: "repeat", of: claim.path } : { action: "contested", with: claim.path }
-  }
+  const head = liveHead(facts, name)
+  if (head?.digest === digest) return { action: "unchanged", name, head }
+  if (head !== undefined && rule === "fail") return { action: "reject" }
+  if (head !== undefined && rule === "skip") return { action: "skip" }
+  const renamed = head !== undefined && rule === "rename" ? newName(facts) : undefined
+  if (renamed?.action === "unchanged") return renamed
+  const claims = facts.claims(name)
+  if (claims.some((claim) => claim.digest !== digest)) return { action: "contested" }
+  const [earlier] = claims
+  if (earlier !== undefined) return { action: "repeat", of: earlier.path }
+  return renamed ?? { action: "save", name, head: facts.head(name) }
+}
+
+const liveHead = (facts: Facts, name: string): StoredHead | undefined => {
   const head = facts.head(name)
-  if (head === undefined || head.deleted) return { action: "save", name, head }
-  if (head.digest === digest) return { action: "unchanged", head }
-  switch (rule) {
-    case "fail":
-      return { action: "reject" }
-    case "skip":
-      return { action: "skip" }
-    case "replace":
-      return { action: "save", name, head }
-    case "rename": {
-      for (let number = 2; number < MAX_RENAMES; number++) {
-        const other = `${name}-${number}`
-        const taken = facts.head(other)
-        if (taken !== undefined && !taken.deleted && taken.digest === digest) return { action: "unchanged", head: taken }
-        if ((taken === undefined || taken.deleted) && facts.claim(other) === undefined) return { action: "save", name: other, head: taken }
-      }
-      return { action: "reject" }
-    }
+  return head === undefined || head.deleted ? undefined : head
+}
+
+const newName = (facts: Facts): Decision => {
+  for (let number = 2; number < MAX_RENAMES; number++) {
+    const name = `${facts.name}-${number}`
+    const head = liveHead(facts, name)
+    if (head?.digest === facts.digest) return { action: "unchanged", name, head }
+    if (head === undefined && facts.claims(name).length === 0) return { action: "save", name, head: facts.head(name) }
   }
+  return { action: "reject" }
 }

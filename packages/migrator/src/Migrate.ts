@@ -9,6 +9,7 @@ import {
   contentDigest,
   duplicateIds,
   type NewPart,
+  type NewRevision,
   openStore,
   queryRows,
   type StoreError,
@@ -25,7 +26,8 @@ import {
   type SourceEncoding,
   SourceError,
   SourceRejected,
-  WHOLE_FILE_BYTES
+  WHOLE_FILE_BYTES,
+  WINDOW_BYTES
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -54,9 +56,24 @@ export interface MigrateOptions {
   readonly maxDepth: number
   readonly memoryLimit?: string | undefined
   readonly cwd?: string | undefined
+  /** False leaves out the verification of what was stored; `verify` can be run later. */
+  readonly verify?: boolean | undefined
   /** Asked between items and windows; true ends the run after what is whole has been stored. */
   readonly isStopped?: (() => boolean) | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** How a run divides its work; what is left out is as in `defaultSizes`. */
+  readonly sizes?: Partial<Sizes> | undefined
+}
+
+/** How a run divides its work: what it stores does not depend on it. */
+export interface Sizes {
+  /** A batch holds items until it has this many entities, files or bytes. */
+  readonly batchEntities: number
+  readonly batchFiles: number
+  readonly batchBytes: number
+  /** Files up to this size are read whole, larger ones through a window. */
+  readonly wholeFileBytes: number
+  readonly windowBytes: number
 }
 
 /** What a run tells while it goes. */
@@ -76,10 +93,14 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   }
 }
 
-/** A batch holds items until it has this many entities, files or bytes. */
-const BATCH_ENTITIES = 200_000
-const BATCH_FILES = 500
-const BATCH_BYTES = 256 << 20
+/** Sizes that measurements have shown to be good. */
+export const defaultSizes: Sizes = {
+  batchEntities: 200_000,
+  batchFiles: 500,
+  batchBytes: 256 << 20,
+  wholeFileBytes: WHOLE_FILE_BYTES,
+  windowBytes: WINDOW_BYTES
+}
 
 /** The default limits: see promise P9. */
 export const defaultLimits = { maxEntityBytes: 64 << 20, maxDepth: 10_000 } as const
@@ -106,7 +127,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   const loaded = yield* options.dryRun ? rehearse(options, found, run) : load(options, found, run)
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
-    options.dryRun || loaded.interrupted || loaded.firstRevision === undefined
+    options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
       ? noVerification
       : yield* verifyRun(options, loaded.firstRevision)
   const ended = yield* Clock.currentTimeMillis
@@ -259,6 +280,14 @@ interface StagedItem {
   readonly revisionId: number | undefined
 }
 
+/** A source that claims a name, and what came of it. */
+interface Claimant extends Claim {
+  readonly number: number
+  readonly outcome: "migrated" | "skipped" | "unchanged"
+  /** What it was saved as. */
+  readonly revisionId: number | undefined
+}
+
 class Loader {
   interrupted = false
   /** Whether items of the current batch turned out to be contested after they were put into it. */
@@ -269,13 +298,17 @@ class Loader {
   private readonly run_: string
   private readonly buffers = new ReadBuffers()
   private readonly items: Array<ItemReport | undefined> = []
+  private readonly sizes: Sizes
   /** Names claimed in this run, by whom. */
-  private readonly claims = new Map<string, Claim & { readonly number: number; readonly revisionId: number | undefined; readonly committed: boolean }>()
+  private readonly claims = new Map<string, ReadonlyArray<Claimant>>()
   /** Names that several sources claim for different content, and all who do. */
   private readonly contested = new Map<string, Set<string>>()
+  /** Items of earlier batches that turned out to be contested, by number: still stored or skipped. */
+  private readonly disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
 
   constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string) {
     this.options = options
+    this.sizes = { ...defaultSizes, ...options.sizes }
     this.stored = stored
     this.writer = writer
     this.run_ = run
@@ -288,11 +321,14 @@ class Loader {
   /** Every source that claims a contested name is named, also those that came later. */
   private withAllClaimants(item: ItemReport): ItemReport {
     const remarks = item.remarks.map((remark) => {
-      if (remark.code !== "name-conflict" || item.cohort === null) return remark
-      const others = [...(this.contested.get(item.cohort) ?? [])].filter((path) => path !== item.path)
-      return { ...remark, message: conflictMessage(others) }
+      return remark.code === "name-conflict" && item.cohort !== null ? this.conflictRemark(item.cohort, item.path) : remark
     })
     return { ...item, remarks }
+  }
+
+  private conflictRemark(name: string, path: string): Remark {
+    const others = [...(this.contested.get(name) ?? [])].filter((other) => other !== path).sort()
+    return plainRemark("name-conflict", conflictMessage(others))
   }
 
   readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
@@ -302,7 +338,11 @@ class Loader {
         for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
         break
       }
-      next = yield* this.batch(sources, next, BATCH_FILES)
+      next = yield* this.batch(sources, next, this.sizes.batchFiles)
+    }
+    if (this.disowned.size > 0) {
+      const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
+      for (const { number, report } of takenBack) this.finish(number, report)
     }
   })
 
@@ -313,10 +353,12 @@ class Loader {
     most: number
   ) => Effect.Effect<number, SqlError.SqlError> = Effect.fnUntraced({ self: this }, function* (sources, first, most) {
     const claims = new Map(this.claims)
+    const committed = (items: ReadonlyArray<StagedItem>): void => {
+      for (const { number, report } of items) this.finish(number, report)
+    }
     const attempt = this.writer.transaction(this.run_, this.fill(sources, first, most)).pipe(
       Effect.map(({ staged, end }) => {
-        for (const { number, report } of staged) this.finish(number, report)
-        for (const [name, claim] of this.claims) if (!claim.committed) this.claims.set(name, { ...claim, committed: true })
+        committed(staged)
         return end
       })
     )
@@ -328,10 +370,15 @@ class Loader {
       Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
-          yield* undo
           const item = report as ItemReport
-          yield* this.writer.transaction(this.run_, Effect.sync(() => this.recordItem(first, item, undefined)))
-          this.finish(first, item)
+          const own = { number: first, report: item, revisionId: undefined }
+          // A large source that is stored already or was there before keeps its claim: nothing of it was written.
+          if (item.outcome !== "unchanged" && item.outcome !== "skipped") yield* undo
+          const takenBack = yield* this.writer.transaction(
+            this.run_,
+            Effect.tap(this.takeBack(), () => Effect.sync(() => this.recordItem(own)))
+          )
+          committed([...takenBack, own])
           return first + 1
         })
       ),
@@ -352,7 +399,9 @@ class Loader {
     )
   })
 
+  /** Called once what became of an item is committed. */
   private finish(number: number, report: ItemReport): void {
+    this.disowned.delete(number)
     this.items[number] = report
     this.options.onProgress?.({ phase: "item", item: report })
   }
@@ -367,9 +416,10 @@ class Loader {
     while (end < sources.length && end - first < most) {
       const source = sources[end]!
       const size = bytesOf(source)
-      const large = source.files.some((file) => file.bytes > WHOLE_FILE_BYTES)
+      const large = source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
       // A large file is written as it is read, so it has a transaction of its own.
-      if (end > first && (large || bytes + size > BATCH_BYTES || writer.entitiesInTransaction >= BATCH_ENTITIES || this.options.isStopped?.() === true)) break
+      const { batchBytes, batchEntities } = this.sizes
+      if (end > first && (large || bytes + size > batchBytes || writer.entitiesInTransaction >= batchEntities || this.options.isStopped?.() === true)) break
       staged.push(yield* this.item(source, end, large))
       bytes += size
       end++
@@ -377,6 +427,7 @@ class Loader {
       if (large) break
     }
     if (this.mustRepeat) return yield* new BatchContested({})
+    const takenBack = yield* this.takeBack()
     yield* writer.publish
     const duplicates = yield* duplicateIds(writer, from)
     const reports = staged.map((item) => {
@@ -392,13 +443,14 @@ class Loader {
               ],
               remark_count: item.report.remark_count + remarks.length
             }
-      this.recordItem(item.number, report, item.revisionId)
-      return { ...item, report }
+      const done = { ...item, report }
+      this.recordItem(done)
+      return done
     })
-    return { staged: reports, end }
+    return { staged: [...takenBack, ...reports], end }
   })
 
-  private recordItem(number: number, report: ItemReport, revisionId: number | undefined): void {
+  private recordItem({ number, report, revisionId }: StagedItem): void {
     // Unchanged items are only counted: a run over a hundred thousand of them writes nothing about each.
     if (report.outcome === "unchanged") return
     this.writer.record("migration_items", {
@@ -435,6 +487,8 @@ class Loader {
       const part = yield* readPart(file, writer.documents, this.buffers, {
         maxEntityBytes: options.maxEntityBytes,
         maxDepth: options.maxDepth,
+        wholeFileBytes: this.sizes.wholeFileBytes,
+        windowBytes: this.sizes.windowBytes,
         takeBack,
         ...(source.kind === "file"
           ? {
@@ -446,9 +500,12 @@ class Loader {
             }
           : {}),
         onWindow: Effect.suspend((): Effect.Effect<void, LargeItemFailed | SqlError.SqlError> => {
-          if (options.isStopped?.() === true) return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
+          if (options.isStopped?.() === true) {
+            this.interrupted = true
+            return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
+          }
           if (!large || !writer.wantsFlush) return Effect.void
-          if (!options.dryRun) writer.saveMembers(index, writer.documents.members)
+          writer.saveMembers(index, writer.documents.members)
           return writer.flush
         }),
         onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
@@ -460,6 +517,7 @@ class Loader {
       }
       if (part === undefined) {
         yield* takeBack
+        this.claim(known!.cohort, { number, path: source.path, digest: known!.digest, outcome: "unchanged", revisionId: undefined })
         return { number, report: unchangedItem(source, known!, knownSha), revisionId: undefined }
       }
       parts.push(part)
@@ -477,26 +535,22 @@ class Loader {
     const described = describe(source, parts)
     const { name, digest } = described
     const base = reportOf(source, described)
-    if (this.contested.has(name)) {
-      this.contested.get(name)!.add(source.path)
-      return yield* rejected({ ...base, outcome: "rejected", remarks: [conflictRemark()], remark_count: 1 })
-    }
+    const claim = { number, path: source.path, digest }
     const decision = decide({
       name,
       digest,
       rule: options.onConflict,
       head: (other) => stored.heads.get(other),
-      claim: (other) => this.claims.get(other)
+      claims: (other) => this.claims.get(other) ?? []
     })
+    const isNew = decision.action === "save" || decision.action === "repeat"
+    if (decision.action === "contested" || (isNew && this.contested.has(name))) {
+      this.contest(name, claim)
+      return yield* rejected({ ...base, outcome: "rejected", remarks: [this.conflictRemark(name, source.path)], remark_count: 1 })
+    }
     switch (decision.action) {
-      case "contested": {
-        const claim = this.claims.get(name)!
-        this.contested.set(name, new Set([claim.path, source.path]))
-        if (!claim.committed) this.mustRepeat = true
-        else this.takeBackCommitted(name, claim.number, claim.revisionId)
-        return yield* rejected({ ...base, outcome: "rejected", remarks: [conflictRemark()], remark_count: 1 })
-      }
       case "repeat":
+        this.claim(name, { ...claim, outcome: "skipped", revisionId: undefined })
         return yield* rejected({
           ...base,
           outcome: "skipped",
@@ -504,8 +558,8 @@ class Loader {
           remark_count: 1
         })
       case "unchanged":
-        this.claims.set(name, { digest, path: source.path, number, revisionId: undefined, committed: false })
-        return yield* rejected({ ...base, outcome: "unchanged", cohort_id: decision.head.cohortId })
+        this.claim(decision.name, { ...claim, outcome: "unchanged", revisionId: undefined })
+        return yield* rejected({ ...base, outcome: "unchanged", cohort: decision.name, cohort_id: decision.head.cohortId })
       case "skip":
         return yield* rejected({
           ...base,
@@ -544,42 +598,101 @@ class Loader {
           parts.map(newPart),
           this.run_
         )
-        this.claims.set(decision.name, { digest, path: source.path, number, revisionId, committed: false })
+        this.claim(decision.name, { ...claim, outcome: "migrated", revisionId })
         return { number, report: { ...base, outcome: "migrated", cohort: decision.name, cohort_id: cohortId }, revisionId } satisfies StagedItem
       }
     }
   })
 
-  /** An item of an earlier batch turns out to be contested: its cohort becomes what it was before this run. */
-  private takeBackCommitted(name: string, number: number, revisionId: number | undefined): void {
-    const { writer } = this
-    const report = this.items[number]
-    if (report === undefined || report.outcome !== "migrated" || revisionId === undefined) return
-    const before = this.stored.heads.get(name)
-    const restored = before !== undefined && !before.deleted
-    writer.save(
-      {
-        cohortId: report.cohort_id!,
-        seq: (before?.seq ?? 0) + 2,
-        predecessor: revisionId,
-        change: restored ? "restored" : "deleted",
-        name,
-        description: undefined,
-        tags: [],
-        product: undefined,
-        legacyId: undefined,
-        createdAt: undefined,
-        updatedAt: undefined,
-        savedAt: BigInt(Date.now()) * 1000n,
-        digest: restored ? before.digest : report.digest!,
-        contentId: restored ? before.contentId : revisionId
-      },
-      [],
-      this.run_
-    )
-    this.items[number] = { ...report, outcome: "rejected", cohort_id: null, remarks: [conflictRemark()], remark_count: 1 }
-    this.recordItem(number, this.items[number]!, undefined)
+  /** Notes who claims a name; others that claimed it for other content, and what they stored, give way. */
+  private claim(name: string, claimant: Claimant): void {
+    const claims = this.claims.get(name) ?? []
+    if (claims.some(({ digest }) => digest !== claimant.digest) || this.contested.has(name)) this.contest(name, claimant)
+    this.claims.set(name, [...claims, claimant])
   }
+
+  /** Nothing new is stored under a name that sources of one run claim for different content. */
+  private contest(name: string, by: Claim): void {
+    const paths = this.contested.get(name) ?? new Set()
+    this.contested.set(name, paths.add(by.path))
+    for (const claimant of this.claims.get(name) ?? []) {
+      paths.add(claimant.path)
+      if (claimant.outcome === "unchanged") continue
+      if (this.items[claimant.number] === undefined) this.mustRepeat = true
+      else if (this.items[claimant.number]?.outcome === claimant.outcome) this.disowned.set(claimant.number, { name, claimant })
+    }
+  }
+
+  /** Makes the cohorts of disowned items what they were before this run. */
+  private readonly takeBack = Effect.fnUntraced({ self: this }, function* () {
+    const { stored, writer } = this
+    const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
+    const takenBack: Array<StagedItem> = []
+    for (const { name, claimant } of this.disowned.values()) {
+      const report = this.items[claimant.number]!
+      if (claimant.revisionId !== undefined) {
+        const before = stored.heads.get(name)
+        const restored = before === undefined || before.deleted ? undefined : before
+        const revision = {
+          cohortId: report.cohort_id!,
+          seq: (before?.seq ?? 0) + 2,
+          predecessor: claimant.revisionId,
+          name,
+          savedAt
+        }
+        const described = restored === undefined ? undefined : yield* this.descriptionOf(restored.revisionId)
+        writer.save(
+          restored === undefined || described === undefined
+            ? { ...noDescription, ...revision, change: "deleted", digest: report.digest!, contentId: claimant.revisionId }
+            : { ...described, ...revision, change: "restored", digest: restored.digest, contentId: restored.contentId },
+          [],
+          this.run_
+        )
+      }
+      const remarks = [this.conflictRemark(name, report.path)]
+      const item = {
+        number: claimant.number,
+        report: { ...report, outcome: "rejected" as const, cohort_id: null, remarks, remark_count: 1 },
+        revisionId: undefined
+      }
+      this.recordItem(item)
+      takenBack.push(item)
+    }
+    return takenBack
+  })
+
+  /** What a stored revision says about its cohort; undefined in a rehearsal. */
+  private readonly descriptionOf = Effect.fnUntraced({ self: this }, function* (revisionId: number) {
+    const { client } = this.writer
+    if (client === undefined) return undefined
+    const [row] = yield* queryRows(
+      client,
+      `SELECT description, tags, product, legacy_id, epoch_us(created_at), epoch_us(updated_at) FROM mallard.revisions WHERE revision_id = ${revisionId}`
+    )
+    const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
+    const micros = (value: unknown): bigint | undefined => (typeof value === "bigint" ? value : undefined)
+    const [description, tags, product, legacyId, createdAt, updatedAt] = row ?? []
+    const described: RevisionDescription = {
+      description: text(description),
+      tags: JSON.parse(text(tags) ?? "[]"),
+      product: text(product),
+      legacyId: text(legacyId),
+      createdAt: micros(createdAt),
+      updatedAt: micros(updatedAt)
+    }
+    return described
+  })
+}
+
+type RevisionDescription = Pick<NewRevision, "description" | "tags" | "product" | "legacyId" | "createdAt" | "updatedAt">
+
+const noDescription: RevisionDescription = {
+  description: undefined,
+  tags: [],
+  product: undefined,
+  legacyId: undefined,
+  createdAt: undefined,
+  updatedAt: undefined
 }
 
 // ---- describing items
@@ -774,13 +887,11 @@ const unchangedItem = (source: Source, known: KnownItem, sha256: string): ItemRe
 const plainRemark = (code: string, message: string): Remark => ({ code, pointer: null, line: null, column: null, message })
 
 const conflictMessage = (others: ReadonlyArray<string>): string =>
-  `other sources of this run claim the same cohort name for other content, so none of them was stored: ${others.join(", ")}; rename all but one`
-
-const conflictRemark = (): Remark => plainRemark("name-conflict", conflictMessage([]))
+  `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.join(", ")}; rename all but one`
 
 const sourceRemark = (error: SourceError | SourceRejected): Remark =>
   error instanceof SourceRejected
-    ? { code: error.code, pointer: null, line: error.line, column: error.column, message: error.reason }
+    ? { code: error.code, pointer: null, line: error.line, column: error.column, message: `${error.reason} (byte ${error.offset})` }
     : plainRemark(error.reason, error.message)
 
 const encodingRemark = (encoding: SourceEncoding): Remark | undefined => {

@@ -88,15 +88,33 @@ describe("statements", () => {
     )
   )
 
+  it.effect("a statement that found nothing finds the rows that come later", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t AS SELECT 1 AS a`
+        const select = sql`SELECT a FROM t WHERE a > ${5}`
+        assert.deepStrictEqual(yield* select, [])
+        yield* sql`INSERT INTO t VALUES (10)`
+        assert.deepStrictEqual(yield* select, [{ a: 10 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
   it.effect("more different statements than are kept prepared still work", () =>
     inMemory(
       Effect.gen(function* () {
         const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE kept (i INTEGER, round INTEGER)`
         for (let round = 0; round < 2; round++) {
           for (let index = 0; index < 100; index++) {
-            assert.deepStrictEqual(yield* sql.unsafe(`SELECT ${index} AS i WHERE 1 = ?`, [1]), [{ i: index }])
+            yield* sql.unsafe(`INSERT INTO kept VALUES (${index}, ?)`, [round])
           }
         }
+        assert.deepStrictEqual(yield* sql`SELECT count(*)::INTEGER AS n, count(DISTINCT i)::INTEGER AS d FROM kept`, [
+          { n: 200, d: 100 }
+        ])
       }),
       { poolSize: 1 }
     )

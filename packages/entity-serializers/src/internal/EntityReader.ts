@@ -7,38 +7,27 @@
  * may have been added whole; callers take the batch back to a mark.
  */
 import { hash } from "node:crypto"
-import type { Cells } from "../Cells.ts"
-import {
-  CODE_TRANSLATED,
-  CODE_UNKNOWN,
-  type ColumnCodec,
-  JSON_UNSTORABLE,
-  readBoolean,
-  readDate,
-  readDouble,
-  readNumber,
-  readTimestamp,
-  reasonOf,
-  rendersAlike,
-  TEXT_RAW,
-  TEXT_UNSTORABLE,
-  type Verdict
-} from "../Codec.ts"
-import { AUX } from "../Cells.ts"
-import { EntityBatch, type EntityRows } from "../EntityBatch.ts"
+import { AUX, type Cells } from "../Cells.ts"
+import { type ColumnCodec, reasonOf, rendersAlike } from "../Codec.ts"
+import type { EntityBatch, EntityRows } from "../EntityBatch.ts"
 import type { EntityIndex } from "../EntityIndex.ts"
-import type { ValueRemark } from "../Remark.ts"
+import { JsonProblem } from "../JsonProblem.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
-import { pointerOfKey, slice } from "./Compact.ts"
+import { slice } from "./Compact.ts"
+import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
-import { type KeyEdge, LABEL, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
+import { Remarks } from "./Remarks.ts"
+import { type Budget, type KeyEdge, MAX_NODES, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
 import { LONE_SURROGATE, PYTHON_TOKEN, Tokenizer } from "./Tokenizer.ts"
 
 /** Thrown when the walk meets a leaf that takes a column from one read before. */
 const CONTESTED = Symbol("contested")
 /** Thrown when the entity turns out to be a wrapper. */
 const WRAPPER = Symbol("wrapper")
+
+/** Nested entities under one key: each needs some hundred bytes until its parent is read. */
+const MAX_CHILDREN = 1_000_000
 
 /** The columns of each mapped value in document order; undefined on the fast path, where the trie decides. */
 type Forced = ReadonlyArray<ReadonlyArray<number>> | undefined
@@ -49,41 +38,45 @@ export class EntityReader {
   readonly shapes: ShapeDictionary
   readonly indexes: ReadonlyArray<EntityIndex>
   /** Remarks of the entities read, pointers relative to the outermost entity. */
-  remarks: Array<ValueRemark> = []
+  readonly remarks = new Remarks()
   /** Kind codes of the entities read, nested ones too, since the caller last emptied it. */
   readonly finished: Array<number> = []
-  /** Largest entity in bytes of compact text. */
-  maxEntityBytes = 64 * 1024 * 1024
   private readonly tries: ReadonlyArray<ShapeTrie | undefined>
   private readonly words = new Int32Array(4)
   private fragmentStarts: Array<number> = []
   private fragmentEnds: Array<number> = []
   /** Children read so far for the entities that are open: pending links. */
   private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> = []
+  private readonly leaves: LeafReader
   /** Where the opaque value that is being read stands, for remarks about it. */
-  private opaqueAt = 0
   private opaquePointer = ""
 
-  constructor(batch: EntityBatch, shapes: ShapeDictionary, indexes: ReadonlyArray<EntityIndex>) {
+  /** `indexes` are by kind code, like the batch's rows. `budget` bounds the memory of the tries. */
+  constructor(batch: EntityBatch, shapes: ShapeDictionary, indexes: ReadonlyArray<EntityIndex>, budget: Budget = { left: MAX_NODES }) {
     this.tokenizer = new Tokenizer()
+    this.leaves = new LeafReader(this.tokenizer, batch.aux)
     this.batch = batch
     this.shapes = shapes
     this.indexes = indexes
-    this.tries = compiledByCode.map((compiled) => (compiled === undefined ? undefined : new ShapeTrie(compiled)))
-    this.tokenizer.onDuplicateKey = (offset, keyStart) => {
-      this.remarks.push({
-        code: "duplicate-key",
-        pointer: this.opaquePointer + pointerOfKey(this.tokenizer.output, this.opaqueAt, keyStart),
-        offset
-      })
+    this.tries = compiledByCode.map((compiled) => (compiled === undefined ? undefined : new ShapeTrie(compiled, budget)))
+    this.tokenizer.onDuplicateKey = (offset, level, key) => {
+      const pointer = this.remarks.full ? "" : this.opaquePointer + this.tokenizer.pointerOfKey(level, key)
+      this.remarks.add("duplicate-key", pointer, offset)
     }
+  }
+
+  /** Largest entity, string or number in bytes of the source; 64 MiB unless set. */
+  get maxEntityBytes(): number {
+    return this.tokenizer.maxTokenBytes
+  }
+
+  set maxEntityBytes(bytes: number) {
+    this.tokenizer.maxTokenBytes = bytes
   }
 
   /** Reads an opaque value at `pointer`, noting duplicate keys in it. */
   opaque(pointer: string): void {
     const t = this.tokenizer
-    t.peek()
-    this.opaqueAt = t.o
     this.opaquePointer = pointer
     t.value()
   }
@@ -91,9 +84,10 @@ export class EntityReader {
   /** Reads an element of the internal kind `json`; returns its entity id. */
   json(pointer: string): number {
     const t = this.tokenizer
+    const from = t.p
     const start = t.o
     this.opaque(pointer)
-    this.checkSize(start)
+    this.checkSize(from)
     const index = this.indexes[0]!
     this.digest(start)
     this.finished.push(0)
@@ -113,14 +107,14 @@ export class EntityReader {
     const trie = this.tries[code]!
     const from = t.p
     const to = t.o
-    const remarks = this.remarks.length
+    const remarks = this.remarks.count
     const pending = this.pending.length
     const fragments = this.fragmentStarts.length
     const finished = this.finished.length
     const retry = (): void => {
       t.p = from
       t.o = to
-      this.remarks.length = remarks
+      this.remarks.truncate(remarks)
       this.pending.length = pending
       this.finished.length = finished
       this.fragmentStarts.length = fragments
@@ -129,11 +123,12 @@ export class EntityReader {
     }
     let root = trie.root
     let forced: Forced
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
     t.depth++
     const depth = t.depth
     for (;;) {
       try {
-        const id = this.walk(trie, root, forced, to)
+        const id = this.walk(trie, root, forced, from, to)
         t.depth = depth - 1
         return id
       } catch (problem) {
@@ -154,8 +149,10 @@ export class EntityReader {
     }
   }
 
-  private walk(trie: ShapeTrie, root: TrieNode, forced: Forced, start: number): number {
+  /** `from` is where the entity starts in the input, `start` where its text starts in the output. */
+  private walk(trie: ShapeTrie, root: TrieNode, forced: Forced, from: number, start: number): number {
     const t = this.tokenizer
+    const leaves = this.leaves
     const code = trie.compiled.kind.code
     const rows = this.batch.rows[code]!
     rows.open()
@@ -208,8 +205,9 @@ export class EntityReader {
           c = t.peek()
         }
         if (c !== 34) t.fail("unexpected-byte")
+        const keyAt = t.base + t.p
         slot = this.key(trie, node)
-        if (slot.duplicate) this.remarks.push({ code: "duplicate-key", pointer: slot.pointer, offset: t.base + t.p })
+        if (slot.duplicate) this.remarks.add("duplicate-key", slot.pointer, keyAt)
         if (t.peek() !== 58) t.fail("unexpected-byte")
         t.output[t.o++] = 58
         t.p++
@@ -224,16 +222,15 @@ export class EntityReader {
         continue
       }
       let takes: Takes
-      if (forced !== undefined && slot.mapped) {
-        takes = trie.forcedTakes(slot, forced[sequence++]!, container)
-      } else if (container) {
-        if (slot.containerContested || this.guarded(slot.containerGuards, columns, row)) throw CONTESTED
-        takes = slot.container
+      if (forced !== undefined) {
+        takes = slot.mapped ? trie.forcedTakes(slot, forced[sequence++]!, container) : slot.scalar
       } else {
-        takes = slot.scalar
+        if (slot.supersedes) throw CONTESTED
+        takes = container ? slot.container : slot.scalar
         if (slot.mapped && c !== 110) {
-          if (slot.scalarContested || this.guarded(slot.scalarGuards, columns, row)) throw CONTESTED
-        } else if (slot.duplicate && slot.mapped) throw CONTESTED
+          if (container ? slot.containerContested : slot.scalarContested) throw CONTESTED
+          if (this.guarded(container ? slot.containerGuards : slot.scalarGuards, columns, row)) throw CONTESTED
+        }
       }
       if (slot.maybeWrapper && c === 123 && this.isWrapper(start)) throw WRAPPER
 
@@ -251,7 +248,7 @@ export class EntityReader {
       if (takes.columns.length === 0) {
         this.opaque(slot.pointer)
         this.fragment(at, t.o)
-        if (slot.mapped && !container && t.output[at] !== 110) this.remarks.push({ code: "path-superseded", pointer: slot.pointer, offset })
+        if (slot.mapped && !container && t.output[at] !== 110) this.remarks.add("path-superseded", slot.pointer, offset)
         node = trie.afterOpaque(slot)
         continue
       }
@@ -267,10 +264,10 @@ export class EntityReader {
       else if (c === 34) t.string()
       else t.scalar()
       const cells = columns[home]!
-      const verdict = this.read(codec, cells, row, at, t.o, c)
+      const verdict = leaves.read(codec, cells, row, at, t.o, c)
       for (let i = 1; i < takes.columns.length; i++) {
         const copy = takes.columns[i]!
-        this.read(codecs[copy]!, columns[copy]!, row, at, t.o, c)
+        leaves.read(codecs[copy]!, columns[copy]!, row, at, t.o, c)
       }
       if (verdict >= 0) {
         const styles = takes.styles
@@ -283,11 +280,11 @@ export class EntityReader {
       } else {
         const reason = reasonOf(verdict)
         this.fragment(at, t.o)
-        this.remarks.push({ code: reason, pointer: slot.pointer, offset })
+        this.remarks.add(reason, slot.pointer, offset)
         node = trie.afterInexact(slot, takes, reason === "time-with-offset")
       }
     }
-    this.checkSize(start)
+    this.checkSize(from)
     return this.finish(node, rows, start, firstPending, firstFragment, code)
   }
 
@@ -365,6 +362,7 @@ export class EntityReader {
     const path = node.frame!.path!
     const start = t.o
     let index = node.index
+    let goesOn = false
     for (;;) {
       this.opaque(`${node.frame!.pointer}/${index}`)
       index++
@@ -375,18 +373,19 @@ export class EntityReader {
         t.p++
         const c = t.peek()
         const chosen = chooseElement(path, index, node.matched, c === 123 ? () => this.preview() : undefined)
+        t.p = comma
         if (chosen !== undefined) {
-          t.p = comma
+          goesOn = true
           break
         }
-        t.p = comma
       }
       t.output[t.o++] = 44
       t.p++
       t.peek()
     }
     this.fragment(start, t.o)
-    return trie.afterRun(node, Math.min(index, path.indexes.length))
+    // Where the array ends after the run, its length matters no more.
+    return trie.afterRun(node, goesOn ? index : 0)
   }
 
   /** The compact text of the value at `p`, read ahead; position and output are as before. */
@@ -394,13 +393,11 @@ export class EntityReader {
     const t = this.tokenizer
     const p = t.p
     const start = t.o
-    const remarks = this.remarks.length
-    const flags = t.flags
+    const remarks = this.remarks.count
     this.opaque("")
     t.p = p
     t.o = start
-    t.flags = flags
-    this.remarks.length = remarks
+    this.remarks.truncate(remarks)
     return { bytes: t.output, start }
   }
 
@@ -408,7 +405,7 @@ export class EntityReader {
     const t = this.tokenizer
     const p = t.p
     const o = t.o
-    const remarks = this.remarks.length
+    const remarks = this.remarks.count
     // The rest of the entity, from this value on, is read as text behind what is written already.
     this.opaque("")
     for (;;) {
@@ -428,7 +425,7 @@ export class EntityReader {
     const wrapper = isWrapper(t.output, start)
     t.p = p
     t.o = o
-    this.remarks.length = remarks
+    this.remarks.truncate(remarks)
     return wrapper
   }
 
@@ -490,7 +487,9 @@ export class EntityReader {
     t.output[t.o++] = 91
     t.p++
     if (t.peek() !== 93) {
+      const first = t.p
       for (let ordinal = 0; ; ordinal++) {
+        if (ordinal === MAX_CHILDREN) throw new JsonProblem("too-large", t.base + first)
         this.child(t.peek() === 123 ? code : 0, `${slot.pointer}/${ordinal}`, collection, ordinal)
         if (t.peek() !== 44) break
         t.output[t.o++] = 44
@@ -505,9 +504,9 @@ export class EntityReader {
   }
 
   private child(code: number, pointer: string, collection: number, ordinal: number): void {
-    const remarks = this.remarks.length
+    const remarks = this.remarks.count
     const id = code === 0 ? this.json("") : this.entity(code)
-    for (let i = remarks; i < this.remarks.length; i++) this.remarks[i]!.pointer = pointer + this.remarks[i]!.pointer
+    this.remarks.prefix(remarks, pointer)
     this.pending.push({ collection, ordinal, pointer, kind: code, id })
   }
 
@@ -517,7 +516,7 @@ export class EntityReader {
     t.flags = 0
     const p = t.p
     const start = t.o
-    const remarks = this.remarks.length
+    const remarks = this.remarks.count
     this.opaque(slot.pointer)
     const length = t.o - start
     if ((t.flags & (LONE_SURROGATE | PYTHON_TOKEN)) === 0) {
@@ -529,61 +528,7 @@ export class EntityReader {
     }
     t.p = p
     t.o = start
-    this.remarks.length = remarks
-  }
-
-  /** Reads the compact text between `start` and `end`, whose first source byte is `c`, into a column. */
-  private read(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number, c: number): Verdict {
-    const output = this.tokenizer.output
-    switch (codec.class) {
-      case "text":
-        return this.readText(codec, cells, row, start, end, c)
-      case "date":
-        return c === 34 ? readDate(output, start + 1, end - 1, cells, row) : readDate(output, end, end, cells, row)
-      case "timestamp":
-        return c === 34 ? readTimestamp(output, start + 1, end - 1, cells, row) : readTimestamp(output, end, end, cells, row)
-      case "number":
-        return c === 34
-          ? readNumber(codec, output, start + 1, end - 1, true, cells, row)
-          : readNumber(codec, output, start, end, false, cells, row)
-      case "double":
-        return c === 34 ? readDouble(output, start + 1, end - 1, true, cells, row) : readDouble(output, start, end, false, cells, row)
-      case "boolean":
-        return c === 34 ? readBoolean(output, start + 1, end - 1, true, cells, row) : readBoolean(output, start, end, false, cells, row)
-      case "json":
-        if ((this.tokenizer.flags & (LONE_SURROGATE | PYTHON_TOKEN)) !== 0) return JSON_UNSTORABLE
-        cells.setText(row, start, end - start)
-        return 0
-    }
-  }
-
-  private readText(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number, c: number): Verdict {
-    const t = this.tokenizer
-    if (codec.decode !== undefined && c === 34 && end - start > 4) return this.readCode(codec, cells, row, start, end)
-    if (c !== 34) {
-      cells.setText(row, start, end - start)
-      return TEXT_RAW
-    }
-    const output = t.output
-    if (output[start + 1] === 0xef && output[start + 2] === 0xbb && output[start + 3] === 0xbf) return TEXT_UNSTORABLE
-    if (!t.escaped) {
-      cells.setText(row, start + 1, end - start - 2)
-      return 0
-    }
-    if ((t.flags & LONE_SURROGATE) !== 0) return TEXT_UNSTORABLE
-    const { offset, length } = this.batch.aux.text(String(JSON.parse(slice(output, start, end))))
-    cells.setText(row, offset + AUX, length)
-    return 0
-  }
-
-  /** A word for a code: the column gets the code. Texts of up to two characters are codes already. */
-  private readCode(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number): Verdict {
-    const word = slice(this.tokenizer.output, start + 1, end - 1)
-    const code = codec.decode!.get(word.trim().toLowerCase().replace(/[\s/-]+/g, "_"))
-    if (code === undefined) return CODE_UNKNOWN
-    const { offset, length } = this.batch.aux.text(code)
-    cells.setText(row, offset + AUX, length)
-    return CODE_TRANSLATED
+    this.remarks.truncate(remarks)
   }
 
   /** A style that this place has had before and that spells the number the same. */
@@ -610,13 +555,10 @@ export class EntityReader {
     words[0] = be32(text, 12)
   }
 
-  private checkSize(start: number): void {
-    const t = this.tokenizer
-    if (t.o - start > this.maxEntityBytes) t.fail("too-large", t.p - 1)
+  private checkSize(from: number): void {
+    if (this.tokenizer.p - from > this.maxEntityBytes) this.tokenizer.fail("too-large", from)
   }
 }
 
 const be32 = (text: string, at: number): number =>
   (text.charCodeAt(at) << 24) | (text.charCodeAt(at + 1) << 16) | (text.charCodeAt(at + 2) << 8) | text.charCodeAt(at + 3)
-
-export { LABEL }

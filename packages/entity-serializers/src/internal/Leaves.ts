@@ -2,15 +2,16 @@
  * Decides, for an entity in which several paths compete for a column, which leaf gets which columns. Such entities are
  * rare; they are read once to be understood here, and a second time to be stored.
  */
-import { members, skipValue, slice, stringValue } from "./Compact.ts"
+import { members, skipValue, stringValue } from "./Compact.ts"
 import { type CompiledKind, isBranch, mergeNodes, type PathNode } from "./PathTree.ts"
 
 /** One value that may feed columns, in document order. */
 interface Occurrence {
   readonly path: PathNode
-  readonly pointer: string
   readonly isNull: boolean
   readonly container: boolean
+  /** Whether it stands under a key that its object has again later: of duplicate keys the last counts. */
+  readonly superseded: boolean
 }
 
 /** The path of an element, how it was chosen (equal texts choose the same slot), and the `wheres` met so far. */
@@ -54,19 +55,16 @@ export const chooseElement = (
 export const mayChoose = (path: PathNode, index: number, matched: number): boolean =>
   index < path.indexes.length || (path.wheres.length > 0 && matched !== (1 << path.wheres.length) - 1)
 
-const collect = (bytes: Uint8Array, p: number, path: PathNode, pointer: string, found: Array<Occurrence>): void => {
+const collect = (bytes: Uint8Array, p: number, path: PathNode, superseded: boolean, found: Array<Occurrence>): void => {
   const c = bytes[p]!
   const container = c === 123 || c === 91
   // Nested entities choose for themselves; other values under such a key stay text.
   if (path.child !== undefined && container) return
-  if (path.targets.length > 0) found.push({ path, pointer, isNull: c === 110, container })
+  if (path.targets.length > 0) found.push({ path, superseded, isNull: c === 110, container })
   if (!container || !isBranch(path)) return
   if (c === 123) {
     if (path.keys.size === 0) return
-    for (const member of members(bytes, p)) {
-      const next = path.keys.get(member.key)
-      if (next !== undefined) collect(bytes, member.start, next, `${pointer}/${member.key}`, found)
-    }
+    collectMembers(bytes, p, path, superseded, found)
     return
   }
   if (path.indexes.length === 0 && path.wheres.length === 0) return
@@ -78,10 +76,19 @@ const collect = (bytes: Uint8Array, p: number, path: PathNode, pointer: string, 
     const chosen = chooseElement(path, index, matched, bytes[at] === 123 ? () => ({ bytes, start }) : undefined)
     if (chosen !== undefined) {
       matched = chosen.matched
-      collect(bytes, at, chosen.path, `${pointer}/${index}`, found)
+      collect(bytes, at, chosen.path, superseded, found)
     }
     at = skipValue(bytes, at)
   }
+}
+
+const collectMembers = (bytes: Uint8Array, p: number, path: PathNode, superseded: boolean, found: Array<Occurrence>): void => {
+  const all = members(bytes, p)
+  const last = new Map(all.map(({ key }, at) => [key, at]))
+  all.forEach(({ key, start }, at) => {
+    const next = path.keys.get(key)
+    if (next !== undefined) collect(bytes, start, next, superseded || last.get(key) !== at, found)
+  })
 }
 
 /** For each value that may feed columns, in document order, the columns that it takes, home first. */
@@ -92,18 +99,13 @@ export const decideColumns = (
   start: number
 ): ReadonlyArray<ReadonlyArray<number>> => {
   const found: Array<Occurrence> = []
-  for (const member of members(bytes, start)) {
-    const next = root.keys.get(member.key)
-    if (next !== undefined) collect(bytes, member.start, next, `/${member.key}`, found)
-  }
-  // Of duplicate keys the last counts, as in Python and JavaScript.
-  const last = new Map(found.map((occurrence, at) => [occurrence.pointer, at]))
+  collectMembers(bytes, start, root, false, found)
   const decided: Array<Array<number>> = found.map(() => [])
   compiled.codecs.forEach((codec, column) => {
     let winner = -1
     let best = Number.POSITIVE_INFINITY
-    found.forEach(({ path, pointer, isNull, container }, at) => {
-      if (last.get(pointer) !== at || (container && codec.class !== "json")) return
+    found.forEach(({ path, superseded, isNull, container }, at) => {
+      if (superseded || (container && codec.class !== "json")) return
       const target = path.targets.find((candidate) => candidate.column === column)
       if (target === undefined) return
       // A null only counts when nothing else does.
@@ -118,6 +120,7 @@ export const decideColumns = (
   return decided
 }
 
+/** Whether the object at `start` is a wrapper `{entity_id, entity_type, data: {…}}`; of several `data` the first decides. */
 export const isWrapper = (bytes: Uint8Array, start: number): boolean => {
   let found = 0
   for (const member of members(bytes, start)) {
@@ -127,6 +130,3 @@ export const isWrapper = (bytes: Uint8Array, start: number): boolean => {
   }
   return found === 7
 }
-
-/** Text of a slice; exported for readers that need a member's value. */
-export const textOf = slice

@@ -71,15 +71,12 @@ const compile = (kind: EntityKind): CompiledKind => {
       if (!targets.some((target) => target.column === index)) targets.push({ column: index, priority })
     })
   })
-  const wrapperRoot = makePathNode()
-  for (const [key, node] of root.keys) wrapperRoot.keys.set(key, node)
-  wrapperRoot.keys.set("data", root)
   return {
     kind,
     codecs: kind.columns.map(makeCodec),
     columnIndex: new Map(kind.columns.map((column, index) => [column.name, index])),
     root,
-    wrapperRoot
+    wrapperRoot: makePathNode()
   }
 }
 
@@ -97,8 +94,12 @@ const compiledByName = new Map(compiledKinds.map((compiled) => [compiled.kind.ki
 
 export const compiledByKind = (kind: string): CompiledKind | undefined => compiledByName.get(kind)
 
-for (const { kind, root } of compiledKinds) {
+// Children are known only once all kinds are.
+
+for (const { kind, root, wrapperRoot } of compiledKinds) {
   for (const { path, kind: child } of kind.children) descend(root, path).child = compiledByName.get(child)
+  for (const [key, node] of root.keys) wrapperRoot.keys.set(key, node)
+  wrapperRoot.keys.set("data", root)
 }
 
 /** One node that stands for several at once: an element may be chosen by its index and by a member's value. */

@@ -6,30 +6,63 @@
 import { type ColumnCodec, styleName } from "../Codec.ts"
 import { pointerToken } from "./Compact.ts"
 import { type CompiledKind, isBranch, type PathNode } from "./PathTree.ts"
+import { MAX_KEYS_SEEN } from "./Tokenizer.ts"
 
 /** Marks labels in templates: compact JSON holds no control characters. */
 export const LABEL = "\u0001"
 
-/** Past this many unmapped keys in one object, the template goes into the row. */
+/** Past this many unmapped or repeated keys in one object, the template goes into the row. */
 export const MAX_UNMAPPED_KEYS = 64
-/** Past this many nodes, a kind's trie stops growing; entities of other skeletons walk on nodes that are not kept. */
-const MAX_NODES = 400_000
+/**
+ * Past this many nodes and slots, the tries of a reader stop growing; entities of other skeletons walk on nodes that are
+ * not kept.
+ */
+export const MAX_NODES = 400_000
 /** Past this many keys at one place, they are found through a map. */
 const LINEAR_KEYS = 8
 
-/** Who has taken a column so far. */
-interface Claim {
+/** Who has taken a column so far; the latest claims come first. */
+interface Claims {
+  readonly column: number
   readonly priority: number
   /** Whether the leaf was certainly not null; otherwise its home cell tells. */
   readonly definite: boolean
   readonly home: number
+  readonly earlier: Claims | undefined
 }
 
-type Claims = ReadonlyMap<number, Claim>
+const claimOn = (claims: Claims | undefined, column: number): Claims | undefined => {
+  let claim = claims
+  while (claim !== undefined && claim.column !== column) claim = claim.earlier
+  return claim
+}
 
 interface KeyList {
   readonly key: string
   readonly next: KeyList | undefined
+}
+
+/** The keys that an object has so far: a list while nodes share it, a set once the entity is folded. */
+type Keys = KeyList | Set<string> | undefined
+
+const addKey = (keys: Keys, key: string, folded: boolean, mapped: boolean): { readonly keys: Keys; readonly duplicate: boolean } => {
+  if (keys instanceof Set) {
+    const duplicate = keys.has(key)
+    // Which mapped keys repeat must be known; of others, only remarks would be lost.
+    if (mapped || keys.size < MAX_KEYS_SEEN) keys.add(key)
+    return { keys, duplicate }
+  }
+  let duplicate = false
+  for (let seen = keys; seen !== undefined; seen = seen.next) if (seen.key === key) duplicate = true
+  if (!folded) return { keys: duplicate ? keys : { key, next: keys }, duplicate }
+  const set = new Set([key])
+  for (let seen = keys; seen !== undefined; seen = seen.next) set.add(seen.key)
+  return { keys: set, duplicate }
+}
+
+/** How many nodes and slots the tries of one reader may still keep. */
+export interface Budget {
+  left: number
 }
 
 /** An open container. */
@@ -48,6 +81,9 @@ export class Takes {
   readonly exact: Array<TrieNode> = []
   inexact: TrieNode | undefined
   inexactOffset: TrieNode | undefined
+  /** Inside a container that these JSON columns copy. */
+  object: TrieNode | undefined
+  array: TrieNode | undefined
   constructor(columns: ReadonlyArray<number>) {
     this.columns = columns
   }
@@ -65,8 +101,8 @@ export interface Slot {
   readonly pointer: string
   readonly frame: Frame
   readonly template: string
-  readonly claims: Claims
-  readonly keys: KeyList | undefined
+  readonly claims: Claims | undefined
+  readonly keys: Keys
   readonly unmapped: number
   readonly folded: boolean
   readonly collections: number
@@ -88,7 +124,9 @@ export interface Slot {
   /** Whether a non-null scalar (or container) here takes a column from a leaf already read. */
   readonly scalarContested: boolean
   readonly containerContested: boolean
-  readonly forced: Map<string, Takes>
+  /** Whether what its object holds under the same key already does not count any more. */
+  readonly supersedes: boolean
+  forced: Map<string, Takes> | undefined
   opaque: TrieNode | undefined
   object: TrieNode | undefined
   array: TrieNode | undefined
@@ -99,8 +137,8 @@ export interface Slot {
 export class TrieNode {
   readonly template: string
   readonly frame: Frame | undefined
-  readonly claims: Claims
-  readonly keys: KeyList | undefined
+  readonly claims: Claims | undefined
+  readonly keys: Keys
   readonly unmapped: number
   readonly folded: boolean
   readonly collections: number
@@ -136,8 +174,8 @@ export class TrieNode {
 interface NodeState {
   readonly template: string
   readonly frame: Frame | undefined
-  readonly claims: Claims
-  readonly keys: KeyList | undefined
+  readonly claims: Claims | undefined
+  readonly keys: Keys
   readonly unmapped: number
   readonly folded: boolean
   readonly collections: number
@@ -147,17 +185,17 @@ interface NodeState {
   readonly matched: number
 }
 
-const NO_CLAIMS: Claims = new Map()
 const NOTHING = new Takes([])
 
 export class ShapeTrie {
   readonly compiled: CompiledKind
   readonly root: TrieNode
   readonly wrapperRoot: TrieNode
-  private nodes = 0
+  private readonly budget: Budget
 
-  constructor(compiled: CompiledKind) {
+  constructor(compiled: CompiledKind, budget: Budget) {
     this.compiled = compiled
+    this.budget = budget
     this.root = this.start(compiled.root)
     this.wrapperRoot = this.start(compiled.wrapperRoot)
   }
@@ -166,7 +204,7 @@ export class ShapeTrie {
     return new TrieNode({
       template: "{",
       frame: { array: false, path, pointer: "", slot: undefined },
-      claims: NO_CLAIMS,
+      claims: undefined,
       keys: undefined,
       unmapped: 0,
       folded: false,
@@ -180,28 +218,29 @@ export class ShapeTrie {
 
   /** Whether new nodes may still be kept. */
   private keeps(folded: boolean): boolean {
-    return !folded && ++this.nodes < MAX_NODES
+    return !folded && this.budget.left-- > 0
   }
 
   /** The slot of a key at a node, made when it is new. `text` is the compact key with quotes, `key` its value. */
   slotOfKey(node: TrieNode, text: string, bytes: Uint8Array, key: string): Slot {
     const frame = node.frame!
     const path = frame.path?.keys.get(key)
-    const opaque = path === undefined
-    const unmapped = node.unmapped + (opaque ? 1 : 0)
-    let duplicate = false
-    for (let seen = node.keys; seen !== undefined; seen = seen.next) if (seen.key === key) duplicate = true
+    const repeated = node.folded ? false : addKey(node.keys, key, false, true).duplicate
+    const unmapped = node.unmapped + (path === undefined || repeated ? 1 : 0)
+    const folded = node.folded || unmapped > MAX_UNMAPPED_KEYS
+    const { keys, duplicate } = addKey(node.keys, key, folded, path !== undefined)
     const slot = this.makeSlot({
       ...node,
       frame,
       path,
       pointer: frame.pointer + pointerToken(key),
       template: `${node.template}${node.first ? "" : ","}${text}:`,
-      keys: { key, next: node.keys },
+      keys,
       unmapped,
-      folded: node.folded || unmapped > MAX_UNMAPPED_KEYS,
+      folded,
       duplicate,
-      maybeWrapper: key === "data" && frame.slot === undefined && frame.path === this.compiled.root && path === undefined
+      maybeWrapper:
+        key === "data" && !duplicate && frame.slot === undefined && frame.path === this.compiled.root && path === undefined
     })
     if (this.keeps(slot.folded)) {
       const edge = { bytes: bytes.slice(), slot }
@@ -233,7 +272,7 @@ export class ShapeTrie {
     return slot
   }
 
-  /** After a run of elements that no path reaches; they are one fragment. */
+  /** After a run of elements that no path reaches, up to `index`; they are one fragment. */
   afterRun(node: TrieNode, index: number): TrieNode {
     const known = node.runs?.get(index)
     if (known !== undefined) return known
@@ -311,7 +350,7 @@ export class ShapeTrie {
     const name = styleName(codec, style)
     const next = this.afterLabel(slot, `c:${codec.name}${name === "" ? "" : `:${name}`}`, {
       claims: this.claim(slot, takes, false),
-      filled: this.fill(slot, takes.columns.slice(1))
+      filled: this.copies(slot, takes)
     })
     if (this.keeps(slot.folded)) {
       takes.styles.push(style)
@@ -337,9 +376,9 @@ export class ShapeTrie {
 
   /** Inside a container whose members are walked. `takes` are JSON columns that get a copy of the whole container. */
   open(slot: Slot, array: boolean, takes: Takes): TrieNode {
-    const known = array ? slot.array : slot.object
-    const plain = takes === slot.container
-    if (known !== undefined && plain) return known
+    const home = takes.columns.length === 0 ? slot : takes
+    const known = array ? home.array : home.object
+    if (known !== undefined) return known
     const next = new TrieNode({
       template: slot.template + (array ? "[" : "{"),
       frame: { array, path: slot.path, pointer: slot.pointer, slot },
@@ -353,9 +392,9 @@ export class ShapeTrie {
       index: 0,
       matched: 0
     })
-    if (plain && this.keeps(slot.folded)) {
-      if (array) slot.array = next
-      else slot.object = next
+    if (this.keeps(slot.folded)) {
+      if (array) home.array = next
+      else home.object = next
     }
     return next
   }
@@ -363,6 +402,7 @@ export class ShapeTrie {
   /** The takes of a leaf whose columns were decided by looking at the whole entity. */
   forcedTakes(slot: Slot, columns: ReadonlyArray<number>, container: boolean): Takes {
     const key = `${container ? "j" : "s"}${columns.join(",")}`
+    slot.forced ??= new Map()
     let takes = slot.forced.get(key)
     if (takes === undefined) slot.forced.set(key, (takes = new Takes(columns)))
     return takes
@@ -372,16 +412,24 @@ export class ShapeTrie {
     return this.compiled.codecs[column]!
   }
 
+  /** The copies of an exact leaf; `copy=home` where the two cells are the same value. */
+  private copies(slot: Slot, takes: Takes): ReadonlyArray<string> {
+    const [home, ...copies] = takes.columns.map((column) => this.codec(column))
+    if (home === undefined || copies.length === 0) return slot.filled
+    const isPlain = (codec: ColumnCodec): boolean => codec.type === home.type && codec.decode === home.decode
+    return [...slot.filled, ...copies.map((copy) => (isPlain(copy) ? `${copy.name}=${home.name}` : copy.name))]
+  }
+
   private fill(slot: Slot, columns: ReadonlyArray<number>): ReadonlyArray<string> {
     return columns.length === 0 ? slot.filled : [...slot.filled, ...columns.map((column) => this.codec(column).name)]
   }
 
-  private claim(slot: Slot, takes: Takes, definite: boolean): Claims {
-    const claims = new Map(slot.claims)
+  private claim(slot: Slot, takes: Takes, definite: boolean): Claims | undefined {
+    let { claims } = slot
     const home = takes.columns[0]!
     for (const column of takes.columns) {
       const priority = slot.path!.targets.find((target) => target.column === column)?.priority ?? 0
-      claims.set(column, { priority, definite, home })
+      claims = { column, priority, definite, home, earlier: claims }
     }
     return claims
   }
@@ -430,9 +478,10 @@ export class ShapeTrie {
       container: container.takes,
       scalarGuards: scalar.guards,
       containerGuards: container.guards,
-      scalarContested: scalar.contested || (from.duplicate && targets.length > 0),
-      containerContested: container.contested || (from.duplicate && json.length > 0),
-      forced: new Map(),
+      scalarContested: scalar.contested,
+      containerContested: container.contested,
+      supersedes: from.duplicate && from.path !== undefined && (targets.length > 0 || isBranch(from.path)),
+      forced: undefined,
       opaque: undefined,
       object: undefined,
       array: undefined,
@@ -442,13 +491,13 @@ export class ShapeTrie {
   }
 
   /** Which of the target columns are free, which belong to better paths, and whether one would be taken from a worse. */
-  private contend(claims: Claims, targets: PathNode["targets"]): { takes: Takes; guards: Array<number>; contested: boolean } {
+  private contend(claims: Claims | undefined, targets: PathNode["targets"]): { takes: Takes; guards: Array<number>; contested: boolean } {
     if (targets.length === 0) return { takes: NOTHING, guards: [], contested: false }
     const free: Array<number> = []
     const guards: Array<number> = []
     let contested = false
     for (const { column, priority } of targets) {
-      const claim = claims.get(column)
+      const claim = claimOn(claims, column)
       if (claim === undefined) free.push(column)
       else if (claim.priority >= priority) contested = true
       else if (!claim.definite) guards.push(claim.home)

@@ -6,7 +6,9 @@
  *
  * The byte at `input[end]` must be 0: no token contains it, so inner loops need no bounds check.
  */
+import { AUX } from "../Cells.ts"
 import { JsonProblem, type JsonProblemCode } from "../JsonProblem.ts"
+import { pointerToken, stringValue } from "./Compact.ts"
 
 /** Thrown when the window ends inside a token and more input may come. */
 export const NEED_INPUT = new (class extends Error {
@@ -30,6 +32,8 @@ export const LONE_SURROGATE = 1
 export const PYTHON_TOKEN = 2
 
 const MANY_KEYS = 24
+/** Keys remembered per object to find duplicates: beyond, memory counts for more. */
+export const MAX_KEYS_SEEN = 1 << 20
 
 export class Tokenizer {
   input: Uint8Array = new Uint8Array(1)
@@ -45,25 +49,30 @@ export class Tokenizer {
   /** Write position. */
   o = 0
   maxDepth = 10_000
+  /** Longest string or number in bytes of its source. */
+  maxTokenBytes = 64 << 20
   /** Containers open around the value being read. */
   depth = 0
   /** Of the last string: whether its compact form holds a backslash, so that its value differs from its text. */
   escaped = false
   /** Flags (`LONE_SURROGATE`, `PYTHON_TOKEN`) raised since the caller last cleared them. */
   flags = 0
-  /** Called with the offset and the compact text of each key that its object already has. */
-  onDuplicateKey: (offset: number, keyStart: number, keyEnd: number) => void = () => {}
+  /** Called for each key that its object has already; `level` and `key` are for `pointerOfKey`. */
+  onDuplicateKey: (offset: number, level: number, key: number) => void = () => {}
 
   private stack: Uint8Array = new Uint8Array(256)
   private keyStarts: Int32Array = new Int32Array(256)
   private keyEnds: Int32Array = new Int32Array(256)
   private keyBases: Int32Array = new Int32Array(256)
+  /** Index of the element being read, of arrays. */
+  private indexes: Int32Array = new Int32Array(256)
 
   /** Makes room for the compact form of all that is left of the window; compact text is never longer than its source. */
   reserve(): void {
     const wanted = this.o + (this.end - this.p) + 64
     if (wanted <= this.output.length) return
-    const grown = new Uint8Array(Math.max(wanted, this.output.length * 2))
+    if (wanted > AUX) throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
+    const grown = new Uint8Array(Math.max(wanted, Math.min(this.output.length * 2, AUX)))
     grown.set(this.output.subarray(0, this.o))
     this.output = grown
   }
@@ -100,11 +109,16 @@ export class Tokenizer {
     } while (c >= SPACE && c !== QUOTE && c !== BACKSLASH)
     if (c === QUOTE) {
       output[o] = QUOTE
-      this.p = p + 1
-      this.o = o + 1
+      this.endString(p + 1, o + 1)
       return
     }
     this.stringTail(p, o)
+  }
+
+  private endString(p: number, o: number): void {
+    if (p - this.p > this.maxTokenBytes) this.fail("too-large")
+    this.p = p
+    this.o = o
   }
 
   private stringTail(from: number, to: number): void {
@@ -116,8 +130,7 @@ export class Tokenizer {
       const c = input[p]!
       if (c === QUOTE) {
         output[o] = QUOTE
-        this.p = p + 1
-        this.o = o + 1
+        this.endString(p + 1, o + 1)
         return
       }
       if (c < SPACE) this.fail("control-character", p)
@@ -263,6 +276,7 @@ export class Tokenizer {
     }
     // A number may go on in the next window.
     if (p >= this.end && !this.last) throw NEED_INPUT
+    if (p - start > this.maxTokenBytes) this.fail("too-large", start)
     this.p = p
     this.o = o
   }
@@ -286,6 +300,7 @@ export class Tokenizer {
    * flags it raises.
    */
   value(): void {
+    if (this.manyKeys.length > 0) this.manyKeys.length = 0
     const outerDepth = this.depth
     let level = 0
     let keys = 0
@@ -298,6 +313,7 @@ export class Tokenizer {
         if (level === this.stack.length) this.growStack()
         this.stack[level] = c
         this.keyBases[level] = keys
+        this.indexes[level] = 0
         level++
         this.output[this.o++] = c
         this.p++
@@ -305,7 +321,7 @@ export class Tokenizer {
         if (c === (this.stack[level - 1] === 123 ? 125 : 93)) {
           // Empty container: falls through to the closing loop below.
         } else if (this.stack[level - 1] === 123) {
-          keys = this.key(c, keys, this.keyBases[level - 1]!)
+          keys = this.key(c, keys, level)
           c = this.peek()
           continue
         } else continue
@@ -320,9 +336,9 @@ export class Tokenizer {
           this.p++
           c = this.peek()
           if (open === 123) {
-            keys = this.key(c, keys, this.keyBases[level - 1]!)
+            keys = this.key(c, keys, level)
             c = this.peek()
-          }
+          } else this.indexes[level - 1]!++
           break
         }
         if (c !== (open === 123 ? 125 : 93)) this.fail("unexpected-byte")
@@ -334,7 +350,7 @@ export class Tokenizer {
     }
   }
 
-  private key(c: number, keys: number, base: number): number {
+  private key(c: number, keys: number, level: number): number {
     if (c !== QUOTE) this.fail("unexpected-byte")
     const at = this.p
     const start = this.o
@@ -345,11 +361,24 @@ export class Tokenizer {
     }
     this.keyStarts[keys] = start
     this.keyEnds[keys] = this.o
-    if (this.hasKey(base, keys)) this.onDuplicateKey(this.base + at, start, this.o)
+    if (this.hasKey(this.keyBases[level - 1]!, keys)) this.onDuplicateKey(this.base + at, level, keys)
     if (this.peek() !== 58) this.fail("unexpected-byte")
     this.output[this.o++] = 58
     this.p++
     return keys + 1
+  }
+
+  /** The JSON pointer, from the value being read, of the key that `onDuplicateKey` was called for. */
+  pointerOfKey(level: number, key: number): string {
+    let pointer = ""
+    for (let i = 0; i < level; i++) {
+      if (this.stack[i] === 91) pointer += `/${this.indexes[i]}`
+      else {
+        const at = i === level - 1 ? key : this.keyBases[i + 1]! - 1
+        pointer += pointerToken(stringValue(this.output, this.keyStarts[at]!, this.keyEnds[at]!))
+      }
+    }
+    return pointer
   }
 
   private hasKey(base: number, at: number): boolean {
@@ -383,7 +412,7 @@ export class Tokenizer {
     }
     const key = text(at)
     const known = top.seen.has(key)
-    top.seen.add(key)
+    if (top.seen.size < MAX_KEYS_SEEN) top.seen.add(key)
     top.upTo = at + 1
     return known
   }
@@ -393,6 +422,7 @@ export class Tokenizer {
     stack.set(this.stack)
     this.stack = stack
     this.keyBases = grow(this.keyBases)
+    this.indexes = grow(this.indexes)
   }
 }
 

@@ -92,11 +92,11 @@ const invoke = async <A>(f: (native: DuckDBConnection) => Promise<A>, native: Du
 const maxPrepared = 64
 const maxPreparedSql = 4096
 
-const isReusable = (type: StatementType): boolean =>
-  type === StatementType.SELECT ||
-  type === StatementType.INSERT ||
-  type === StatementType.UPDATE ||
-  type === StatementType.DELETE
+/**
+ * Only plain inserts are kept prepared. DuckDB 1.5.6 plans a statement from the statistics of its first run: one that
+ * found that nothing can match a filter goes on finding nothing after rows have come that do.
+ */
+const isReusable = (type: StatementType, sql: string): boolean => type === StatementType.INSERT && !/\bselect\b/i.test(sql)
 
 /** The statement ready to run, after any that precede it in the same text; `reuse` keeps it for the next time. */
 const prepare = async (session: Session, sql: string, reuse: boolean): Promise<DuckDBPreparedStatement> => {
@@ -118,7 +118,7 @@ const prepare = async (session: Session, sql: string, reuse: boolean): Promise<D
   }
   const statement = await extracted.prepare(extracted.count - 1)
   noteTransaction(session, statement, sql)
-  if (reuse && extracted.count === 1 && sql.length <= maxPreparedSql && isReusable(statement.statementType)) {
+  if (reuse && extracted.count === 1 && sql.length <= maxPreparedSql && isReusable(statement.statementType, sql)) {
     session.prepared.set(sql, statement)
     if (session.prepared.size > maxPrepared) {
       for (const [oldest, evicted] of session.prepared) {

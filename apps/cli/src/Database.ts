@@ -1,0 +1,72 @@
+/**
+ * Which database a command works on: `--db`, else `$MALLARD_DB`, else HealthSim's own `$HEALTHSIM_DB_PATH`, else
+ * `~/.healthsim/healthsim.duckdb`. A database of somebody else's that was found rather than named is left alone, and
+ * `~/.healthsim/mallard.duckdb` is used instead.
+ */
+import { isAbsolute, join, resolve } from "node:path"
+import type { StoreError } from "@mallard/duckdb-store/StoreError"
+import { printablePath } from "@mallard/legacy-json/SourceError"
+import { Effect } from "effect"
+import { type CommandFailed, usage } from "./Failure.ts"
+import type { Session } from "./Session.ts"
+
+/** A database, and what to use if it turns out to be somebody else's. */
+export interface DatabaseChoice {
+  readonly path: string
+  readonly instead: string | undefined
+}
+
+type Place = Pick<Session, "cwd" | "env" | "home">
+
+const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
+  value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
+
+/** The database to use. */
+export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
+  if (db === "") return usage("--db names no file.", "Give the path of a database after it.")
+  if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
+  const ours = place.env["MALLARD_DB"] ?? ""
+  if (ours !== "") return { path: fromEnvironment(place, ours), instead: undefined }
+  const theirs = place.env["HEALTHSIM_DB_PATH"] ?? ""
+  const path = theirs === "" ? defaultDatabase(place.home) : fromEnvironment(place, theirs)
+  return { path, instead: join(place.home, ".healthsim", "mallard.duckdb") }
+}
+
+export const defaultDatabase = (home: string): string => join(home, ".healthsim", "healthsim.duckdb")
+
+/** Runs `use` on the chosen database, and once more on the other one where the first is not ours and was not named. */
+export const withDatabase = <A, E, R>(
+  session: Session,
+  db: string | undefined,
+  use: (path: string) => Effect.Effect<A, E | StoreError, R>
+): Effect.Effect<A, E | StoreError | CommandFailed, R> =>
+  Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
+    const choice = chooseDatabase(session, db)
+    if ("_tag" in choice) return Effect.fail(choice)
+    const { path, instead } = choice
+    if (instead === undefined || instead === path) return use(path)
+    return Effect.catch(use(path), (error) => {
+      if (!isForeign(error)) return Effect.fail(error)
+      session.terminal.error(
+        `${printablePath(path)} holds tables that are not Mallard's and is left alone; using ${printablePath(instead)}.\n`
+      )
+      return use(instead)
+    })
+  })
+
+const isForeign = (error: unknown): boolean =>
+  error instanceof Error &&
+  "_tag" in error &&
+  error._tag === "StoreError" &&
+  "reason" in error &&
+  error.reason === "foreign"
+
+/** `--db FILE` where the user needs it to reach this database again, else nothing. */
+export const databaseFlag = (place: Place, path: string): string => {
+  const choice = chooseDatabase(place, undefined)
+  return "path" in choice && choice.path === path ? "" : ` --db ${shellQuoted(path)}`
+}
+
+/** A word as a shell takes it. */
+export const shellQuoted = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${printablePath(word).replaceAll("'", String.raw`'\''`)}'`

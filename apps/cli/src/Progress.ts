@@ -1,0 +1,111 @@
+/** Progress of a run on stderr: a bar on a terminal, and off it a plain line every few seconds once a run takes long. */
+import type { Progress as Step } from "@mallard/migrator"
+import type { Session } from "./Session.ts"
+import { counted, duration, grouped, size } from "./Text.ts"
+
+/** What is known of a run at a moment. */
+export interface ProgressState {
+  readonly phase: "finding" | "reading" | "verifying"
+  readonly sources: number
+  readonly items: number
+  readonly bytes: number
+  readonly totalBytes: number
+  readonly done: number
+  readonly documents: number
+  readonly elapsedMs: number
+  readonly phaseMs: number
+}
+
+const FRAME_MS = 100
+const LINE_MS = 5000
+const BAR = 20
+
+/** How much of the phase is done, from 0 to 1. */
+const shareOf = (state: ProgressState): number => {
+  const share = state.phase === "verifying" ? state.done / state.documents : state.bytes / state.totalBytes
+  return Number.isFinite(share) ? Math.min(1, share) : 0
+}
+
+const detailsOf = (state: ProgressState, share: number): ReadonlyArray<string> => {
+  const left = share > 0.01 && share < 1 ? [`${duration((state.phaseMs * (1 - share)) / share)} left`] : []
+  if (state.phase === "verifying") return [`${grouped(state.done)}/${counted(state.documents, "document")}`, ...left]
+  const speed = state.phaseMs > 500 ? [`${size((state.bytes * 1000) / state.phaseMs)}/s`] : []
+  return [
+    `${grouped(state.items)}/${counted(state.sources, "source")}`,
+    `${size(state.bytes)} of ${size(state.totalBytes)}`,
+    ...speed,
+    ...left
+  ]
+}
+
+/** One line of at most `columns` characters. */
+export const progressBar = (state: ProgressState, columns: number): string => {
+  if (state.phase === "finding") return "finding sources"
+  const share = shareOf(state)
+  const full = Math.round(share * BAR)
+  const bar = `${"█".repeat(full)}${"░".repeat(BAR - full)}`
+  const percent = `${Math.floor(share * 100)}%`.padStart(4)
+  return [`${state.phase} ${bar} ${percent}`, ...detailsOf(state, share)].join("  ").slice(0, Math.max(0, columns - 1))
+}
+
+/** The same without a bar. */
+export const progressLine = (state: ProgressState): string => {
+  const share = shareOf(state)
+  return `${state.phase} ${Math.floor(share * 100)}%, ${detailsOf(state, share).join(", ")}`
+}
+
+export class ProgressReport {
+  private readonly session: Session
+  private readonly isSilent: boolean
+  private readonly started: number
+  private phaseStarted: number
+  private drawn: number
+  private state: Omit<ProgressState, "elapsedMs" | "phaseMs">
+
+  constructor(session: Session, isSilent: boolean) {
+    this.session = session
+    this.isSilent = isSilent
+    this.started = session.now()
+    this.phaseStarted = this.started
+    this.drawn = session.terminal.canAnimate ? 0 : this.started
+    this.state = { phase: "finding", sources: 0, items: 0, bytes: 0, totalBytes: 0, done: 0, documents: 0 }
+  }
+
+  readonly step = (step: Step): void => {
+    switch (step.phase) {
+      case "found":
+        this.enter("reading")
+        this.state = { ...this.state, sources: step.sources, totalBytes: step.bytes }
+        break
+      case "read":
+        // A batch that is done again is read again.
+        this.state = { ...this.state, bytes: Math.min(this.state.totalBytes, this.state.bytes + step.bytes) }
+        break
+      case "item":
+        this.state = { ...this.state, items: Math.min(this.state.sources, this.state.items + 1) }
+        break
+      case "verify":
+        this.enter("verifying")
+        this.state = { ...this.state, done: step.done, documents: step.documents }
+        break
+    }
+    this.draw()
+  }
+
+  private enter(phase: ProgressState["phase"]): void {
+    if (phase === this.state.phase) return
+    this.state = { ...this.state, phase }
+    this.phaseStarted = this.session.now()
+  }
+
+  private draw(): void {
+    if (this.isSilent) return
+    const { now, terminal } = this.session
+    const at = now()
+    if (at - this.drawn < (terminal.canAnimate ? FRAME_MS : LINE_MS)) return
+    this.drawn = at
+    const state = { ...this.state, elapsedMs: at - this.started, phaseMs: at - this.phaseStarted }
+    if (terminal.canAnimate) terminal.showStatus(progressBar(state, terminal.columns))
+    else terminal.error(`${progressLine(state)}\n`)
+  }
+}

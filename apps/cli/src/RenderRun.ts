@@ -1,0 +1,218 @@
+/** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
+import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
+import type { Paint } from "./Terminal.ts"
+import { byKind, counted, duration, entities, grouped, printable, shownPath, sum } from "./Text.ts"
+
+/** How to show a report. */
+export interface RunView {
+  readonly paint: Paint
+  readonly cwd: string
+  readonly verbose: boolean
+  readonly quiet: boolean
+  /** How the user calls the program, and the flag that leads to the same database. */
+  readonly invocation: string
+  readonly databaseFlag: string
+  /** Quotes a word for a shell. */
+  readonly quote: (word: string) => string
+}
+
+/** The whole report, line by line. */
+export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const waiting = report.items.filter(isWaiting)
+  const lines = report.items.filter((item) => !isWaiting(item)).flatMap((item) => itemLines(item, report, view))
+  if (waiting.length > 0 && !view.quiet)
+    lines.push(`- ${counted(waiting.length, "source")}: not reached before the run was stopped`)
+  if (!view.quiet) {
+    const ignored = ignoredLines(report, view)
+    if (ignored.length > 0) lines.push(...ignored)
+    if (lines.length > 0) lines.push("")
+    return [...lines, ...summaryLines(report, view)]
+  }
+  return [...lines, summaryOf(report)]
+}
+
+const isWaiting = (item: ItemReport): boolean =>
+  item.outcome === "skipped" && item.remarks.some(({ code }) => code === "interrupted")
+
+const isUnrecognised = (item: ItemReport): boolean => item.remarks.some(({ code }) => code === "no-entity-recognised")
+
+const nameOf = (item: ItemReport, view: RunView): string =>
+  item.cohort === null ? shownPath(item.path, view.cwd) : printable(item.cohort)
+
+const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
+  const { paint, quiet } = view
+  const path = shownPath(item.path, view.cwd)
+  const would = report.dry_run ? " (would be stored)" : ""
+  switch (item.outcome) {
+    case "migrated": {
+      if (quiet) return []
+      const line = isUnrecognised(item)
+        ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}`
+        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}`
+      const rest = item.remarks.filter(({ code }) => code !== "no-entity-recognised")
+      return [line, ...remarkLines(rest, item.remark_count - (item.remarks.length - rest.length), view)]
+    }
+    case "unchanged":
+      return quiet ? [] : [`${paint("dim", "=")} ${nameOf(item, view)}: unchanged`]
+    case "skipped":
+      return quiet ? [] : [`- ${path}: skipped (${item.remarks.map(reasonOf).join("; ") || "no reason given"})`]
+    case "rejected":
+    case "failed": {
+      const [first, ...rest] = item.remarks
+      const reason = first === undefined ? item.outcome : problemOf(first)
+      return [
+        `${paint("red", "✗")} ${path}: ${view.verbose ? reason : shortened(reason)}`,
+        ...(view.verbose ? rest.map((remark) => `    ${problemOf(remark)}`) : moreOf(rest.length))
+      ]
+    }
+  }
+}
+
+/** Longest reason shown without --verbose: a conflict may name any number of files. */
+const MAX_REASON = 400
+
+const shortened = (reason: string): string =>
+  reason.length <= MAX_REASON
+    ? reason
+    : `${[...reason].slice(0, MAX_REASON).join("")}… (${counted(reason.length - MAX_REASON, "more character")}; --verbose shows all)`
+
+const moreOf = (count: number): Array<string> =>
+  count === 0 ? [] : [`    and ${counted(count, "more reason")}; --verbose shows them`]
+
+const reasonOf = (remark: Remark): string => printable(remark.message)
+
+/** Why an item was not stored: where, what, code. */
+const problemOf = (remark: Remark): string => {
+  const place = placeOf(remark)
+  return `${place === "" ? "" : `${place}: `}${reasonOf(remark)} [${printable(remark.code)}]`
+}
+
+const placeOf = ({ column, line, part, pointer }: Remark): string =>
+  [
+    ...(part === undefined ? [] : [printable(part)]),
+    ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
+    ...(pointer === null ? [] : [pointer === "" ? "the whole document" : `at ${printable(pointer)}`])
+  ].join(", ")
+
+const remarkLines = (remarks: ReadonlyArray<Remark>, total: number, view: RunView): Array<string> => {
+  const dim = (text: string): string => view.paint("dim", text)
+  if (view.verbose) {
+    const unlisted = total - remarks.length
+    return [
+      ...remarks.map((remark) => dim(`    ${problemOf(remark)}`)),
+      ...(unlisted > 0 ? [dim(`    and ${counted(unlisted, "more remark")} that the report does not list`)] : [])
+    ]
+  }
+  const codes = new Map<string, { first: Remark; count: number }>()
+  for (const remark of remarks) {
+    const known = codes.get(remark.code)
+    if (known === undefined) codes.set(remark.code, { first: remark, count: 1 })
+    else known.count++
+  }
+  return [...codes.values()].map(({ count, first }) => {
+    const place = placeOf(first)
+    const where = place === "" ? "" : count > 1 ? `, as in ${place}` : `, ${place}`
+    return dim(`    ${grouped(count)} × ${printable(first.code)}${where}: ${reasonOf(first)}`)
+  })
+}
+
+const ignoredReasons: Readonly<Record<string, string>> = {
+  "not-json": "no JSON file",
+  "symbolic-link": "a link; name its target to read it",
+  fifo: "no regular file",
+  socket: "no regular file",
+  device: "no regular file",
+  "folder-named-json": "a folder named like a file",
+  "not-cohorts": "HealthSim keeps no cohorts there",
+  backup: "a backup; name it to read it"
+}
+
+/** Ignored files that are named without --verbose. */
+const SHOWN_IGNORED = 5
+
+const ignoredLines = ({ ignored }: RunReport, view: RunView): ReadonlyArray<string> => {
+  if (ignored.length === 0) return []
+  const shown = view.verbose ? ignored : ignored.slice(0, SHOWN_IGNORED)
+  const rest = ignored.length - shown.length
+  return [
+    ...shown.map(({ path, reason }) =>
+      view.paint("dim", `- ${shownPath(path, view.cwd)}: ignored (${ignoredReasons[reason] ?? printable(reason)})`)
+    ),
+    ...(rest > 0 ? [view.paint("dim", `- and ${grouped(rest)} more ignored; --verbose names them`)] : [])
+  ]
+}
+
+/** `n/m migrated` and what became of the others. */
+const summaryOf = ({ dry_run, totals }: RunReport): string =>
+  [
+    `${grouped(totals.migrated)}/${grouped(totals.found)} ${dry_run ? "would be migrated" : "migrated"}`,
+    ...(totals.unchanged > 0 ? [`${grouped(totals.unchanged)} unchanged`] : []),
+    ...(totals.skipped > 0 ? [`${grouped(totals.skipped)} skipped`] : []),
+    ...(totals.rejected > 0 ? [`${grouped(totals.rejected)} rejected`] : []),
+    ...(totals.failed > 0 ? [`${grouped(totals.failed)} failed`] : [])
+  ].join(", ")
+
+const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const { paint } = view
+  const total = sum(report.totals.entities)
+  const many = total > 0 ? ` (${entities(total)}: ${byKind(report.totals.entities)})` : ""
+  return [
+    paint("bold", `${summaryOf(report)}${many}`),
+    ...verificationLines(report, view),
+    ...(report.dry_run ? ["Dry run: nothing was written."] : []),
+    `Database: ${printable(report.database)}`,
+    ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
+  ]
+}
+
+const verificationLines = (
+  { dry_run, timings, totals, verification }: RunReport,
+  view: RunView
+): ReadonlyArray<string> => {
+  const { checked, findings, matched, mismatched } = verification
+  if (checked === 0 && findings.length === 0) {
+    return dry_run || totals.migrated > 0 || totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
+  }
+  if (mismatched === 0 && findings.length === 0) {
+    return [
+      `Verified: ${counted(checked, "document")} rendered from the database, all as in the source (${duration(timings.verify)})`
+    ]
+  }
+  return [
+    view.paint(
+      "red",
+      `NOT verified: ${grouped(matched)} of ${counted(checked, "document")} came back as in the source, ${counted(findings.length, "finding")}`
+    ),
+    ...findings
+      .slice(0, view.verbose ? undefined : 10)
+      .map(({ code, message, where }) => `  ${printable(where)}: ${printable(message)} [${printable(code)}]`)
+  ]
+}
+
+const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const { databaseFlag, invocation, quote } = view
+  const stored = report.items.filter(
+    ({ cohort, outcome }) => cohort !== null && (outcome === "migrated" || outcome === "unchanged")
+  )
+  const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
+  switch (report.outcome) {
+    case "interrupted":
+      return ["run the same command again: what is stored is whole and is not read twice"]
+    case "mismatch":
+      return [`${invocation} verify${databaseFlag}`]
+    case "failed":
+      return ["mend what stands above, then run the same command again"]
+    case "nothing-to-do":
+      return ["name folders or files that hold JSON"]
+    case "done-with-rejects":
+      if (!report.items.some(({ remarks }) => remarks.some(({ code }) => code === "name-taken"))) {
+        return ["mend the files marked ✗, then run the same command again: the others count as unchanged"]
+      }
+      return ["choose with --on-conflict skip, replace or rename what becomes of cohorts that exist, then run again"]
+    case "done":
+      break
+  }
+  if (report.dry_run) return ["run the same command without --dry-run"]
+  if (example === undefined) return [`${invocation} list${databaseFlag}`]
+  return [`${invocation} list${databaseFlag}`, `${invocation} export ${quote(example.cohort ?? "")}${databaseFlag}`]
+}

@@ -1,0 +1,32 @@
+/** What a command knows of the place it runs in. */
+import type { Environment, Terminal } from "./Terminal.ts"
+
+/** A request to stop, made by a signal. */
+export interface StopRequest {
+  /** The first signal that came. */
+  signal: NodeJS.Signals | undefined
+  /** Called at the first signal by commands that end in good order; without it the command is interrupted. */
+  onSignal: (() => void) | undefined
+}
+
+export interface Session {
+  readonly terminal: Terminal
+  readonly env: Environment
+  /** Where relative paths start: the folder that the user is in, also behind a package manager's script. */
+  readonly cwd: string
+  readonly home: string
+  /** Name and version, as the database records them. */
+  readonly program: string
+  /** How the user calls the program: `mallard`, `pnpm mallard`, … */
+  readonly invocation: string
+  readonly stop: StopRequest
+  readonly now: () => number
+}
+
+/** What every command takes. */
+export interface CommonOptions {
+  readonly db: string | undefined
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly verbose: boolean
+}

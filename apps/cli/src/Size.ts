@@ -1,0 +1,27 @@
+/** Sizes as users write them: `64MiB`, `1.5 GB`, `1048576`. */
+
+const factors: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  k: 1024,
+  kb: 1000,
+  kib: 1024,
+  m: 1024 ** 2,
+  mb: 1000 ** 2,
+  mib: 1024 ** 2,
+  g: 1024 ** 3,
+  gb: 1000 ** 3,
+  gib: 1024 ** 3,
+  t: 1024 ** 4,
+  tb: 1000 ** 4,
+  tib: 1024 ** 4
+}
+
+/** Bytes; undefined when the text is no size, or less than one byte. */
+export const parseSize = (text: string): number | undefined => {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim())
+  const factor = factors[(match?.[2] ?? "").toLowerCase()]
+  if (match === null || factor === undefined) return undefined
+  const bytes = Math.floor(Number(match[1]) * factor)
+  return bytes >= 1 && Number.isSafeInteger(bytes) ? bytes : undefined
+}

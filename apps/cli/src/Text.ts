@@ -1,0 +1,52 @@
+/** Numbers, sizes and names as people read them. */
+import { printablePath } from "@mallard/legacy-json/SourceError"
+
+/** `1 entity`, `2 entities`; thousands are set apart. */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${grouped(count)} ${count === 1 ? one : many}`
+
+export const grouped = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ",")
+
+export const entities = (count: number): string => counted(count, "entity", "entities")
+
+/** A size in units of 1000 bytes. */
+export const size = (bytes: number): string => {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(2 + Number(value >= 10))} ${units[unit]}`
+}
+
+export const duration = (milliseconds: number): string => {
+  const seconds = milliseconds / 1000
+  if (seconds < 10) return `${seconds.toFixed(1)} s`
+  if (seconds < 60) return `${Math.round(seconds)} s`
+  const minutes = Math.floor(seconds / 60)
+  return minutes < 60
+    ? `${minutes} min ${Math.round(seconds % 60)} s`
+    : `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
+/** A text from a document or a file system on one line: nothing in it can steer the terminal. */
+export const printable = (text: string): string => (text === "" ? '""' : printablePath(text))
+
+/** A path as the user knows it: below the folder that they are in, relative to it. */
+export const shownPath = (path: string, cwd: string): string => {
+  const start = cwd.endsWith("/") ? cwd : `${cwd}/`
+  return printable(path.startsWith(start) && path.length > start.length ? path.slice(start.length) : path)
+}
+
+export const sum = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((total, count) => total + count, 0)
+
+/** `3 patients`-like list of counts by kind, most first. */
+export const byKind = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .filter(([, count]) => count > 0)
+    .sort(([, left], [, right]) => right - left)
+    .map(([kind, count]) => `${grouped(count)} ${kind}`)
+    .join(", ")

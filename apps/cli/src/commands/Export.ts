@@ -1,0 +1,269 @@
+/** `mallard export`: gives back the JSON of cohorts, checked against its digest on the way out. */
+import { createHash } from "node:crypto"
+import { statSync } from "node:fs"
+import { join, resolve } from "node:path"
+import { makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
+import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { Effect } from "effect"
+import { shellQuoted } from "../Database.ts"
+import { CommandFailed, exitCode, usage } from "../Failure.ts"
+import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
+import { fileFailure, FileSet, pathBelow, safeName } from "../Outputs.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { counted, printable, shownPath } from "../Text.ts"
+
+export interface ExportCommand extends CommonOptions {
+  readonly name: string | undefined
+  readonly out: string | undefined
+  readonly all: boolean
+  readonly compact: boolean
+  readonly ascii: boolean
+}
+
+export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
+  const { all, name, out } = command
+  if (command.json) return yield* usage("export prints JSON anyway.", "Leave out --json.")
+  if (out === "") return yield* usage("--out names no file.", "Give the path of a file or folder after it.")
+  if (all && name !== undefined) return yield* usage("Give a NAME or --all, not both.")
+  if (all && out === undefined) {
+    return yield* usage("--all needs a folder.", `${session.invocation} export --all --out DIR`)
+  }
+  if (!all && name === undefined) {
+    return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
+  }
+  yield* withCohorts(session, command.db, (opened) =>
+    name === undefined
+      ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
+      : exportOne(session, command, opened, name)
+  )
+})
+
+const exportOne = Effect.fnUntraced(
+  function* (session: Session, command: ExportCommand, opened: Opened, name: string) {
+    const { terminal } = session
+    const cohort = yield* opened.cohorts.find(name)
+    const parts = yield* opened.cohorts.parts(cohort.contentId)
+    const isOneFile = parts.length === 1
+    const where = `p.content_id = ${cohort.contentId}`
+    const files = `${printable(cohort.name)} consists of ${counted(parts.length, "file")}`
+    if (command.out === undefined) {
+      if (!isOneFile) {
+        return yield* usage(
+          `${files}, so it needs a folder to go to.`,
+          `${session.invocation} export ${shellQuoted(name)} --out DIR`
+        )
+      }
+      let isSound = true
+      const sink: Sink = {
+        write: (bytes) => terminal.out(bytes),
+        end: (isAsStored) => {
+          if (!command.compact) terminal.out("\n")
+          isSound = isAsStored
+        }
+      }
+      yield* streamDocuments(
+        command,
+        opened,
+        where,
+        () => sink,
+        () => terminal.isOutClosed
+      )
+      return isSound ? undefined : yield* changed(session, [cohort.name])
+    }
+    const out = resolve(session.cwd, command.out)
+    const there = statSync(out, { throwIfNoEntry: false })
+    const isFolder = /[/\\]$/.test(command.out) || there?.isDirectory() === true
+    if (!isOneFile && !isFolder && there !== undefined) {
+      return yield* usage(`${files}, and ${shownPath(out, session.cwd)} is no folder.`, "Name a folder with --out.")
+    }
+    const paths = isOneFile && !isFolder ? [out] : yield* pathsBelow(out, parts)
+    const broken = yield* writeFiles(
+      command,
+      opened,
+      where,
+      new Map(parts.map(({ part }, index) => [keyOf(cohort.contentId, part), [paths[index]!]]))
+    )
+    if (broken.length > 0) return yield* changed(session, broken)
+    if (!command.quiet) terminal.error(paths.map((path) => `Wrote ${shownPath(path, session.cwd)}\n`).join(""))
+  },
+  (effect, session) =>
+    Effect.catchTag(effect, "CohortNotFound", ({ suggestions, wanted }) =>
+      Effect.fail(noSuchCohort(session, wanted, suggestions))
+    )
+)
+
+/** Writes every cohort: one of a single file as `NAME.json`, one of several files as a folder. */
+const exportAll = Effect.fnUntraced(function* (
+  session: Session,
+  command: ExportCommand,
+  opened: Opened,
+  folder: string
+) {
+  const stored = yield* opened.cohorts.unchanged()
+  const taken = new Set<string>()
+  const targets = new Map<string, Array<string>>()
+  let cohorts = 0
+  let files = 0
+  for (const parts of Map.groupBy(stored, ({ cohortId }) => cohortId).values()) {
+    const [first] = parts
+    if (first === undefined) continue
+    const name = safeName(first.cohortName, taken)
+    const paths = parts.length === 1 ? [join(folder, `${name}.json`)] : yield* pathsBelow(join(folder, name), parts)
+    parts.forEach(({ contentId, part }, index) => {
+      const key = keyOf(contentId, part)
+      targets.set(key, [...(targets.get(key) ?? []), paths[index]!])
+    })
+    cohorts++
+    files += paths.length
+  }
+  const broken = yield* writeFiles(command, opened, "p.content_id IN (SELECT content_id FROM mallard.heads)", targets)
+  if (broken.length > 0) return yield* changed(session, broken)
+  if (!command.quiet) {
+    const where = shownPath(folder, session.cwd)
+    session.terminal.error(`Wrote ${counted(cohorts, "cohort")} in ${counted(files, "file")} to ${where}\n`)
+  }
+})
+
+const keyOf = (contentId: number, part: number): string => `${contentId}/${part}`
+
+/** Where the files of a cohort go, under the names that they had. */
+const pathsBelow = Effect.fnUntraced(function* (folder: string, parts: ReadonlyArray<{ readonly path: string }>) {
+  const paths: Array<string> = []
+  for (const { path } of parts) {
+    const below = pathBelow(folder, path)
+    if (below === undefined) {
+      return yield* new CommandFailed({
+        code: exitCode.mismatch,
+        what: `A file of the cohort is called ${printable(path)}, which leads out of the folder. Nothing was written.`
+      })
+    }
+    paths.push(below)
+  }
+  return paths
+})
+
+/** The documents are not what was stored. */
+const changed = (session: Session, names: ReadonlyArray<string>): CommandFailed =>
+  new CommandFailed({
+    code: exitCode.mismatch,
+    what: `The database no longer holds what was migrated: the digest of ${names.map(printable).join(", ")} is another one.`,
+    next: [`${session.invocation} verify says what is wrong.`]
+  })
+
+/**
+ * Writes documents to files. The files of a cohort get their names when all of them are whole and as they were stored;
+ * gives the names of files that are not.
+ */
+const writeFiles = (
+  command: ExportCommand,
+  opened: Opened,
+  where: string,
+  targets: ReadonlyMap<string, ReadonlyArray<string>>
+): Effect.Effect<ReadonlyArray<string>, Effect.Error<ReturnType<typeof streamDocuments>>> =>
+  Effect.suspend(() => {
+    const broken: Array<string> = []
+    const files = new FileSet()
+    let content: number | undefined
+    let isSound = true
+    const settle = (): void => {
+      if (isSound) files.publish()
+      else files.discard()
+      isSound = true
+    }
+    const sinkOf = (part: StoredPart): Sink => {
+      if (part.contentId !== content) settle()
+      content = part.contentId
+      const open = (targets.get(keyOf(part.contentId, part.part)) ?? []).map((path) => files.open(path))
+      return {
+        write: (bytes) => open.forEach((file) => file.write(bytes)),
+        end: (isAsStored) => {
+          open.forEach((file) => file.finish())
+          if (isAsStored) return
+          isSound = false
+          broken.push(part.path)
+        }
+      }
+    }
+    return streamDocuments(command, opened, where, sinkOf, () => false).pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          settle()
+          files.sync()
+          return broken
+        }).pipe(Effect.catchDefect(failOfFile))
+      ),
+      Effect.ensuring(Effect.sync(() => files.discard()))
+    )
+  })
+
+/** Where the text of one document goes. */
+interface Sink {
+  readonly write: (bytes: Uint8Array) => void
+  readonly end: (isAsStored: boolean) => void
+}
+
+/** The reader of the output has gone: there is nobody to write for. */
+class OutputClosed extends Error {}
+
+/** Text is hashed, laid out and handed on in blocks of this size. */
+const BLOCK = 1 << 18
+
+/** Streams the documents that a condition on parts selects, each to its sink. */
+const streamDocuments = Effect.fnUntraced(function* (
+  command: ExportCommand,
+  opened: Opened,
+  where: string,
+  sinkOf: (part: StoredPart) => Sink,
+  isClosed: () => boolean
+) {
+  const renderer = yield* makeRenderer(opened.client)
+  const block = Buffer.allocUnsafe(BLOCK)
+  let used = 0
+  let hash = createHash("sha256")
+  let digest = ""
+  let take: (bytes: Uint8Array) => void = () => {}
+  let finish: (isAsStored: boolean) => void = () => {}
+  const hand = (bytes: Uint8Array): void => {
+    hash.update(bytes)
+    take(bytes)
+    if (isClosed()) throw new OutputClosed()
+  }
+  const drain = (): void => {
+    if (used > 0) hand(block.subarray(0, used))
+    used = 0
+  }
+  yield* visitParts(opened.client, renderer, where, {
+    start: (part) => {
+      const sink = sinkOf(part)
+      hash = createHash("sha256")
+      digest = part.digest
+      take = sink.write
+      finish = sink.end
+      if (command.compact && !command.ascii) return
+      const pretty = new PrettyText({ ascii: command.ascii, ...(command.compact ? {} : { indent: 2 }) }, sink.write)
+      take = (bytes) => pretty.push(bytes)
+      finish = (isAsStored) => {
+        pretty.end()
+        sink.end(isAsStored)
+      }
+    },
+    text: (bytes, start, end) => {
+      if (end - start > BLOCK - used) drain()
+      if (end - start > BLOCK) return hand(bytes.subarray(start, end))
+      bytes.copy(block, used, start, end)
+      used += end - start
+    },
+    sound: () => {},
+    changed: () => {},
+    gap: () => {},
+    end: () => {
+      drain()
+      finish(hash.digest("hex") === digest)
+    }
+  }).pipe(Effect.catchDefect((defect) => (defect instanceof OutputClosed ? Effect.void : failOfFile(defect))))
+})
+
+const failOfFile = (defect: unknown): Effect.Effect<never, CommandFailed> => {
+  const failure = fileFailure(defect)
+  return failure === undefined ? Effect.die(defect) : Effect.fail(failure)
+}

@@ -1,0 +1,100 @@
+/** `mallard migrate`: brings sources into the database and tells what became of each. */
+import { defaultPlaces, printablePath } from "@mallard/legacy-json"
+import { type ConflictRule, exitCodes, migrate, type RunReport } from "@mallard/migrator"
+import { Effect } from "effect"
+import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { Ended, exitCode, usage } from "../Failure.ts"
+import { ProgressReport } from "../Progress.ts"
+import { renderRun } from "../RenderRun.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { parseSize } from "../Size.ts"
+
+export interface MigrateCommand extends CommonOptions {
+  readonly paths: ReadonlyArray<string>
+  readonly onConflict: ConflictRule | undefined
+  readonly overwrite: boolean
+  readonly dryRun: boolean
+  readonly maxEntitySize: string
+  readonly maxDepth: number
+  readonly memory: string | undefined
+}
+
+export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
+  const { stop, terminal } = session
+  if (command.overwrite && command.onConflict !== undefined && command.onConflict !== "replace") {
+    return yield* usage(
+      `--overwrite means --on-conflict replace, and --on-conflict ${command.onConflict} was given too.`,
+      "Give one of the two."
+    )
+  }
+  const maxEntityBytes = parseSize(command.maxEntitySize)
+  if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
+  if (command.maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
+  if (command.memory !== undefined && parseSize(command.memory) === undefined) {
+    return yield* usage("--memory is no size.", "Give one like 1GB.")
+  }
+  const paths = yield* sourcesOf(session, command.paths)
+  const progress = new ProgressReport(session, command.quiet)
+  stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
+  const report = yield* withDatabase(session, command.db, (database) =>
+    migrate({
+      paths,
+      database,
+      onConflict: command.overwrite ? "replace" : (command.onConflict ?? "fail"),
+      dryRun: command.dryRun,
+      program: session.program,
+      maxEntityBytes,
+      maxDepth: command.maxDepth,
+      memoryLimit: command.memory,
+      cwd: session.cwd,
+      isStopped: () => stop.signal !== undefined,
+      onProgress: progress.step
+    })
+  )
+  terminal.clearStatus()
+  if (command.json) terminal.out(`${JSON.stringify(report)}\n`)
+  else terminal.out(textOf(report, session, command))
+  if (report.outcome === "interrupted" && !command.json && command.quiet) {
+    terminal.error("Stopped. What is stored is whole; run the same command again to go on.\n")
+  }
+  const code = codeOf(report, session)
+  if (code !== 0) return yield* new Ended({ code })
+})
+
+const textOf = (report: RunReport, session: Session, command: MigrateCommand): string =>
+  renderRun(report, {
+    paint: session.terminal.paint,
+    cwd: session.cwd,
+    verbose: command.verbose,
+    quiet: command.quiet,
+    invocation: session.invocation,
+    databaseFlag: databaseFlag(session, report.database),
+    quote: shellQuoted
+  })
+    .map((line) => `${line}\n`)
+    .join("")
+
+const codeOf = (report: RunReport, session: Session): number =>
+  report.outcome === "interrupted" && session.stop.signal === "SIGTERM"
+    ? exitCode.terminated
+    : exitCodes[report.outcome]
+
+/** The paths given, else HealthSim's own places. */
+const sourcesOf = Effect.fnUntraced(function* (session: Session, paths: ReadonlyArray<string>) {
+  if (paths.length > 0) return paths
+  const { noticed, places } = yield* defaultPlaces(session.home)
+  if (places.length === 0) {
+    return yield* usage(
+      "There is nothing to migrate: no path was given, and ~/.healthsim has no cohorts, scenarios or workspaces.",
+      `Name files or folders: ${session.invocation} migrate PATH…`,
+      ...noticed.map(({ path }) => `Found, and read only if named: ${printablePath(path)}`)
+    )
+  }
+  for (const path of places) session.terminal.error(`Reading ${printablePath(path)}\n`)
+  for (const { path, reason } of noticed) {
+    session.terminal.error(
+      `Not read: ${printablePath(path)} (${reason === "backup" ? "a backup" : "it holds JSON files"}); name it to migrate it\n`
+    )
+  }
+  return places
+})

@@ -1,0 +1,83 @@
+/** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
+import { type FullVerifyReport, verify } from "@mallard/migrator"
+import { Cause, Effect } from "effect"
+import { withDatabase } from "../Database.ts"
+import { Ended, exitCode } from "../Failure.ts"
+import { ProgressReport } from "../Progress.ts"
+import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+
+export interface VerifyCommand extends CommonOptions {
+  readonly sources: ReadonlyArray<string>
+  readonly memory: string | undefined
+}
+
+export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
+  const { terminal } = session
+  const progress = new ProgressReport(session, command.quiet)
+  const result = yield* withDatabase(session, command.db, (database) =>
+    verify({
+      database,
+      sources: command.sources,
+      memoryLimit: command.memory,
+      cwd: session.cwd,
+      onProgress: (done, documents) => progress.step({ phase: "verify", done, documents })
+    }).pipe(
+      Effect.map((report) => resultOf(database, report)),
+      Effect.catchCause((cause) => {
+        const damage = damageOf(cause)
+        return damage === undefined ? Effect.failCause(cause) : Effect.succeed(damaged(database, damage))
+      })
+    )
+  )
+  terminal.clearStatus()
+  if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
+  else {
+    const lines = renderVerification(result, { paint: terminal.paint, verbose: command.verbose, quiet: command.quiet })
+    terminal.out(lines.map((line) => `${line}\n`).join(""))
+  }
+  const code = codes[result.outcome]
+  if (code !== 0) return yield* new Ended({ code })
+})
+
+const codes = { ok: 0, mismatch: exitCode.mismatch, damaged: exitCode.damaged } as const
+
+const resultOf = (database: string, report: FullVerifyReport): VerificationResult => ({
+  database,
+  outcome: report.findingCount === 0 && report.mismatched === 0 ? "ok" : "mismatch",
+  checked: report.checked,
+  matched: report.matched,
+  mismatched: report.mismatched,
+  entities: report.entities,
+  finding_count: report.findingCount,
+  findings: report.findings,
+  sources: report.sources
+})
+
+const damaged = (database: string, message: string): VerificationResult => ({
+  database,
+  outcome: "damaged",
+  checked: 0,
+  matched: 0,
+  mismatched: 1,
+  entities: 0,
+  finding_count: 1,
+  findings: [{ code: "database-damaged", where: database, message }],
+  sources: { checked: 0, matched: 0, mismatched: 0 }
+})
+
+/** Reasons of a `StoreError` that mean, of a file that is there, that it no longer is what was written. */
+const damageReasons: ReadonlySet<string> = new Set(["damaged", "wal", "not-a-database", "newer", "io"])
+
+/** Why a failure means damage: in a database that is whole every question has an answer. */
+const damageOf = (cause: Cause.Cause<unknown>): string | undefined => {
+  if (Cause.hasInterruptsOnly(cause)) return undefined
+  const error: unknown = Cause.squash(cause)
+  const tag = error instanceof Error && "_tag" in error ? error._tag : undefined
+  if (tag === "SourceError") return undefined
+  if (error instanceof Error && tag === "StoreError") {
+    const reason = "reason" in error ? String(error.reason) : ""
+    return damageReasons.has(reason) ? error.message : undefined
+  }
+  return "reading it fails in the middle; keep the file as it is and restore a backup, or migrate into a new file"
+}

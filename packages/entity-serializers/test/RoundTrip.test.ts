@@ -1,0 +1,139 @@
+import { kinds } from "@mallard/schema"
+import { arbitraryDocument, arbitraryJsonText, compactText, digestOfText, textOfFile } from "@mallard/testkit"
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import { rowValues } from "@mallard/entity-serializers"
+import { arbitraryEntityText, arbitraryKindAndText, cohortRules, kindNamed, literalRules, readDocument, readEntity, readInWindows, type Setup, setUp } from "./support.ts"
+
+describe("an entity", () => {
+  for (const kind of kinds) {
+    it(`of kind ${kind.kind} comes back as its compact text`, () => {
+      // Readers are kept over the runs, so that tries and dictionaries grow.
+      const setup = setUp()
+      fc.assert(
+        fc.property(arbitraryEntityText(kind), (text) => {
+          assert.strictEqual(readEntity(setup, kind, text).text, compactText(text))
+        }),
+        { numRuns: 150 }
+      )
+    })
+  }
+
+  it("gives the same columns, fragments and shape when its rendered text is read again", () => {
+    fc.assert(
+      fc.property(arbitraryKindAndText, ({ kind: name, text }) => {
+        const kind = kindNamed(name)
+        // Labels of styles depend on what a reader has seen before, so both are new.
+        const first = setUp()
+        const one = readEntity(first, kind, text)
+        const second = setUp()
+        const other = readEntity(second, kind, one.text)
+        assert.deepStrictEqual(
+          { template: other.template, extra: other.extra, codes: other.remarks.map(({ code, pointer }) => [code, pointer]) },
+          { template: one.template, extra: one.extra, codes: one.remarks.map(({ code, pointer }) => [code, pointer]) }
+        )
+        assert.deepStrictEqual(valuesOf(second, kind.code, other.id), valuesOf(first, kind.code, one.id))
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("comes back too when the trie keeps no nodes", () => {
+    const setup = setUp({ nodes: 0 })
+    const few = setUp({ nodes: 50 })
+    fc.assert(
+      fc.property(arbitraryKindAndText, ({ kind, text }) => {
+        assert.strictEqual(readEntity(setup, kindNamed(kind), text).text, compactText(text))
+        assert.strictEqual(readEntity(few, kindNamed(kind), text).text, compactText(text))
+      }),
+      { numRuns: 300 }
+    )
+  })
+})
+
+const valuesOf = ({ batch, reader }: Setup, code: number, id: number) =>
+  rowValues(batch, code, id - batch.rows[code]!.firstId, reader.tokenizer.output)
+
+describe("a document", () => {
+  it("comes back as its compact text, with the digest of it", () => {
+    const setup = setUp()
+    fc.assert(
+      fc.property(arbitraryDocument(), ({ files }) => {
+        for (const file of files) {
+          const text = textOfFile(file)
+          const { result, text: rendered } = readDocument(setup, text)
+          assert.strictEqual(rendered, compactText(text))
+          assert.strictEqual(result.digest, digestOfText(text))
+          assert.strictEqual(result.bytes, Buffer.byteLength(rendered))
+        }
+      }),
+      { numRuns: 300 }
+    )
+  })
+
+  it("comes back when nothing in it is recognised", () => {
+    const setup = setUp()
+    fc.assert(
+      fc.property(arbitraryJsonText({ container: true }), (text) => {
+        const { result, text: rendered } = readDocument(setup, text, literalRules)
+        assert.strictEqual(rendered, compactText(text))
+        assert.strictEqual(result.digest, digestOfText(text))
+        assert.isEmpty(result.collections)
+      })
+    )
+  })
+
+  it("gives the same result through windows as in one piece", () => {
+    fc.assert(
+      fc.property(arbitraryDocument(), fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 12 }), ({ files }, places) => {
+        for (const file of files.slice(0, 1)) {
+          const bytes = Buffer.from(textOfFile(file))
+          const cuts = [...new Set(places.map((place) => Math.floor(place * bytes.length)))].sort((a, b) => a - b)
+          assertSameThroughWindows(bytes, cuts)
+        }
+      }),
+      { numRuns: 150 }
+    )
+  })
+
+  it("gives the same result wherever the window ends", () => {
+    const text = JSON.stringify({
+      name: "x",
+      patients: [
+        { id: "p1", given_name: "A\u0001\ud83d\ude00", telecom: [{ system: "phone", value: "1" }], encounters: [{ encounter_id: "e", diagnoses: [{ code: "I10" }, null] }] },
+        { entity_id: 1, entity_type: "patient", data: { mrn: "m", mrn2: [true, false] } }
+      ],
+      claims: { claim_id: "c", totals: { total_charges: 12.5 } },
+      other: { deep: [[[{ a: "\ud800", b: [1.5e-10, -0.25] }]]], a: {}, z: [] }
+    })
+      .replace('"mrn2"', '"\\u006drn"')
+      .replace('"A', '"\\ud83d\\ude00A')
+    const bytes = Buffer.from(text)
+    for (let cut = 0; cut <= bytes.length; cut++) assertSameThroughWindows(bytes, [cut])
+    assertSameThroughWindows(bytes, Array.from(bytes, (_, at) => at))
+  })
+})
+
+const assertSameThroughWindows = (bytes: Uint8Array, cuts: ReadonlyArray<number>): void => {
+  for (const rules of [cohortRules, literalRules]) {
+    const whole = setUp()
+    const expected = readDocument(whole, bytes, rules)
+    const split = setUp()
+    const actual = readInWindows(split, bytes, cuts, rules)
+    assert.deepStrictEqual(actual, expected)
+    assert.deepStrictEqual(rowsOf(split), rowsOf(whole))
+  }
+}
+
+/** Everything that a batch holds, but for the places of texts. */
+const rowsOf = ({ batch, reader, shapes }: Setup) => ({
+  rows: batch.rows.map((rows, code) =>
+    Array.from({ length: rows.count }, (_, row) => [
+      [...rows.digests.subarray(row * 4, row * 4 + 4)],
+      rows.shapes[row],
+      rowValues(batch, code, row, reader.tokenizer.output)
+    ])
+  ),
+  links: { ...batch.links },
+  shapes: shapes.fresh
+})

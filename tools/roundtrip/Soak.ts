@@ -1,0 +1,187 @@
+/**
+ * Draws specimens from a seed, checks them in groups, and makes of every violation a counterexample that is as small as
+ * can be found in the time and can be replayed.
+ */
+import { type Frequencies, type GeneratedDocument, traps, variants } from "@mallard/testkit"
+import * as fc from "fast-check"
+import { join } from "node:path"
+import type { Engine } from "./Engine.ts"
+import { checkGroup, type DearLaw, type Law, type Violation } from "./Laws.ts"
+import { arbitrarySpecimen, describeSpecimen, renamed, type Specimen, tellApart } from "./Specimen.ts"
+
+export interface Counterexample {
+  readonly law: Law
+  readonly message: string
+  /** The specimens that show it, as text. */
+  readonly shown: ReadonlyArray<string>
+  /** How to see it again. */
+  readonly replay: { readonly path: string } | { readonly only: ReadonlyArray<number> }
+}
+
+/** A stretch of runs and what came of it. */
+export interface ChunkResult {
+  readonly documents: number
+  /** Specimens that had a database of their own, because others claimed their names. */
+  readonly alone: number
+  readonly counterexamples: ReadonlyArray<Counterexample>
+  readonly frequencies: Omit<Frequencies, "runs">
+}
+
+export interface ChunkOptions {
+  readonly engine: Engine
+  readonly seed: number
+  readonly from: number
+  readonly runs: number
+  /** Folder for databases and sources; what is put there is removed again. */
+  readonly folder: string
+  /** Seconds to look for a smaller counterexample; 90 if absent. */
+  readonly shrinkSeconds?: number
+}
+
+/** The specimens of a stretch of runs: run `n` of a seed is always the same. */
+export const drawSpecimens = (seed: number, from: number, runs: number): ReadonlyMap<number, Specimen> => {
+  const drawn = new Map<number, Specimen>()
+  const keep = fc.property(arbitrarySpecimen, (specimen) => {
+    drawn.set(from + drawn.size, specimen)
+  })
+  fc.assert(keep, { seed, path: String(from), numRuns: runs })
+  return drawn
+}
+
+/** Checks a stretch of runs. The laws that need more databases take turns. */
+export const soakChunk = async (options: ChunkOptions): Promise<ChunkResult> => {
+  const { engine, folder, from, runs, seed } = options
+  const specimens = drawSpecimens(seed, from, runs)
+  const { together, left } = tellApart(specimens)
+  const dear = new Set<DearLaw>(["once", Math.floor(from / Math.max(1, runs)) % 2 === 0 ? "rows" : "order"])
+  const group = await checkGroup(engine, together, join(folder, "group"), dear)
+  const lonely = [...left, ...group.contested]
+  const found = new Map<string, { readonly violation: Violation; readonly run: number | undefined }>()
+  const remember = (violation: Violation, run: number | undefined): void => {
+    // One counterexample for each law and each way of breaking it is enough.
+    const key = `${violation.law} ${violation.message.replace(/"(?:[^"\\]|\\.)*"|\d+/g, "").slice(0, 60)}`
+    if (!found.has(key)) found.set(key, { violation, run })
+  }
+  for (const violation of group.violations) remember(violation, violation.specimen)
+  for (const run of lonely) {
+    const specimen = specimens.get(run)
+    if (specimen === undefined) continue
+    const single = await checkGroup(engine, new Map([[run, specimen]]), join(folder, "alone"), new Set())
+    for (const violation of single.violations) remember(violation, run)
+  }
+  const counterexamples: Array<Counterexample> = []
+  for (const { violation, run } of found.values()) {
+    const small = run === undefined ? undefined : await shrinkAlone(options, run, violation)
+    counterexamples.push(small ?? (await shrinkGroup(options, together, dear, violation)))
+  }
+  return { documents: specimens.size, alone: lonely.length, counterexamples, frequencies: frequenciesOf(specimens) }
+}
+
+/** Checks one specimen as it is, and as it is told apart from others in a group; throws at a violation. */
+export const checkAlone = async (
+  engine: Engine,
+  specimen: Specimen,
+  folder: string,
+  options: { readonly dear?: ReadonlySet<DearLaw>; readonly law?: Law } = {}
+): Promise<void> => {
+  for (const form of [specimen, renamed(specimen, "0")]) {
+    const { violations } = await checkGroup(engine, new Map([[0, form]]), join(folder, "alone"), options.dear)
+    const [violation] = violations.filter(({ law }) => options.law === undefined || law === options.law)
+    if (violation !== undefined) throw new Broken(violation)
+  }
+}
+
+/** Checks the specimens of some runs together; throws at a violation. */
+export const checkTogether = async (
+  engine: Engine,
+  seed: number,
+  runs: ReadonlyArray<number>,
+  folder: string
+): Promise<void> => {
+  const drawn = new Map(runs.flatMap((run) => [...drawSpecimens(seed, run, 1)]))
+  const { violations } = await checkGroup(engine, tellApart(drawn).together, join(folder, "group"))
+  const [violation] = violations
+  if (violation !== undefined) throw new Broken(violation)
+}
+
+/** A law is broken. */
+export class Broken extends Error {
+  readonly violation: Violation
+  constructor(violation: Violation) {
+    super(`${violation.law}: ${violation.message}`)
+    this.violation = violation
+  }
+}
+
+const dearLaws: Readonly<Partial<Record<Law, DearLaw>>> = { rows: "rows", order: "order", once: "once" }
+
+const shrinkAlone = async (
+  { engine, folder, seed, shrinkSeconds = 90 }: ChunkOptions,
+  run: number,
+  { law }: Violation
+): Promise<Counterexample | undefined> => {
+  const needed = dearLaws[law]
+  const property = fc.asyncProperty(arbitrarySpecimen, (specimen) =>
+    checkAlone(engine, specimen, folder, { law, dear: new Set(needed === undefined ? [] : [needed]) })
+  )
+  const found = await fc.check(property, {
+    seed,
+    path: String(run),
+    numRuns: 1,
+    interruptAfterTimeLimit: shrinkSeconds * 1000
+  })
+  const { counterexample, counterexamplePath, errorInstance } = found
+  if (!found.failed || counterexample === null || counterexamplePath === null) return undefined
+  const message = errorInstance instanceof Broken ? errorInstance.violation.message : String(errorInstance)
+  return { law, message, shown: counterexample.map(describeSpecimen), replay: { path: counterexamplePath } }
+}
+
+/** Halves the group as long as a half still shows the violation. */
+const shrinkGroup = async (
+  { engine, folder, shrinkSeconds = 90 }: ChunkOptions,
+  specimens: ReadonlyMap<number, Specimen>,
+  dear: ReadonlySet<DearLaw>,
+  violation: Violation
+): Promise<Counterexample> => {
+  const until = performance.now() + shrinkSeconds * 1000
+  let smallest = [...specimens]
+  let { message } = violation
+  for (let parts = 2; smallest.length > 1 && performance.now() < until; ) {
+    const size = Math.ceil(smallest.length / parts)
+    let smaller: typeof smallest | undefined
+    for (let at = 0; at < smallest.length && smaller === undefined && performance.now() < until; at += size) {
+      const slice = smallest.slice(at, at + size)
+      for (const candidate of parts === 2 ? [slice] : [slice, smallest.toSpliced(at, size)]) {
+        const { violations } = await checkGroup(engine, new Map(candidate), join(folder, "group"), dear)
+        const same = violations.find(({ law }) => law === violation.law)
+        if (same === undefined) continue
+        smaller = candidate
+        ;({ message } = same)
+        break
+      }
+    }
+    if (smaller !== undefined) {
+      smallest = smaller
+      parts = 2
+    } else if (size === 1) break
+    else parts = Math.min(parts * 2, smallest.length)
+  }
+  return {
+    law: violation.law,
+    message,
+    shown: smallest.map(([run, specimen]) => `run ${run}: ${describeSpecimen(specimen)}`),
+    replay: { only: smallest.map(([run]) => run) }
+  }
+}
+
+const frequenciesOf = (specimens: ReadonlyMap<number, Specimen>): ChunkResult["frequencies"] => {
+  const byVariant = Object.fromEntries([...variants, "other"].map((name) => [name, 0]))
+  const byTrap = Object.fromEntries(traps.map(({ name }) => [name, 0]))
+  for (const { variant, ...specimen } of specimens.values()) {
+    byVariant[variant] = (byVariant[variant] ?? 0) + 1
+    if (variant === "other") continue
+    const document: GeneratedDocument = { ...specimen, variant }
+    for (const { name, occurs } of traps) if (occurs(document)) byTrap[name] = (byTrap[name] ?? 0) + 1
+  }
+  return { variants: byVariant, traps: byTrap }
+}
