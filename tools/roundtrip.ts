@@ -8,7 +8,6 @@
  * Ends with exit code 1 and a counterexample at the first violation; with `--all` it goes on and prints each one.
  */
 import { withTempDirectory } from "@mallard/testkit"
-import * as fc from "fast-check"
 import { type ChildProcess, fork } from "node:child_process"
 import { randomInt } from "node:crypto"
 import { once } from "node:events"
@@ -16,12 +15,20 @@ import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { mallard } from "./roundtrip/Engine.ts"
-import { laws } from "./roundtrip/Laws.ts"
-import { Broken, checkAlone, checkTogether, type ChunkResult, type Counterexample, soakChunk } from "./roundtrip/Soak.ts"
-import { arbitrarySpecimen, describeSpecimen } from "./roundtrip/Specimen.ts"
+import { laws, type Violation } from "./roundtrip/Laws.ts"
+import {
+  Broken,
+  checkAlone,
+  checkTogether,
+  type ChunkResult,
+  type Counterexample,
+  drawAtPath,
+  soakChunk
+} from "./roundtrip/Soak.ts"
+import { describeSpecimen } from "./roundtrip/Specimen.ts"
 
-/** Documents that share a database. */
-const CHUNK = 250
+/** Documents that share a database; fewer than the sources of one commit, so that conflicts are told before it. */
+const CHUNK = 400
 const MAX_WORKERS = 4
 const PROGRESS_SECONDS = 10
 /** The longest text of a file that is printed. */
@@ -46,7 +53,11 @@ const main = async (): Promise<number> => {
   })
   const seed = wholeNumber("seed", values.seed)
   if (values.path !== undefined) return replay(seed, values.path)
-  if (values.only !== undefined) return replayTogether(seed, values.only.split(",").map((run) => wholeNumber("only", run)))
+  if (values.only !== undefined)
+    return replayTogether(
+      seed,
+      values.only.split(",").map((run) => wholeNumber("only", run))
+    )
   return withTempDirectory((folder) => soak(seed, wholeNumber("runs", values.runs), values.all, folder))
 }
 
@@ -56,12 +67,14 @@ const soak = async (seed: number, runs: number, all: boolean, folder: string): P
   console.log(`${runs} documents, seed ${seed}`)
   let next = 0
   let documents = 0
-  let alone = 0
+  let groups = 0
   let peak = 0
   const counterexamples: Array<Counterexample> = []
   const counts = { variants: new Map<string, number>(), traps: new Map<string, number>() }
   const progress = setInterval(() => {
-    console.log(`  ${documents} of ${runs} documents, ${counterexamples.length} counterexamples, ${seconds()}, ${peak} MB`)
+    console.log(
+      `  ${documents} of ${runs} documents, ${counterexamples.length} counterexamples, ${seconds()}, ${peak} MB`
+    )
   }, PROGRESS_SECONDS * 1000)
   const isDone = (): boolean => next >= runs || (!all && counterexamples.length > 0)
   const work = async (worker: ChildProcess): Promise<void> => {
@@ -71,7 +84,7 @@ const soak = async (seed: number, runs: number, all: boolean, folder: string): P
       worker.send(task)
       const { megabytes, result } = await answerOf(worker)
       documents += result.documents
-      alone += result.alone
+      groups += result.groups
       peak = Math.max(peak, megabytes)
       addUp(counts.variants, result.frequencies.variants)
       addUp(counts.traps, result.frequencies.traps)
@@ -97,7 +110,7 @@ const soak = async (seed: number, runs: number, all: boolean, folder: string): P
   }
   console.log(table("variant", counts.variants, documents))
   console.log(table("trap", counts.traps, documents))
-  console.log(`${alone} of them had a database of their own, the others shared theirs; peak memory of a worker ${peak} MB`)
+  console.log(`${groups} groups; peak memory of a worker ${peak} MB`)
   const sum = `${counterexamples.length} counterexample${counterexamples.length === 1 ? "" : "s"}`
   console.log(`${documents} documents, ${sum} (seed ${seed}, ${seconds()})`)
   return counterexamples.length === 0 ? 0 : 1
@@ -105,26 +118,25 @@ const soak = async (seed: number, runs: number, all: boolean, folder: string): P
 
 const replay = (seed: number, path: string): Promise<number> =>
   withTempDirectory(async (folder) => {
-    const property = fc.asyncProperty(arbitrarySpecimen, (specimen) => checkAlone(mallard, specimen, folder))
-    const found = await fc.check(property, { seed, path, numRuns: 1, endOnFailure: true })
-    const [specimen] = found.counterexample ?? []
-    if (specimen === undefined) console.log(`no law is broken (seed ${seed}, path ${path})`)
-    else console.log(`${describeSpecimen(specimen)}\n${String(found.errorInstance)}`)
-    return found.failed ? 1 : 0
+    const specimen = drawAtPath(seed, path)
+    console.log(describeSpecimen(specimen))
+    return verdict(() => checkAlone(mallard, specimen, folder))
   })
 
 const replayTogether = (seed: number, runs: ReadonlyArray<number>): Promise<number> =>
-  withTempDirectory(async (folder) => {
-    try {
-      await checkTogether(mallard, seed, runs, folder)
-      console.log(`no law is broken (seed ${seed}, runs ${runs.join(",")})`)
-      return 0
-    } catch (error) {
-      if (!(error instanceof Broken)) throw error
-      console.log(error.message)
-      return 1
-    }
-  })
+  withTempDirectory((folder) => verdict(() => checkTogether(mallard, seed, runs, folder)))
+
+const verdict = async (check: () => Promise<void>): Promise<number> => {
+  try {
+    await check()
+    console.log("no law is broken")
+    return 0
+  } catch (error) {
+    if (!(error instanceof Broken)) throw error
+    console.log(error.message)
+    return 1
+  }
+}
 
 const printed = ({ law, message, replay, shown }: Counterexample, seed: number): string => {
   const flags = "path" in replay ? `--path ${replay.path}` : `--only ${replay.only.join(",")}`
@@ -136,7 +148,8 @@ const printed = ({ law, message, replay, shown }: Counterexample, seed: number):
   ].join("\n")
 }
 
-const shortened = (text: string): string => (text.length > SHOWN ? `${text.slice(0, SHOWN)}… (${text.length} characters)` : text)
+const shortened = (text: string): string =>
+  text.length > SHOWN ? `${text.slice(0, SHOWN)}… (${text.length} characters)` : text
 
 const addUp = (sums: Map<string, number>, counts: Readonly<Record<string, number>>): void => {
   for (const [name, count] of Object.entries(counts)) sums.set(name, (sums.get(name) ?? 0) + count)
@@ -144,8 +157,11 @@ const addUp = (sums: Map<string, number>, counts: Readonly<Record<string, number
 
 const table = (title: string, counts: ReadonlyMap<string, number>, of: number): string => {
   const width = Math.max(title.length, ...[...counts.keys()].map((name) => name.length))
-  const line = (name: string, count: string, share: string): string => `${name.padEnd(width)} ${count.padStart(8)} ${share.padStart(7)}`
-  const rows = [...counts].map(([name, count]) => line(name, String(count), `${((100 * count) / Math.max(1, of)).toFixed(1)} %`))
+  const line = (name: string, count: string, share: string): string =>
+    `${name.padEnd(width)} ${count.padStart(8)} ${share.padStart(7)}`
+  const rows = [...counts].map(([name, count]) =>
+    line(name, String(count), `${((100 * count) / Math.max(1, of)).toFixed(1)} %`)
+  )
   return `\n${[line(title, "runs", "share"), ...rows].join("\n")}\n`
 }
 
@@ -179,7 +195,11 @@ const workAt = (folder: string): void => {
   process.on("SIGINT", () => {})
   process.on("disconnect", () => process.exit())
   process.on("message", async ({ from, runs, seed }: Task) => {
-    const result = await soakChunk({ engine: mallard, seed, from, runs, folder })
+    const onViolation = ({ law, message, specimen }: Violation): void => {
+      const where = specimen === undefined ? "a group" : `run ${specimen}`
+      console.log(`  ${where} breaks "${laws[law]}", looking for a smaller one: ${message.slice(0, 300)}`)
+    }
+    const result = await soakChunk({ engine: mallard, seed, from, runs, folder, onViolation })
     const answer: Answer = { megabytes: Math.round(process.memoryUsage.rss() / 1e6), result }
     process.send?.(answer)
   })

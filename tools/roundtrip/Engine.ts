@@ -159,7 +159,10 @@ const readEntities = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
       type === "VARCHAR" || type === "JSON" ? `encode(e.${quoted(name)}::VARCHAR)` : `e.${quoted(name)}`
     )
     // Which of several fitting shapes a row has depends on those that were there before it.
-    const extra = "columns" in kind ? `CASE WHEN e.shape_id = 0 THEN e.extra[strpos(e.extra, chr(10)) + 1:] ELSE e.extra END` : "e.extra"
+    const extra =
+      "columns" in kind
+        ? `CASE WHEN e.shape_id = 0 THEN e.extra[strpos(e.extra, chr(10)) + 1:] ELSE e.extra END`
+        : "e.extra"
     const rows = yield* queryRows(
       client,
       `SELECT ${["e.entity_id", "e.digest::VARCHAR", `encode(${extra})`, ...selected].join(", ")}

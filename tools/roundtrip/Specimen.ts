@@ -79,15 +79,21 @@ export const writeSpecimen = async (folder: string, specimen: Specimen, number: 
  */
 export const tellApart = (
   specimens: ReadonlyMap<number, Specimen>,
-  sparing = 60
+  options: {
+    /** One in so many of those that must be renamed keeps its name; 60 if absent. */
+    readonly sparing?: number
+    /** Whether a folder of several files counts as claiming the names of each: it may turn out to be no cohort. */
+    readonly strict?: boolean
+  } = {}
 ): { readonly together: ReadonlyMap<number, Specimen>; readonly left: ReadonlyArray<number> } => {
+  const { sparing = 60, strict = false } = options
   const claimed = new Set<string>()
   const together = new Map<number, Specimen>()
   const left: Array<number> = []
   let spared = 0
   for (const [number, specimen] of specimens) {
     let chosen = specimen
-    const isTaken = (): boolean => namesOf(chosen, number).some((name) => claimed.has(name))
+    const isTaken = (): boolean => namesOf(chosen, number, strict).some((name) => claimed.has(name))
     if (isTaken() && ++spared % sparing !== 0) {
       chosen = renamed(specimen, String(number))
       if (isTaken()) {
@@ -95,7 +101,7 @@ export const tellApart = (
         continue
       }
     }
-    for (const name of namesOf(chosen, number)) claimed.add(name)
+    for (const name of namesOf(chosen, number, strict)) claimed.add(name)
     together.set(number, chosen)
   }
   return { together, left }
@@ -105,7 +111,9 @@ export const tellApart = (
 export const renamed = (specimen: Specimen, tag: string): Specimen => {
   const isFree = !namedAfterContent.has(specimen.variant)
   const nameOf = (name: string): string =>
-    isFree && !(specimen.directory !== undefined && metadataNames.has(name)) ? name.replace(/(?=\.json$)/i, `-${tag}`) : name
+    isFree && !(specimen.directory !== undefined && metadataNames.has(name))
+      ? name.replace(/(?=\.json$)/i, `-${tag}`)
+      : name
   return {
     ...specimen,
     directory: specimen.directory === undefined ? undefined : `${specimen.directory} ${tag}`,
@@ -136,11 +144,12 @@ const nameKeys: ReadonlySet<string> = new Set(["name", "cohort_name", "scenario_
 const nameBlocks: ReadonlySet<string> = new Set(["metadata", "cohort", "scenario"])
 
 /** The cohort names that a specimen may claim, as near as can be told without the engine. */
-const namesOf = (specimen: Specimen, number: number): ReadonlyArray<string> => {
+const namesOf = (specimen: Specimen, number: number, strict: boolean): ReadonlyArray<string> => {
   const stated = specimen.files.flatMap(({ tree }) => statedNames(tree)).map(stringValue)
   const usable = stated.filter((name) => name !== "")
   if (specimen.files.length === 1 && usable.length > 0) return usable
   const stems = specimen.files.map(({ name }) => name.replace(/\.json$/i, ""))
+  if (strict) return [...usable, ...stems, folderOf(specimen, number)]
   if (specimen.directory !== undefined) return [...usable, specimen.directory]
   return specimen.given === "folder" && namedAfterContent.has(specimen.variant)
     ? [folderOf(specimen, number)]

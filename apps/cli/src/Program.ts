@@ -56,6 +56,7 @@ export const makeProgram = (session: Session) => {
       ),
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+      noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       maxEntitySize: Flag.String("max-entity-size").pipe(
         Flag.withMetavar("SIZE"),
         Flag.withDescription("Largest entity or string (default: 64MiB)"),
@@ -66,7 +67,7 @@ export const makeProgram = (session: Session) => {
         Flag.withDescription("Deepest nesting (default: 10000)"),
         Flag.withDefault(10_000)
       ),
-      memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: DuckDB's)"),
+      memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
     Effect.fnUntraced(function* (input) {
@@ -96,7 +97,7 @@ export const makeProgram = (session: Session) => {
         Flag.withDescription("Compare with these files and folders too (may be repeated)"),
         Flag.atLeast(0)
       ),
-      memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: DuckDB's)")
+      memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")
     },
     Effect.fnUntraced(function* (input) {
       const options = yield* common

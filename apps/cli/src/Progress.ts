@@ -26,26 +26,30 @@ const shareOf = (state: ProgressState): number => {
   return Number.isFinite(share) ? Math.min(1, share) : 0
 }
 
+/** What there is to say, the most useful first. */
 const detailsOf = (state: ProgressState, share: number): ReadonlyArray<string> => {
   const left = share > 0.01 && share < 1 ? [`${duration((state.phaseMs * (1 - share)) / share)} left`] : []
   if (state.phase === "verifying") return [`${grouped(state.done)}/${counted(state.documents, "document")}`, ...left]
   const speed = state.phaseMs > 500 ? [`${size((state.bytes * 1000) / state.phaseMs)}/s`] : []
   return [
     `${grouped(state.items)}/${counted(state.sources, "source")}`,
-    `${size(state.bytes)} of ${size(state.totalBytes)}`,
+    ...left,
     ...speed,
-    ...left
+    `${size(state.bytes)} of ${size(state.totalBytes)}`
   ]
 }
 
-/** One line of at most `columns` characters. */
+/** One line of less than `columns` characters, with as many details as fit. */
 export const progressBar = (state: ProgressState, columns: number): string => {
-  if (state.phase === "finding") return "finding sources"
+  if (state.phase === "finding") return "finding sources".slice(0, columns - 1)
   const share = shareOf(state)
   const full = Math.round(share * BAR)
   const bar = `${"█".repeat(full)}${"░".repeat(BAR - full)}`
-  const percent = `${Math.floor(share * 100)}%`.padStart(4)
-  return [`${state.phase} ${bar} ${percent}`, ...detailsOf(state, share)].join("  ").slice(0, Math.max(0, columns - 1))
+  let line = `${state.phase} ${bar} ${`${Math.floor(share * 100)}%`.padStart(4)}`.slice(0, columns - 1)
+  for (const detail of detailsOf(state, share)) {
+    if (line.length + detail.length + 2 < columns) line += `  ${detail}`
+  }
+  return line
 }
 
 /** The same without a bar. */

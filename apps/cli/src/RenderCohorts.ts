@@ -98,7 +98,7 @@ export const renderList = (cohorts: ReadonlyArray<Cohort>, database: string, pai
   const rows = cohorts.map((cohort) => [
     shortened(cohort.name, MAX_NAME),
     grouped(cohort.entityCount),
-    shortened(byKind(cohort.entities), MAX_NAME),
+    cohort.entityCount === 0 ? "-" : shortened(byKind(cohort.entities), MAX_NAME),
     String(cohort.seq),
     cohort.savedAt.slice(0, 16).replace("T", " ")
   ])

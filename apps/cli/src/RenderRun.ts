@@ -171,7 +171,9 @@ const verificationLines = (
 ): ReadonlyArray<string> => {
   const { checked, findings, matched, mismatched } = verification
   if (checked === 0 && findings.length === 0) {
-    return dry_run || totals.migrated > 0 || totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
+    if (dry_run) return []
+    if (totals.migrated > 0) return [`Not verified; \`${view.invocation} verify\` proves it.`]
+    return totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
   }
   if (mismatched === 0 && findings.length === 0) {
     return [

@@ -32,6 +32,8 @@ const STDERR = 2
 /** How long to wait when the reader of a pipe is slower than we are. */
 const WAIT_MS = 2
 
+const DEFAULT_COLUMNS = 80
+
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
 export class Terminal {
@@ -57,8 +59,10 @@ export class Terminal {
     return this.closed.has(STDOUT)
   }
 
+  /** Width of the terminal; some say that they have none. */
   get columns(): number {
-    return (this.isErrorTerminal ? process.stderr.columns : undefined) ?? 80
+    const columns = this.isErrorTerminal ? process.stderr.columns : 0
+    return columns > 0 ? columns : DEFAULT_COLUMNS
   }
 
   /** Data, to stdout. */

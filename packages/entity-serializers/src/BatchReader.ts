@@ -41,10 +41,17 @@ export const rowDigest = (rows: EntityRows, row: number): string => {
 }
 
 /** All columns of a row by name, in declaration order; see `renderValue` for their form. `heap` is the tokenizer's output. */
-export const rowValues = (batch: EntityBatch, code: number, row: number, heap: Uint8Array): ReadonlyMap<string, ColumnValue> => {
+export const rowValues = (
+  batch: EntityBatch,
+  code: number,
+  row: number,
+  heap: Uint8Array
+): ReadonlyMap<string, ColumnValue> => {
   const rows = batch.rows[code]!
   const codecs = compiledByCode[code]?.codecs ?? []
-  return new Map(codecs.map((codec, index) => [codec.name, cellValue(codec, rows.columns[index]!, row, heap, batch.aux.bytes)]))
+  return new Map(
+    codecs.map((codec, index) => [codec.name, cellValue(codec, rows.columns[index]!, row, heap, batch.aux.bytes)])
+  )
 }
 
 /** A nested entity of a row. */
@@ -76,13 +83,18 @@ export const viewBatch = (reader: EntityReader): BatchView => {
     const parent = `${links.parentKind[i]} ${links.parentId[i]}`
     let collections = children.get(parent)
     if (collections === undefined) children.set(parent, (collections = []))
-    ;(collections[links.collection[i]!] ??= []).push({ kind: links.childKind[i]!, id: links.childId[i]!, pointer: links.pointer[i]! })
+    ;(collections[links.collection[i]!] ??= []).push({
+      kind: links.childKind[i]!,
+      id: links.childId[i]!,
+      pointer: links.pointer[i]!
+    })
   }
 
   const rowOf = (code: number, id: number): number => {
     const rows = batch.rows[code]!
     const row = id - rows.firstId
-    if (rows.count === 0 || row < 0 || row >= rows.count) throw new RangeError(`entity ${id} of kind ${code} does not wait in this batch`)
+    if (rows.count === 0 || row < 0 || row >= rows.count)
+      throw new RangeError(`entity ${id} of kind ${code} does not wait in this batch`)
     return row
   }
   const extraOf = (code: number, row: number): string | null => cellText(batch.rows[code]!.extra, row, heap, aux)

@@ -195,7 +195,8 @@ export const styleFromName = (codec: ColumnCodec, name: string): number | undefi
     case "double": {
       const match = /^(q?)(f|d(\d+))?$/.exec(name)
       if (match === null) return undefined
-      const spelling = match[2] === undefined ? NUMBER_SHORTEST : match[2] === "f" ? NUMBER_FLOAT : NUMBER_FIXED + Number(match[3])
+      const spelling =
+        match[2] === undefined ? NUMBER_SHORTEST : match[2] === "f" ? NUMBER_FLOAT : NUMBER_FIXED + Number(match[3])
       return spelling < QUOTED ? spelling | (match[1] === "q" ? QUOTED : 0) : undefined
     }
     case "timestamp": {
@@ -426,7 +427,8 @@ export const readNumber = (
     if (fraction === 0) return NOT_A_NUMBER
   }
   if (p < end) return readAwkwardNumber(codec, latin1(bytes, start, end), cells, row)
-  if (significant > codec.scale || whole + codec.scale > 15) return readWideNumber(codec, latin1(bytes, start, end), fraction, significant, quoted, cells, row)
+  if (significant > codec.scale || whole + codec.scale > 15)
+    return readWideNumber(codec, latin1(bytes, start, end), fraction, significant, quoted, cells, row)
   const at = first + whole + 1
   for (let i = 0; i < codec.scale; i++) value = value * 10 + (i < significant ? bytes[at + i]! - 48 : 0)
   if (negative) value = -value
@@ -439,8 +441,7 @@ export const readNumber = (
 }
 
 const numberStyle = (fraction: number, significant: number, quoted: boolean): number => {
-  const spelling =
-    fraction === significant ? NUMBER_SHORTEST : fraction === 1 ? NUMBER_FLOAT : NUMBER_FIXED + fraction
+  const spelling = fraction === significant ? NUMBER_SHORTEST : fraction === 1 ? NUMBER_FLOAT : NUMBER_FIXED + fraction
   return spelling >= QUOTED ? NUMBER_RESPELT : spelling | (quoted ? QUOTED : 0)
 }
 
@@ -513,7 +514,14 @@ const scaled = (text: string, scale: number): { readonly value: bigint; readonly
 }
 
 /** Reads a number into a DOUBLE column. */
-export const readDouble = (bytes: Uint8Array, start: number, end: number, quoted: boolean, cells: Cells, row: number): Verdict => {
+export const readDouble = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  quoted: boolean,
+  cells: Cells,
+  row: number
+): Verdict => {
   const text = latin1(bytes, start, end)
   if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text)) return NOT_A_NUMBER
   const value = Number(text)
@@ -528,7 +536,14 @@ export const readDouble = (bytes: Uint8Array, start: number, end: number, quoted
 }
 
 /** Reads `true`, `false` or a string into a BOOLEAN column. */
-export const readBoolean = (bytes: Uint8Array, start: number, end: number, quoted: boolean, cells: Cells, row: number): Verdict => {
+export const readBoolean = (
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  quoted: boolean,
+  cells: Cells,
+  row: number
+): Verdict => {
   const text = end - start > 5 ? "" : latin1(bytes, start, end)
   if (text === "true" || text === "false") {
     cells.setInt(row, text === "true" ? 1 : 0)
@@ -559,7 +574,11 @@ const renderTime = (micros: bigint, style: number): string => {
   return (
     `"${date}${(style & TIME_SPACE) === 0 ? "T" : " "}${TWO(Math.floor(seconds / 3600))}:${TWO(Math.floor(seconds / 60) % 60)}` +
     ((style & TIME_MINUTES) === 0 ? `:${TWO(seconds % 60)}` : "") +
-    (fraction === 0 ? "" : `.${String(rest % 1e6).padStart(6, "0").slice(0, fraction)}`) +
+    (fraction === 0
+      ? ""
+      : `.${String(rest % 1e6)
+          .padStart(6, "0")
+          .slice(0, fraction)}`) +
     ((style & TIME_Z) === 0 ? "" : "Z") +
     ((style & TIME_PLUS_ZERO) === 0 ? '"' : '+00:00"')
   )

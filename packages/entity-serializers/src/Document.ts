@@ -19,7 +19,13 @@ export type Rule =
    * Entities of a kind (0: elements of no known kind): an array of them, or a single object. `objectHas`: a single
    * object counts only when it has one of these keys. `arrays` false: only a single object counts.
    */
-  | { readonly tag: "entities"; readonly kind: number; readonly objectHas?: ReadonlyArray<string>; readonly arrays?: boolean; readonly objects?: boolean }
+  | {
+      readonly tag: "entities"
+      readonly kind: number
+      readonly objectHas?: ReadonlyArray<string>
+      readonly arrays?: boolean
+      readonly objects?: boolean
+    }
   /** An object whose own keys have rules. With `when`, only if it has one of these keys; else `otherwise` applies. */
   | { readonly tag: "object"; readonly rules: Rules; readonly when?: ReadonlyArray<string>; readonly otherwise?: Rule }
   /** Text whose value the caller wants to know. */
@@ -93,7 +99,10 @@ export interface DocumentResult {
   readonly remarkCount: number
 }
 
-/** Why a reading pauses: it needs more input, or it has read a good deal. */
+/**
+ * Why a reading pauses. `input`: the window is used up; keep what lies from `p` on, append more, and move `base` along.
+ * `progress`: a good deal has been read; only now may the caller write and empty the batch (`settle`, then `rebase`).
+ */
 export type Pause = "input" | "progress"
 
 /** Longest literal text of one piece, in UTF-16 units. */
@@ -320,14 +329,16 @@ export class DocumentReader {
     if (rule?.tag === "capture") return yield* this.captured(pointer)
     if (rule === undefined || !container) return yield* this.literalValue(pointer)
     if (rule.tag === "object") {
-      if (c === 123 && (rule.when === undefined || (yield* this.has(rule.when)))) return yield* this.object(rule.rules, pointer, false)
+      if (c === 123 && (rule.when === undefined || (yield* this.has(rule.when))))
+        return yield* this.object(rule.rules, pointer, false)
       return yield* this.ruled(rule.otherwise, pointer, c)
     }
     if (c === 91) {
       if (rule.arrays === false) return yield* this.literalValue(pointer)
       return yield* this.list(rule.kind, pointer)
     }
-    if (rule.objects === false || (rule.objectHas !== undefined && !(yield* this.has(rule.objectHas)))) return yield* this.literalValue(pointer)
+    if (rule.objects === false || (rule.objectHas !== undefined && !(yield* this.has(rule.objectHas))))
+      return yield* this.literalValue(pointer)
     return yield* this.one(rule.kind, pointer)
   }
 
@@ -448,7 +459,13 @@ export class DocumentReader {
     this.skipLiteral()
   }
 
-  private *member(kind: number, collection: number, ordinal: number, pointer: string, list: boolean): Generator<Pause, void> {
+  private *member(
+    kind: number,
+    collection: number,
+    ordinal: number,
+    pointer: string,
+    list: boolean
+  ): Generator<Pause, void> {
     const e = this.entities
     const t = e.tokenizer
     for (;;) {

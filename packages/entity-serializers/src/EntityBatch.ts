@@ -66,7 +66,15 @@ export class LinkRows {
   childKind: Array<number> = []
   childId: Array<number> = []
 
-  push(parentKind: number, parentId: number, collection: number, ordinal: number, pointer: string, childKind: number, childId: number): void {
+  push(
+    parentKind: number,
+    parentId: number,
+    collection: number,
+    ordinal: number,
+    pointer: string,
+    childKind: number,
+    childId: number
+  ): void {
     this.parentKind.push(parentKind)
     this.parentId.push(parentId)
     this.collection.push(collection)
@@ -79,7 +87,15 @@ export class LinkRows {
 
   truncate(count: number): void {
     this.count = count
-    for (const column of [this.parentKind, this.parentId, this.collection, this.ordinal, this.pointer, this.childKind, this.childId]) {
+    for (const column of [
+      this.parentKind,
+      this.parentId,
+      this.collection,
+      this.ordinal,
+      this.pointer,
+      this.childKind,
+      this.childId
+    ]) {
       column.length = count
     }
   }
@@ -92,7 +108,8 @@ export class Heap {
 
   reserve(count: number): void {
     if (this.length + count <= this.bytes.length) return
-    if (this.length + count > AUX) throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
+    if (this.length + count > AUX)
+      throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
     const grown = Buffer.allocUnsafe(Math.max(Math.min(this.bytes.length * 2, AUX), this.length + count))
     this.bytes.copy(grown, 0, 0, this.length)
     this.bytes = grown

@@ -15,8 +15,9 @@ export class EntityIndex {
   private ids: Float64Array
   private mask: number
   private count = 0
-  /** Slots in the order of insertion since the last `mark`, so that a batch can be taken back. */
-  private journal: Array<number> = []
+  /** Digests in the order of insertion since the last `commit`, so that a batch can be taken back. */
+  private journal: Int32Array = new Int32Array(1024)
+  private journalled = 0
 
   constructor(nextId = 1, expected = 0) {
     this.nextId = nextId
@@ -31,8 +32,11 @@ export class EntityIndex {
   }
 
   private slot(words: DigestWords, at: number): number {
-    const { keys, ids, mask } = this
-    const [a, b, c, d] = [words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!]
+    const { ids, keys, mask } = this
+    const a = words[at]!
+    const b = words[at + 1]!
+    const c = words[at + 2]!
+    const d = words[at + 3]!
     let slot = a & mask
     while (ids[slot] !== 0) {
       const k = slot * 4
@@ -42,6 +46,16 @@ export class EntityIndex {
     return slot
   }
 
+  private put(slot: number, words: DigestWords, at: number, id: number): void {
+    const { keys } = this
+    const k = slot * 4
+    keys[k] = words[at]!
+    keys[k + 1] = words[at + 1]!
+    keys[k + 2] = words[at + 2]!
+    keys[k + 3] = words[at + 3]!
+    this.ids[slot] = id
+  }
+
   /** The id of the entity with this digest, 0 when there is none. */
   find(words: DigestWords, at = 0): number {
     return this.ids[this.slot(words, at)]!
@@ -49,39 +63,42 @@ export class EntityIndex {
 
   /** Remembers an entity that is stored already. */
   add(words: DigestWords, at: number, id: number): void {
-    if (this.count > this.mask * LOAD) this.rehash()
+    if (this.count > this.mask * LOAD) this.grow()
     const slot = this.slot(words, at)
     if (this.ids[slot] !== 0) return
-    this.keys.set([words[at]!, words[at + 1]!, words[at + 2]!, words[at + 3]!], slot * 4)
-    this.ids[slot] = id
+    this.put(slot, words, at, id)
     this.count++
   }
 
   /** Gives a new entity the next id. */
   insert(words: DigestWords): number {
-    if (this.count > this.mask * LOAD) this.rehash()
-    const slot = this.slot(words, 0)
+    if (this.count > this.mask * LOAD) this.grow()
     const id = this.nextId++
-    const k = slot * 4
-    this.keys[k] = words[0]!
-    this.keys[k + 1] = words[1]!
-    this.keys[k + 2] = words[2]!
-    this.keys[k + 3] = words[3]!
-    this.ids[slot] = id
+    this.put(this.slot(words, 0), words, 0, id)
     this.count++
-    this.journal.push(slot)
+    if (this.journalled * 4 === this.journal.length) {
+      const journal = new Int32Array(this.journal.length * 2)
+      journal.set(this.journal)
+      this.journal = journal
+    }
+    const at = this.journalled++ * 4
+    this.journal[at] = words[0]!
+    this.journal[at + 1] = words[1]!
+    this.journal[at + 2] = words[2]!
+    this.journal[at + 3] = words[3]!
     return id
   }
 
   /** Where the journal stands; give it to `rollback`. */
   mark(): number {
-    return this.journal.length
+    return this.journalled
   }
 
-  /** Forgets everything inserted since `mark`, newest first, which leaves every probe sequence as it was. */
+  /** Forgets everything inserted since `mark`. */
   rollback(mark: number): void {
-    while (this.journal.length > mark) {
-      this.ids[this.journal.pop()!] = 0
+    while (this.journalled > mark) {
+      this.journalled--
+      this.remove(this.slot(this.journal, this.journalled * 4))
       this.count--
       this.nextId--
     }
@@ -89,24 +106,31 @@ export class EntityIndex {
 
   /** Forgets how to take back what was inserted: it is stored. */
   commit(): void {
-    this.journal = []
+    this.journalled = 0
   }
 
-  private rehash(): void {
-    const { keys, ids } = this
+  /** Empties a slot and closes the gap, so that no probe for what stands behind it ends too early. */
+  private remove(slot: number): void {
+    const { ids, keys, mask } = this
+    let hole = slot
+    for (let next = (hole + 1) & mask; ids[next] !== 0; next = (next + 1) & mask) {
+      const home = keys[next * 4]! & mask
+      if (((next - home) & mask) < ((next - hole) & mask)) continue
+      keys.copyWithin(hole * 4, next * 4, next * 4 + 4)
+      ids[hole] = ids[next]!
+      hole = next
+    }
+    ids[hole] = 0
+  }
+
+  private grow(): void {
+    const { ids, keys } = this
     const capacity = ids.length * 2
-    const journal = new Map(this.journal.map((slot, index) => [slot, index]))
     this.keys = new Int32Array(capacity * 4)
     this.ids = new Float64Array(capacity)
     this.mask = capacity - 1
-    // Journalled entries go in last and in their order, so that taking them back stays possible.
-    const place = (old: number): number => {
-      const slot = this.slot(keys, old * 4)
-      this.keys.set(keys.subarray(old * 4, old * 4 + 4), slot * 4)
-      this.ids[slot] = ids[old]!
-      return slot
+    for (let old = 0; old < ids.length; old++) {
+      if (ids[old] !== 0) this.put(this.slot(keys, old * 4), keys, old * 4, ids[old]!)
     }
-    for (let old = 0; old < ids.length; old++) if (ids[old] !== 0 && !journal.has(old)) place(old)
-    this.journal = this.journal.map(place)
   }
 }

@@ -96,7 +96,9 @@ export const splitFolded = (extra: string): { readonly template: string; readonl
 }
 
 /** Where a template's collections stand: JSON pointers from its root, in the order of the labels. */
-export const collectionPointers = (template: string): ReadonlyArray<{ readonly pointer: string; readonly list: boolean }> => {
+export const collectionPointers = (
+  template: string
+): ReadonlyArray<{ readonly pointer: string; readonly list: boolean }> => {
   const found: Array<{ pointer: string; list: boolean }> = []
   /** Open containers: the key last seen of an object, or the index of an array. */
   const path: Array<string | number> = []

@@ -2,10 +2,23 @@ import { arbitraryJsonText, compactText } from "@mallard/testkit"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { JsonProblem, type JsonProblemCode, positionAt } from "@mallard/entity-serializers"
-import { cohortRules, kindNamed, literalRules, readDocument, readEntity, readInWindows, type Setup, setUp } from "./support.ts"
+import {
+  cohortRules,
+  kindNamed,
+  literalRules,
+  readDocument,
+  readEntity,
+  readInWindows,
+  type Setup,
+  setUp
+} from "./support.ts"
 
 /** What is wrong with a text; undefined when it is read. */
-const problemOf = (setup: Setup, text: string | Uint8Array, rules = cohortRules): { code: JsonProblemCode; offset: number } | undefined => {
+const problemOf = (
+  setup: Setup,
+  text: string | Uint8Array,
+  rules = cohortRules
+): { code: JsonProblemCode; offset: number } | undefined => {
   const bytes = typeof text === "string" ? Buffer.from(text) : text
   try {
     readDocument(setup, bytes, rules)
@@ -25,7 +38,34 @@ const isAccepted = (text: string): boolean => {
 }
 
 const arbitraryDamage = fc.oneof(
-  fc.record({ at: fc.nat(), remove: fc.nat(2), insert: fc.constantFrom("", ",", ":", "}", "]", "{", "[", '"', "\\", "0", "-", ".", "e", "x", "\u0001", "\u00a0", "\u0000", "'", "//", "NaN", "nul", "u12") })
+  fc.record({
+    at: fc.nat(),
+    remove: fc.nat(2),
+    insert: fc.constantFrom(
+      "",
+      ",",
+      ":",
+      "}",
+      "]",
+      "{",
+      "[",
+      '"',
+      "\\",
+      "0",
+      "-",
+      ".",
+      "e",
+      "x",
+      "\u0001",
+      "\u00a0",
+      "\u0000",
+      "'",
+      "//",
+      "NaN",
+      "nul",
+      "u12"
+    )
+  })
 )
 
 describe("the grammar", () => {
@@ -33,23 +73,28 @@ describe("the grammar", () => {
     const setup = setUp()
     let refused = 0
     fc.assert(
-      fc.property(arbitraryJsonText({ maxNesting: 5 }), fc.array(arbitraryDamage, { maxLength: 2 }), fc.boolean(), (json, damages, mapped) => {
-        const text = damages.reduce(
-          (damaged, { at, remove, insert }) => {
-            const place = at % (damaged.length + 1)
-            return damaged.slice(0, place) + insert + damaged.slice(place + remove)
-          },
-          mapped ? `{"patients":[{"given_name":${json},"encounters":${json},"x":1}]}` : json
-        )
-        fc.pre(text.isWellFormed())
-        const accepted = isAccepted(text)
-        if (!accepted) refused++
-        for (const rules of [cohortRules, literalRules]) {
-          const problem = problemOf(setup, text, rules)
-          assert.strictEqual(problem === undefined, accepted, JSON.stringify(problem))
-          if (problem !== undefined) assert.isAtMost(problem.offset, Buffer.byteLength(text))
+      fc.property(
+        arbitraryJsonText({ maxNesting: 5 }),
+        fc.array(arbitraryDamage, { maxLength: 2 }),
+        fc.boolean(),
+        (json, damages, mapped) => {
+          const text = damages.reduce(
+            (damaged, { at, remove, insert }) => {
+              const place = at % (damaged.length + 1)
+              return damaged.slice(0, place) + insert + damaged.slice(place + remove)
+            },
+            mapped ? `{"patients":[{"given_name":${json},"encounters":${json},"x":1}]}` : json
+          )
+          fc.pre(text.isWellFormed())
+          const accepted = isAccepted(text)
+          if (!accepted) refused++
+          for (const rules of [cohortRules, literalRules]) {
+            const problem = problemOf(setup, text, rules)
+            assert.strictEqual(problem === undefined, accepted, JSON.stringify(problem))
+            if (problem !== undefined) assert.isAtMost(problem.offset, Buffer.byteLength(text))
+          }
         }
-      }),
+      ),
       { numRuns: 2000 }
     )
     assert.isAbove(refused, 200)
@@ -57,22 +102,27 @@ describe("the grammar", () => {
 
   it("finds the same problem through windows", () => {
     fc.assert(
-      fc.property(arbitraryJsonText({ maxNesting: 3, container: true }), arbitraryDamage, fc.nat(), (json, { at, remove, insert }, cut) => {
-        const source = `{"patients":[{"id":"1","a":[${json}]}],"b":${json}}`
-        const place = at % (source.length + 1)
-        const text = source.slice(0, place) + insert + source.slice(place + remove)
-        fc.pre(text.isWellFormed())
-        const bytes = Buffer.from(text)
-        const whole = problemOf(setUp(), bytes)
-        let split: ReturnType<typeof problemOf>
-        try {
-          readInWindows(setUp(), bytes, [cut % (bytes.length + 1)])
-        } catch (problem) {
-          if (!(problem instanceof JsonProblem)) throw problem
-          split = { code: problem.code, offset: problem.offset }
+      fc.property(
+        arbitraryJsonText({ maxNesting: 3, container: true }),
+        arbitraryDamage,
+        fc.nat(),
+        (json, { at, remove, insert }, cut) => {
+          const source = `{"patients":[{"id":"1","a":[${json}]}],"b":${json}}`
+          const place = at % (source.length + 1)
+          const text = source.slice(0, place) + insert + source.slice(place + remove)
+          fc.pre(text.isWellFormed())
+          const bytes = Buffer.from(text)
+          const whole = problemOf(setUp(), bytes)
+          let split: ReturnType<typeof problemOf>
+          try {
+            readInWindows(setUp(), bytes, [cut % (bytes.length + 1)])
+          } catch (problem) {
+            if (!(problem instanceof JsonProblem)) throw problem
+            split = { code: problem.code, offset: problem.offset }
+          }
+          assert.deepStrictEqual(split, whole)
         }
-        assert.deepStrictEqual(split, whole)
-      }),
+      ),
       { numRuns: 300 }
     )
   })
@@ -201,7 +251,10 @@ describe("limits", () => {
     const entity = `{"given_name":"${"x".repeat(83)}"}`
     assert.strictEqual(entity.length, 100)
     assert.strictEqual(problemOf(setup, `{"patients":[${entity}]}`), undefined)
-    assert.deepStrictEqual(problemOf(setup, `{"patients":[{}, ${entity.replace("x", "xy")}]}`), { code: "too-large", offset: 17 })
+    assert.deepStrictEqual(problemOf(setup, `{"patients":[{}, ${entity.replace("x", "xy")}]}`), {
+      code: "too-large",
+      offset: 17
+    })
     assert.strictEqual(problemOf(setup, `["${long}"]`), undefined)
     assert.deepStrictEqual(problemOf(setup, `["", "x${long}"]`), { code: "too-large", offset: 5 })
     assert.deepStrictEqual(problemOf(setup, `["", "\\u0041${long}"]`), { code: "too-large", offset: 5 })

@@ -48,8 +48,22 @@ export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nod
   const batch = new EntityBatch()
   const shapes = options.shapes ?? new ShapeDictionary()
   const indexes = batch.rows.map(() => new EntityIndex())
-  const reader = new EntityReader(batch, shapes, indexes, ...(options.nodes === undefined ? [] : [{ left: options.nodes }]))
+  const reader = new EntityReader(
+    batch,
+    shapes,
+    indexes,
+    ...(options.nodes === undefined ? [] : [{ left: options.nodes }])
+  )
   return { batch, shapes, indexes, reader, documents: new DocumentReader(reader) }
+}
+
+/** Forgets everything that was read, so that the reader can be used again. */
+export const reset = ({ batch, documents, indexes, reader, shapes }: Setup): void => {
+  batch.clear()
+  for (const index of indexes) index.rollback(0)
+  shapes.rollback(0)
+  reader.tokenizer.o = 0
+  documents.rebase()
 }
 
 /** Keys of types at the root and under `entities` hold entities; the name is captured. */
@@ -59,7 +73,8 @@ const typeRules: Rules = (key) => {
 }
 
 const rootRules: Rules = (key) => {
-  if (key === "entities") return { tag: "object", rules: (type) => typeRules(type) ?? { tag: "entities", kind: 0, objects: false } }
+  if (key === "entities")
+    return { tag: "object", rules: (type) => typeRules(type) ?? { tag: "entities", kind: 0, objects: false } }
   return key === "name" || key === "metadata" ? { tag: "capture" } : typeRules(key)
 }
 
@@ -85,12 +100,22 @@ export const renderRead = ({ documents, reader }: Setup): string =>
   renderDocument(documents.pieces, documents.members, viewBatch(reader).text)
 
 /** Reads a document through windows that end at the given places. */
-export const readInWindows = (setup: Setup, bytes: Uint8Array, cuts: ReadonlyArray<number>, rules: DocumentRules = cohortRules): Reading => {
+export const readInWindows = (
+  setup: Setup,
+  bytes: Uint8Array,
+  cuts: ReadonlyArray<number>,
+  rules: DocumentRules = cohortRules
+): Reading => {
   const result = drive(setup, bytes, cuts, setup.documents.read(rules))
   return { result, text: renderRead(setup) }
 }
 
-const drive = ({ reader }: Setup, bytes: Uint8Array, cuts: ReadonlyArray<number>, reading: Generator<Pause, DocumentResult>): DocumentResult => {
+const drive = (
+  { reader }: Setup,
+  bytes: Uint8Array,
+  cuts: ReadonlyArray<number>,
+  reading: Generator<Pause, DocumentResult>
+): DocumentResult => {
   const t = reader.tokenizer
   const ends = [...cuts, bytes.length]
   let at = 0
@@ -172,7 +197,12 @@ const valueOf = (type: SqlType): fc.Arbitrary<JsonTree> => {
 }
 
 /** The tree with a value put at a path; unchanged where something else is in the way. */
-const put = (tree: JsonTree | undefined, steps: ReadonlyArray<Step>, value: JsonTree, again: boolean): JsonTree | undefined => {
+const put = (
+  tree: JsonTree | undefined,
+  steps: ReadonlyArray<Step>,
+  value: JsonTree,
+  again: boolean
+): JsonTree | undefined => {
   const [step, ...rest] = steps
   if (step === undefined) return tree === undefined || again ? value : undefined
   if (step._tag === "Key") {
@@ -181,14 +211,19 @@ const put = (tree: JsonTree | undefined, steps: ReadonlyArray<Step>, value: Json
     const at = again && rest.length === 0 ? -1 : members.findIndex(({ key }) => stringValue(key) === step.key)
     const inner = put(members[at]?.value, rest, value, again)
     if (inner === undefined) return undefined
-    return jsonObject(at < 0 ? [...members, jsonMember(step.key, inner)] : members.with(at, jsonMember(step.key, inner)))
+    return jsonObject(
+      at < 0 ? [...members, jsonMember(step.key, inner)] : members.with(at, jsonMember(step.key, inner))
+    )
   }
   if (tree !== undefined && tree._tag !== "Array") return undefined
   const elements = tree?.elements ?? []
   if (step._tag === "Index") {
     const inner = put(elements[step.index], rest, value, again)
     if (inner === undefined) return undefined
-    const filled = [...elements, ...Array.from({ length: Math.max(0, step.index + 1 - elements.length) }, () => jsonNull)]
+    const filled = [
+      ...elements,
+      ...Array.from({ length: Math.max(0, step.index + 1 - elements.length) }, () => jsonNull)
+    ]
     return jsonArray(filled.with(step.index, inner))
   }
   const selector = jsonMember(step.key, jsonString(step.value))
@@ -201,7 +236,14 @@ const put = (tree: JsonTree | undefined, steps: ReadonlyArray<Step>, value: Json
 
 const placement = (kind: EntityKind) => {
   const columns = kind.columns.map((column) =>
-    fc.tuple(fc.constantFrom(...column.paths.map(parsePath)), fc.oneof({ weight: 8, arbitrary: valueOf(column.type) }, { weight: 2, arbitrary: fc.constant<JsonTree>(jsonNull) }, { weight: 1, arbitrary: arbitraryScalar }))
+    fc.tuple(
+      fc.constantFrom(...column.paths.map(parsePath)),
+      fc.oneof(
+        { weight: 8, arbitrary: valueOf(column.type) },
+        { weight: 2, arbitrary: fc.constant<JsonTree>(jsonNull) },
+        { weight: 1, arbitrary: arbitraryScalar }
+      )
+    )
   )
   const unknown = fc.tuple(
     arbitraryKey.map((key): ReadonlyArray<Step> => [{ _tag: "Key", key: stringValue(key) }]),
@@ -219,7 +261,10 @@ export const kindNamed = (name: string): EntityKind => {
 
 const entityTree = (kind: EntityKind, depth: number): fc.Arbitrary<JsonObject> => {
   const children = kind.children.map(({ path, kind: child }) => {
-    const element = fc.oneof({ weight: 4, arbitrary: lazyEntity(kindNamed(child), depth + 1) }, { weight: 1, arbitrary: arbitraryScalar })
+    const element = fc.oneof(
+      { weight: 4, arbitrary: lazyEntity(kindNamed(child), depth + 1) },
+      { weight: 1, arbitrary: arbitraryScalar }
+    )
     const value = fc.oneof(
       { weight: 3, arbitrary: fc.array(element, { maxLength: 2 }).map(jsonArray) },
       { weight: 2, arbitrary: lazyEntity(kindNamed(child), depth + 1) },
@@ -227,9 +272,18 @@ const entityTree = (kind: EntityKind, depth: number): fc.Arbitrary<JsonObject> =
     )
     return fc.tuple(fc.constant(parsePath(path)), value)
   })
-  const part = children.length === 0 || depth > 2 ? placement(kind) : fc.oneof({ weight: 3, arbitrary: placement(kind) }, { weight: 1, arbitrary: fc.oneof(...children) })
+  const part =
+    children.length === 0 || depth > 2
+      ? placement(kind)
+      : fc.oneof({ weight: 3, arbitrary: placement(kind) }, { weight: 1, arbitrary: fc.oneof(...children) })
   return fc
-    .array(fc.tuple(part, fc.nat(5).map((n) => n === 5)), { maxLength: 8 })
+    .array(
+      fc.tuple(
+        part,
+        fc.nat(5).map((n) => n === 5)
+      ),
+      { maxLength: 8 }
+    )
     .map((parts) =>
       parts.reduce<JsonObject>((tree, [[steps, value], again]) => {
         const next = put(tree, steps, value, again)

@@ -484,12 +484,14 @@ class Loader {
     let knownSha = ""
     const parts: Array<PartRead> = []
     for (const [index, file] of source.files.entries()) {
+      // A second reading of this file starts anew; those before it stay.
+      const before = writer.mark()
       const part = yield* readPart(file, writer.documents, this.buffers, {
         maxEntityBytes: options.maxEntityBytes,
         maxDepth: options.maxDepth,
         wholeFileBytes: this.sizes.wholeFileBytes,
         windowBytes: this.sizes.windowBytes,
-        takeBack,
+        takeBack: Effect.sync(() => writer.rollback(before)),
         ...(source.kind === "file"
           ? {
               isKnown: (sha256: string) => {

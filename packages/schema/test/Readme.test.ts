@@ -5,7 +5,7 @@ import { assert, it } from "vitest"
 
 it("the example of the README prints what stands under it", () => {
   const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8")
-  const [, example = "", output = ""] = /```ts\n([^]*?)```\n+```text\n([^]*?)```/.exec(readme) ?? []
+  const [, example = "", output = ""] = /```ts run\n([^]*?)```\n+```text\n([^]*?)```/.exec(readme) ?? []
   assert.include(example, "@mallard/schema")
   const printed = execFileSync(process.execPath, ["--input-type=module"], {
     input: example,

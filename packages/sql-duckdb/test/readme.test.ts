@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { runChild } from "./support.ts"
 
 const readme = readFileSync(join(import.meta.dirname, "..", "README.md"), "utf8")
-const examples = [...readme.matchAll(/```ts\n(.*?)```\n\n```text\n(.*?)```/gs)]
+const examples = [...readme.matchAll(/```ts run\n(.*?)```\n\n```text\n(.*?)```/gs)]
 
 describe("the README", () => {
   it("has examples", () => {

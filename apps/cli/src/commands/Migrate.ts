@@ -14,6 +14,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly onConflict: ConflictRule | undefined
   readonly overwrite: boolean
   readonly dryRun: boolean
+  readonly noVerify: boolean
   readonly maxEntitySize: string
   readonly maxDepth: number
   readonly memory: string | undefined
@@ -42,6 +43,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       database,
       onConflict: command.overwrite ? "replace" : (command.onConflict ?? "fail"),
       dryRun: command.dryRun,
+      verify: !command.noVerify,
       program: session.program,
       maxEntityBytes,
       maxDepth: command.maxDepth,

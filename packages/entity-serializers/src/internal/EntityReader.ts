@@ -46,19 +46,27 @@ export class EntityReader {
   private fragmentStarts: Array<number> = []
   private fragmentEnds: Array<number> = []
   /** Children read so far for the entities that are open: pending links. */
-  private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> = []
+  private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> =
+    []
   private readonly leaves: LeafReader
   /** Where the opaque value that is being read stands, for remarks about it. */
   private opaquePointer = ""
 
   /** `indexes` are by kind code, like the batch's rows. `budget` bounds the memory of the tries. */
-  constructor(batch: EntityBatch, shapes: ShapeDictionary, indexes: ReadonlyArray<EntityIndex>, budget: Budget = { left: MAX_NODES }) {
+  constructor(
+    batch: EntityBatch,
+    shapes: ShapeDictionary,
+    indexes: ReadonlyArray<EntityIndex>,
+    budget: Budget = { left: MAX_NODES }
+  ) {
     this.tokenizer = new Tokenizer()
     this.leaves = new LeafReader(this.tokenizer, batch.aux)
     this.batch = batch
     this.shapes = shapes
     this.indexes = indexes
-    this.tries = compiledByCode.map((compiled) => (compiled === undefined ? undefined : new ShapeTrie(compiled, budget)))
+    this.tries = compiledByCode.map((compiled) =>
+      compiled === undefined ? undefined : new ShapeTrie(compiled, budget)
+    )
     this.tokenizer.onDuplicateKey = (offset, level, key) => {
       const pointer = this.remarks.full ? "" : this.opaquePointer + this.tokenizer.pointerOfKey(level, key)
       this.remarks.add("duplicate-key", pointer, offset)
@@ -289,7 +297,14 @@ export class EntityReader {
   }
 
   /** Takes the finished entity in: dedupes, links its children, closes its row. */
-  private finish(node: TrieNode, rows: EntityRows, start: number, firstPending: number, firstFragment: number, code: number): number {
+  private finish(
+    node: TrieNode,
+    rows: EntityRows,
+    start: number,
+    firstPending: number,
+    firstFragment: number,
+    code: number
+  ): number {
     const index = this.indexes[code]!
     this.digest(start)
     let id = index.find(this.words)
@@ -561,4 +576,7 @@ export class EntityReader {
 }
 
 const be32 = (text: string, at: number): number =>
-  (text.charCodeAt(at) << 24) | (text.charCodeAt(at + 1) << 16) | (text.charCodeAt(at + 2) << 8) | text.charCodeAt(at + 3)
+  (text.charCodeAt(at) << 24) |
+  (text.charCodeAt(at + 1) << 16) |
+  (text.charCodeAt(at + 2) << 8) |
+  text.charCodeAt(at + 3)

@@ -41,15 +41,21 @@ export class LeafReader {
       case "date":
         return c === 34 ? readDate(output, start + 1, end - 1, cells, row) : readDate(output, end, end, cells, row)
       case "timestamp":
-        return c === 34 ? readTimestamp(output, start + 1, end - 1, cells, row) : readTimestamp(output, end, end, cells, row)
+        return c === 34
+          ? readTimestamp(output, start + 1, end - 1, cells, row)
+          : readTimestamp(output, end, end, cells, row)
       case "number":
         return c === 34
           ? readNumber(codec, output, start + 1, end - 1, true, cells, row)
           : readNumber(codec, output, start, end, false, cells, row)
       case "double":
-        return c === 34 ? readDouble(output, start + 1, end - 1, true, cells, row) : readDouble(output, start, end, false, cells, row)
+        return c === 34
+          ? readDouble(output, start + 1, end - 1, true, cells, row)
+          : readDouble(output, start, end, false, cells, row)
       case "boolean":
-        return c === 34 ? readBoolean(output, start + 1, end - 1, true, cells, row) : readBoolean(output, start, end, false, cells, row)
+        return c === 34
+          ? readBoolean(output, start + 1, end - 1, true, cells, row)
+          : readBoolean(output, start, end, false, cells, row)
       case "json":
         if ((this.tokenizer.flags & (LONE_SURROGATE | PYTHON_TOKEN)) !== 0) return JSON_UNSTORABLE
         cells.setText(row, start, end - start)
@@ -80,7 +86,12 @@ export class LeafReader {
   private readCode(codec: ColumnCodec, cells: Cells, row: number, start: number, end: number): Verdict {
     if (end - start > MAX_WORD) return CODE_UNKNOWN
     const word = slice(this.tokenizer.output, start + 1, end - 1)
-    const code = codec.decode!.get(word.trim().toLowerCase().replace(/[\s/-]+/g, "_"))
+    const code = codec.decode!.get(
+      word
+        .trim()
+        .toLowerCase()
+        .replace(/[\s/-]+/g, "_")
+    )
     if (code === undefined) return CODE_UNKNOWN
     const { offset, length } = this.aux.text(code)
     cells.setText(row, offset + AUX, length)

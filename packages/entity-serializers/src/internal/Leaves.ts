@@ -82,7 +82,13 @@ const collect = (bytes: Uint8Array, p: number, path: PathNode, superseded: boole
   }
 }
 
-const collectMembers = (bytes: Uint8Array, p: number, path: PathNode, superseded: boolean, found: Array<Occurrence>): void => {
+const collectMembers = (
+  bytes: Uint8Array,
+  p: number,
+  path: PathNode,
+  superseded: boolean,
+  found: Array<Occurrence>
+): void => {
   const all = members(bytes, p)
   const last = new Map(all.map(({ key }, at) => [key, at]))
   all.forEach(({ key, start }, at) => {

@@ -37,7 +37,13 @@ export interface CompiledKind {
   readonly wrapperRoot: PathNode
 }
 
-export const makePathNode = (): PathNode => ({ keys: new Map(), indexes: [], wheres: [], targets: [], child: undefined })
+export const makePathNode = (): PathNode => ({
+  keys: new Map(),
+  indexes: [],
+  wheres: [],
+  targets: [],
+  child: undefined
+})
 
 /** Whether a value here may hold mapped leaves or nested entities. */
 export const isBranch = (node: PathNode): boolean =>

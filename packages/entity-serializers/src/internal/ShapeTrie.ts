@@ -45,7 +45,12 @@ interface KeyList {
 /** The keys that an object has so far: a list while nodes share it, a set once the entity is folded. */
 type Keys = KeyList | Set<string> | undefined
 
-const addKey = (keys: Keys, key: string, folded: boolean, mapped: boolean): { readonly keys: Keys; readonly duplicate: boolean } => {
+const addKey = (
+  keys: Keys,
+  key: string,
+  folded: boolean,
+  mapped: boolean
+): { readonly keys: Keys; readonly duplicate: boolean } => {
   if (keys instanceof Set) {
     const duplicate = keys.has(key)
     // Which mapped keys repeat must be known; of others, only remarks would be lost.
@@ -240,7 +245,11 @@ export class ShapeTrie {
       folded,
       duplicate,
       maybeWrapper:
-        key === "data" && !duplicate && frame.slot === undefined && frame.path === this.compiled.root && path === undefined
+        key === "data" &&
+        !duplicate &&
+        frame.slot === undefined &&
+        frame.path === this.compiled.root &&
+        path === undefined
     })
     if (this.keeps(slot.folded)) {
       const edge = { bytes: bytes.slice(), slot }
@@ -276,7 +285,12 @@ export class ShapeTrie {
   afterRun(node: TrieNode, index: number): TrieNode {
     const known = node.runs?.get(index)
     if (known !== undefined) return known
-    const next = new TrieNode({ ...node, template: `${node.template}${node.first ? "" : ","}${LABEL}x${LABEL}`, first: false, index })
+    const next = new TrieNode({
+      ...node,
+      template: `${node.template}${node.first ? "" : ","}${LABEL}x${LABEL}`,
+      first: false,
+      index
+    })
     if (this.keeps(node.folded)) (node.runs ??= new Map()).set(index, next)
     return next
   }
@@ -307,7 +321,11 @@ export class ShapeTrie {
     return next
   }
 
-  private afterLabel(slot: Slot, label: string, change: Partial<Pick<NodeState, "claims" | "collections" | "filled">> = {}): TrieNode {
+  private afterLabel(
+    slot: Slot,
+    label: string,
+    change: Partial<Pick<NodeState, "claims" | "collections" | "filled">> = {}
+  ): TrieNode {
     return new TrieNode({
       template: `${slot.template}${LABEL}${label}${LABEL}`,
       frame: slot.frame,
@@ -491,7 +509,10 @@ export class ShapeTrie {
   }
 
   /** Which of the target columns are free, which belong to better paths, and whether one would be taken from a worse. */
-  private contend(claims: Claims | undefined, targets: PathNode["targets"]): { takes: Takes; guards: Array<number>; contested: boolean } {
+  private contend(
+    claims: Claims | undefined,
+    targets: PathNode["targets"]
+  ): { takes: Takes; guards: Array<number>; contested: boolean } {
     if (targets.length === 0) return { takes: NOTHING, guards: [], contested: false }
     const free: Array<number> = []
     const guards: Array<number> = []

@@ -71,7 +71,8 @@ export class Tokenizer {
   reserve(): void {
     const wanted = this.o + (this.end - this.p) + 64
     if (wanted <= this.output.length) return
-    if (wanted > AUX) throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
+    if (wanted > AUX)
+      throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")
     const grown = new Uint8Array(Math.max(wanted, Math.min(this.output.length * 2, AUX)))
     grown.set(this.output.subarray(0, this.o))
     this.output = grown
@@ -171,7 +172,8 @@ export class Tokenizer {
           o = this.unicodeEscape(unit, o)
         } else if (unit < SPACE) {
           this.escaped = true
-          const short = unit === 8 ? 98 : unit === 9 ? 116 : unit === 10 ? 110 : unit === 12 ? 102 : unit === 13 ? 114 : 0
+          const short =
+            unit === 8 ? 98 : unit === 9 ? 116 : unit === 10 ? 110 : unit === 12 ? 102 : unit === 13 ? 114 : 0
           if (short === 0) o = this.unicodeEscape(unit, o)
           else {
             output[o++] = BACKSLASH
@@ -401,7 +403,11 @@ export class Tokenizer {
   /** Objects with many keys remember them in a set, so that the check stays linear. */
   private hasKeyAmongMany(base: number, at: number): boolean {
     const text = (i: number): string =>
-      Buffer.from(this.output.buffer, this.output.byteOffset + this.keyStarts[i]!, this.keyEnds[i]! - this.keyStarts[i]!).toString("latin1")
+      Buffer.from(
+        this.output.buffer,
+        this.output.byteOffset + this.keyStarts[i]!,
+        this.keyEnds[i]! - this.keyStarts[i]!
+      ).toString("latin1")
     while (this.manyKeys.length > 0 && this.manyKeys.at(-1)!.base > base) this.manyKeys.pop()
     let top = this.manyKeys.at(-1)
     if (top === undefined || top.base !== base || top.upTo !== at) {

@@ -1,0 +1,108 @@
+import { assert, describe, it } from "vitest"
+import { argumentsOf, invocationOf } from "../src/Arguments.ts"
+import { shellQuoted } from "../src/Database.ts"
+import { pathBelow, safeName } from "../src/Outputs.ts"
+import { progressBar, progressLine, type ProgressState } from "../src/Progress.ts"
+import { parseSize } from "../src/Size.ts"
+import { wantsColour } from "../src/Terminal.ts"
+import { byKind, duration, grouped, shownPath, size } from "../src/Text.ts"
+
+describe("parseSize", () => {
+  it("takes numbers with and without a unit, and nothing else", () => {
+    const sizes = { "64MiB": 64 * 1024 ** 2, "1.5 GB": 1_500_000_000, "1000": 1000, "1k": 1024, "2kb": 2000 }
+    for (const [text, bytes] of Object.entries(sizes)) assert.strictEqual(parseSize(text), bytes)
+    for (const text of ["", "MiB", "-1", "1 parsec", "0", "1e3", "99999999999999999999"]) {
+      assert.isUndefined(parseSize(text), text)
+    }
+  })
+})
+
+describe("texts", () => {
+  it("write numbers, sizes and times for people", () => {
+    assert.strictEqual(grouped(1_234_567), "1,234,567")
+    assert.strictEqual(grouped(999), "999")
+    assert.deepEqual([0, 999, 1000, 15_249, 254_000_000].map(size), ["0 B", "999 B", "1.0 kB", "15.2 kB", "254 MB"])
+    assert.deepEqual([40, 9_940, 61_000, 3_660_000].map(duration), ["0.0 s", "9.9 s", "1 min 1 s", "1 h 1 min"])
+    assert.strictEqual(byKind({ claim: 2, patient: 1500, x: 0 }), "1,500 patient, 2 claim")
+  })
+
+  it("show paths from where the user is, on one line", () => {
+    assert.strictEqual(shownPath("/a/b/c.json", "/a/b"), "c.json")
+    assert.strictEqual(shownPath("/a/bc.json", "/a/b"), "/a/bc.json")
+    assert.strictEqual(shownPath("/a/x\ny.json", "/"), String.raw`a/x\u{a}y.json`)
+  })
+
+  it("quote words for a shell", () => {
+    assert.strictEqual(shellQuoted("plain-1.json"), "plain-1.json")
+    assert.strictEqual(shellQuoted("it's $HOME"), String.raw`'it'\''s $HOME'`)
+  })
+})
+
+describe("names of files", () => {
+  it("stay inside the folder", () => {
+    assert.strictEqual(pathBelow("/out", "a/b.json"), "/out/a/b.json")
+    assert.strictEqual(pathBelow("/out", "..b.json"), "/out/..b.json")
+    for (const name of ["", ".", "..", "../x", "a/../../x", "/etc/x", "a\0b"])
+      assert.isUndefined(pathBelow("/out", name), name)
+  })
+
+  it("are unique whatever the case, and short enough for any system", () => {
+    const taken = new Set<string>()
+    assert.deepEqual(
+      ["a/b", "A_B", "a:b", "..", "", "nul", "é".repeat(300)].map((name) => safeName(name, taken)),
+      ["a_b", "A_B-2", "a_b-3", "_", "_-2", "_nul", "é".repeat(75)]
+    )
+  })
+})
+
+describe("the command line", () => {
+  it("loses the -- that a package manager hands on", () => {
+    assert.deepEqual(argumentsOf(["migrate", "--", "x", "--db", "y"]), ["migrate", "x", "--db", "y"])
+    assert.deepEqual(argumentsOf(["--", "list"]), ["list"])
+    assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])
+  })
+
+  it("is named as it was called", () => {
+    assert.strictEqual(invocationOf({}), "mallard")
+    assert.strictEqual(invocationOf({ npm_lifecycle_event: "test" }), "mallard")
+    assert.strictEqual(
+      invocationOf({ npm_lifecycle_event: "migrate", npm_execpath: "/usr/lib/pnpm.cjs" }),
+      "pnpm mallard"
+    )
+  })
+})
+
+describe("colours", () => {
+  it("follow NO_COLOR, then FORCE_COLOR, then the stream", () => {
+    assert.isTrue(wantsColour({}, true))
+    assert.isFalse(wantsColour({}, false))
+    assert.isFalse(wantsColour({ TERM: "dumb" }, true))
+    assert.isFalse(wantsColour({ NO_COLOR: "1", FORCE_COLOR: "1" }, true))
+    assert.isTrue(wantsColour({ NO_COLOR: "", FORCE_COLOR: "1" }, false))
+  })
+})
+
+describe("progress", () => {
+  const state: ProgressState = {
+    phase: "reading",
+    sources: 50,
+    items: 10,
+    bytes: 50_000_000,
+    totalBytes: 200_000_000,
+    done: 0,
+    documents: 0,
+    elapsedMs: 1000,
+    phaseMs: 1000
+  }
+
+  it("shows phase, share, speed and what is left, within the line", () => {
+    assert.strictEqual(
+      progressBar(state, 200),
+      "reading █████░░░░░░░░░░░░░░░  25%  10/50 sources  3.0 s left  50.0 MB/s  50.0 MB of 200 MB"
+    )
+    assert.strictEqual(progressLine(state), "reading 25%, 10/50 sources, 3.0 s left, 50.0 MB/s, 50.0 MB of 200 MB")
+    assert.strictEqual(progressBar(state, 50), "reading █████░░░░░░░░░░░░░░░  25%  10/50 sources")
+    assert.isBelow(progressBar(state, 20).length, 20)
+    assert.include(progressBar({ ...state, totalBytes: 0, bytes: 0 }, 200), "  0%")
+  })
+})

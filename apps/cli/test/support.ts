@@ -1,0 +1,90 @@
+/** Runs the real program, each time with a home folder and a database of its own. */
+import { spawn, type ChildProcess } from "node:child_process"
+import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { onTestFinished } from "vitest"
+
+const program = fileURLToPath(new URL("../bin/mallard.js", import.meta.url))
+
+export interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A folder that is gone after the test. */
+export const makeFolder = (): string => {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "mallard-cli-")))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Writes files by relative path. */
+export const writeFiles = (folder: string, files: Readonly<Record<string, string>>): void => {
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), text)
+  }
+}
+
+/** Starts the program in a folder that is its home too. */
+export const start = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {}
+): ChildProcess =>
+  spawn(process.execPath, [program, ...args], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], HOME: folder, USERPROFILE: folder, ...env },
+    stdio: ["ignore", "pipe", "pipe"]
+  })
+
+/** What a started program prints, and how it ends. */
+export const outcomeOf = (child: ChildProcess): Promise<Outcome> =>
+  new Promise((resolve, reject) => {
+    const stdout: Array<Buffer> = []
+    const stderr: Array<Buffer> = []
+    child.stdout?.on("data", (chunk: Buffer) => stdout.push(chunk))
+    child.stderr?.on("data", (chunk: Buffer) => stderr.push(chunk))
+    child.on("error", reject)
+    child.on("close", (code) =>
+      resolve({ code, stdout: Buffer.concat(stdout).toString("utf8"), stderr: Buffer.concat(stderr).toString("utf8") })
+    )
+  })
+
+export const run = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  env?: Readonly<Record<string, string>>
+): Promise<Outcome> => outcomeOf(start(folder, args, env))
+
+/** Runs any other program. */
+export const runOther = (command: string, args: ReadonlyArray<string>, cwd: string): Promise<Outcome> =>
+  outcomeOf(spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] }))
+
+/** Waits until a file exists. */
+export const appears = async (path: string): Promise<void> => {
+  for (let waited = 0; !existsSync(path); waited += 10) {
+    if (waited > 30_000) throw new Error(`${path} does not appear`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** A cohort whose text is compact already, with spellings that parsers lose. */
+export const cohort = {
+  file: "diabetes.json",
+  name: "Diabetes 2024",
+  text:
+    '{"name":"Diabetes 2024","description":"two people","tags":["demo"],"created_at":"2024-03-01T10:00:00",' +
+    '"patients":[{"id":"p1","name":{"given":["Zoë"],"family":"Müller"},"birthDate":"1961-02-03","weight":71.50},' +
+    '{"id":"p2","notes":"😀 \\u0000 \\ud800","weight":1E2,"empty":{},"none":[]}],' +
+    '"encounters":[{"encounter_id":"e1","patient_id":"p1"}]}'
+} as const
+
+/** A cohort of two files. */
+export const folderCohort: Readonly<Record<string, string>> = {
+  "saved/bob/scenario.json": '{"name":"bob","description":"er visit"}',
+  "saved/bob/patients.json": '{"patients":[{"id":"b1","gender":"male"}]}'
+}

@@ -1,0 +1,205 @@
+import { kinds } from "@mallard/schema"
+import { arbitraryDocument, digestOfText, textOfFile } from "@mallard/testkit"
+import * as fc from "fast-check"
+import { assert, describe, it } from "vitest"
+import {
+  EntityBatch,
+  EntityIndex,
+  JsonProblem,
+  rowDigest,
+  rowValues,
+  ShapeDictionary
+} from "@mallard/entity-serializers"
+import { cohortRules, type Setup, setUp } from "./support.ts"
+
+/** Everything that can be seen of what was read. */
+const stateOf = ({ batch, indexes, reader, shapes }: Setup) => ({
+  rows: batch.rows.map((rows, code) =>
+    Array.from({ length: rows.count }, (_, row) => ({
+      id: rows.firstId + row,
+      digest: rowDigest(rows, row),
+      shape: rows.shapes[row],
+      values: rowValues(batch, code, row, reader.tokenizer.output),
+      found: indexes[code]!.find(rows.digests, row * 4)
+    }))
+  ),
+  links: structuredClone({ ...batch.links }),
+  aux: batch.aux.length,
+  indexes: indexes.map(({ nextId, size }) => ({ nextId, size })),
+  fresh: shapes.fresh.map((shape) => ({ ...shape, again: shapes.get(shape.id) })),
+  nextShape: shapes.nextId
+})
+
+/** What stays the same whatever a reader has seen before: not the styles in labels, not the numbers of shapes. */
+const meaningOf = (setup: Setup) => {
+  const { rows, links, indexes } = stateOf(setup)
+  return {
+    rows: rows.map((list) => list.map(({ id, digest, values, found }) => ({ id, digest, values, found }))),
+    links,
+    indexes
+  }
+}
+
+const markOf = ({ batch, indexes, reader, shapes }: Setup) => ({
+  batch: batch.mark(),
+  output: reader.tokenizer.o,
+  indexes: indexes.map((index) => index.mark()),
+  shapes: shapes.mark()
+})
+
+const takeBack = ({ batch, indexes, reader, shapes }: Setup, mark: ReturnType<typeof markOf>): void => {
+  batch.truncate(mark.batch)
+  reader.tokenizer.o = mark.output
+  indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
+  shapes.rollback(mark.shapes)
+}
+
+const read = ({ documents }: Setup, text: string): void => {
+  const { digest } = documents.readBytes(Buffer.from(text), cohortRules)
+  assert.strictEqual(digest, digestOfText(text))
+}
+
+const commit = ({ batch, documents, indexes, reader, shapes }: Setup): void => {
+  documents.settle()
+  batch.clear()
+  for (const index of indexes) index.commit()
+  shapes.commit()
+  reader.tokenizer.o = 0
+  documents.rebase()
+}
+
+describe("taking back", () => {
+  it("leaves everything as if nothing had been read", () => {
+    const step = fc.record({
+      document: arbitraryDocument(),
+      fate: fc.constantFrom("keep" as const, "keep" as const, "take back" as const, "break" as const, "commit" as const)
+    })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 1, maxLength: 6 }), (steps) => {
+        const setup = setUp()
+        // The model reads only what is kept.
+        const model = setUp()
+        for (const { document, fate } of steps) {
+          const texts = document.files.map(textOfFile)
+          const before = stateOf(setup)
+          const mark = markOf(setup)
+          for (const text of texts) read(setup, text)
+          if (fate === "break") {
+            assert.throws(
+              () =>
+                read(
+                  setup,
+                  `{"patients":[{"encounters":[{"x":1},{"status":"y"}],"q":[1,{}],"birth_date":"x"},{"mrn":"1"},`
+                ),
+              JsonProblem
+            )
+          }
+          if (fate === "take back" || fate === "break") {
+            takeBack(setup, mark)
+            assert.deepStrictEqual(stateOf(setup), before)
+          } else {
+            for (const text of texts) read(model, text)
+            assert.deepStrictEqual(meaningOf(setup), meaningOf(model))
+          }
+          if (fate === "commit") {
+            commit(setup)
+            commit(model)
+            assert.strictEqual(setup.batch.entityCount, 0)
+            assert.isEmpty(setup.shapes.fresh)
+          }
+        }
+      }),
+      { numRuns: 60 }
+    )
+  })
+})
+
+describe("EntityIndex", () => {
+  const words = (n: number): Int32Array => Int32Array.of(Math.imul(n % 7, 1024), n, -n, n * 3)
+
+  it("behaves as a map with a journal, through growth", () => {
+    const action = fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({ tag: fc.constant("insert" as const), from: fc.nat(3000), count: fc.nat(700) })
+      },
+      { weight: 3, arbitrary: fc.constant({ tag: "rollback" as const }) },
+      { weight: 3, arbitrary: fc.constant({ tag: "mark" as const }) },
+      { weight: 1, arbitrary: fc.constant({ tag: "commit" as const }) }
+    )
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 25 }), fc.nat(500), (actions, stored) => {
+        const index = new EntityIndex(stored + 1, stored)
+        let model = new Map<number, number>()
+        let next = stored + 1
+        for (let n = 0; n < stored; n++) {
+          index.add(words(-1 - n), 0, n + 1)
+          model.set(-1 - n, n + 1)
+        }
+        let saved: { mark: number; model: Map<number, number>; next: number } = {
+          mark: index.mark(),
+          model: new Map(model),
+          next
+        }
+        for (const step of actions) {
+          if (step.tag === "insert") {
+            for (let n = step.from; n < step.from + step.count; n++) {
+              if (index.find(words(n)) !== 0) continue
+              assert.strictEqual(index.insert(words(n)), next)
+              model.set(n, next++)
+            }
+          } else if (step.tag === "mark") saved = { mark: index.mark(), model: new Map(model), next }
+          else if (step.tag === "commit") {
+            index.commit()
+            saved = { mark: 0, model: new Map(model), next }
+          } else {
+            index.rollback(saved.mark)
+            model = new Map(saved.model)
+            next = saved.next
+          }
+          assert.strictEqual(index.size, model.size)
+          assert.strictEqual(index.nextId, next)
+        }
+        for (let n = -1 - stored; n < 3800; n++) assert.strictEqual(index.find(words(n)), model.get(n) ?? 0)
+      }),
+      { numRuns: 60 }
+    )
+  })
+})
+
+describe("ShapeDictionary", () => {
+  it("gives dense ids, also after shapes were taken back", () => {
+    const shapes = new ShapeDictionary([{ id: 5, kind: 1, template: "{}", filled: "" }])
+    assert.strictEqual(shapes.idOf(1, "{}", ""), 5)
+    assert.strictEqual(shapes.idOf(2, "{}", ""), 6)
+    const mark = shapes.mark()
+    const { epoch } = shapes
+    assert.strictEqual(shapes.idOf(1, "a", ""), 7)
+    assert.strictEqual(shapes.idOf(1, "a", "x"), 8)
+    shapes.rollback(mark)
+    assert.notStrictEqual(shapes.epoch, epoch)
+    assert.isUndefined(shapes.get(7))
+    assert.strictEqual(shapes.idOf(1, "b", ""), 7)
+    assert.deepStrictEqual(shapes.get(7), { id: 7, kind: 1, template: "b", filled: "" })
+    shapes.commit()
+    shapes.rollback(0)
+    assert.strictEqual(shapes.get(7)?.template, "b")
+  })
+})
+
+describe("EntityBatch", () => {
+  it("has rows for every kind, and for elements of none", () => {
+    const { rows } = new EntityBatch()
+    for (const kind of kinds) assert.lengthOf(rows[kind.code]!.columns, kind.columns.length)
+    assert.isEmpty(rows[0]!.columns)
+  })
+
+  it("says so when more than 1 GiB of text is to wait", () => {
+    const { aux } = new EntityBatch()
+    aux.length = 2 ** 30 - 10
+    assert.throws(() => aux.reserve(11), RangeError)
+    const { reader } = setUp()
+    reader.tokenizer.o = 2 ** 30
+    assert.throws(() => reader.tokenizer.reserve(), RangeError)
+  })
+})

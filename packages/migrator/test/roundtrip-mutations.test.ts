@@ -1,0 +1,79 @@
+import { mutations, withTempDirectory } from "@mallard/testkit"
+import { describe, it } from "@effect/vitest"
+import assert from "node:assert/strict"
+import { join } from "node:path"
+// @boundaries-ignore the harness is a tool, and here it is put to the test with the engine
+import { type Engine, mallard } from "../../../tools/roundtrip/Engine.ts"
+// @boundaries-ignore as above
+import { remembering, rowFaults, withRowFault, withTextFault } from "../../../tools/roundtrip/Faults.ts"
+// @boundaries-ignore as above
+import { checkGroup, type Law } from "../../../tools/roundtrip/Laws.ts"
+// @boundaries-ignore as above
+import { checkAlone, drawAtPath, drawSpecimens, soakChunk } from "../../../tools/roundtrip/Soak.ts"
+// @boundaries-ignore as above
+import { tellApart } from "../../../tools/roundtrip/Specimen.ts"
+
+const seed = 7
+const runs = 250
+const { together } = tellApart(drawSpecimens(seed, 0, runs))
+
+/** The laws that are broken for specimens of the group, by the checks that look at one database alone. */
+const brokenLaws = async (engine: Engine, folder: string): Promise<ReadonlySet<Law>> => {
+  const { violations } = await checkGroup(engine, together, folder, new Set())
+  return new Set(violations.map(({ law }) => law))
+}
+
+describe("the laws of the round trip", () => {
+  it("hold without a fault, and notice every fault in what comes back", () =>
+    withTempDirectory(async (folder) => {
+      const engine = remembering(mallard)
+      const group = join(folder, "group")
+      assert.deepEqual([...(await brokenLaws(engine, group))], [])
+      const unnoticed: Array<string> = []
+      for (const [name, fault] of Object.entries(mutations)) {
+        const broken = await brokenLaws(withTextFault(engine, fault), group)
+        if (!broken.has("text") || !broken.has("digests")) unnoticed.push(name)
+      }
+      assert.deepEqual(unnoticed, [])
+      for (const name of required) assert.ok(Object.hasOwn(mutations, name), name)
+    }))
+
+  it("notice that an entity is shared between kinds, though every text is right", () =>
+    withTempDirectory(async (folder) => {
+      const broken = await brokenLaws(withRowFault(mallard, rowFaults["dedupe across kinds"]), join(folder, "group"))
+      assert.ok(broken.has("places"))
+      assert.ok(!broken.has("text"))
+    }))
+
+  it("notice that the members of a list are shifted by one", () =>
+    withTempDirectory(async (folder) => {
+      const broken = await brokenLaws(withRowFault(mallard, rowFaults["members shifted by one"]), join(folder, "group"))
+      assert.ok(broken.has("places"))
+      assert.ok(broken.has("text"))
+    }))
+
+  it("give a small counterexample that a seed and a path show again", () =>
+    withTempDirectory(async (folder) => {
+      const fault = mutations["trailing zeros dropped"]
+      assert.ok(fault)
+      const engine = withTextFault(mallard, fault)
+      const { counterexamples } = await soakChunk({ engine, seed, from: 0, runs: 20, folder, shrinkSeconds: 15 })
+      const found = counterexamples.find(({ law }) => law === "text")
+      assert.ok(found !== undefined && "path" in found.replay)
+      const { path } = found.replay
+      assert.match(path, /^\d+(:\d+)+$/)
+      const specimen = drawAtPath(seed, path)
+      await assert.rejects(checkAlone(engine, specimen, folder), /^Error: text: /)
+      await checkAlone(mallard, specimen, folder)
+    }))
+})
+
+const required = [
+  "trailing zeros dropped",
+  "two keys swapped",
+  "null merged with missing",
+  "last duplicate key wins",
+  "lone surrogate to U+FFFD",
+  "[] to missing",
+  "members shifted by one"
+]
