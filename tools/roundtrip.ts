@@ -98,12 +98,18 @@ const soak = async (seed: number, runs: number, all: boolean, folder: string): P
   const workers = Array.from({ length: count }, (_, number) =>
     fork(import.meta.filename, ["--worker", join(folder, String(number))])
   )
-  const stop = (): void => {
+  let signal: NodeJS.Signals | undefined
+  const stop = (cause?: NodeJS.Signals): void => {
+    signal ??= cause
     for (const worker of workers) worker.kill("SIGKILL")
   }
-  process.once("SIGINT", stop)
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, stop)
   try {
     await Promise.all(workers.map(work))
+  } catch (error) {
+    if (signal === undefined) throw error
+    console.log(`stopped by ${signal}`)
+    return signal === "SIGINT" ? 130 : 143
   } finally {
     clearInterval(progress)
     stop()

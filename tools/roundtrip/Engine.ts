@@ -38,7 +38,7 @@ export interface Snapshot {
   readonly links: ReadonlyArray<StoredLink>
 }
 
-export interface StoredLink {
+interface StoredLink {
   /** Kind and digest. */
   readonly parent: string
   /** Where it stands in the parent, and its kind and digest. */
@@ -64,7 +64,7 @@ export interface StoredPart {
   readonly places: ReadonlyMap<string, StoredPlace>
 }
 
-export interface StoredPlace {
+interface StoredPlace {
   readonly kind: string
   /** The stored digest of the row it leads to; undefined where it leads nowhere. */
   readonly digest: string | undefined

@@ -281,7 +281,8 @@ class Group {
       if (renderer !== oracle) this.report("digests", number, `${file.name}: the renderer's digest is not the oracle's`)
       if (reader.digest !== oracle)
         this.report("digests", number, `${file.name}: the reader's digest is not the oracle's`)
-      if (reader.sourceSha256 !== part.sourceSha256) {
+      // Of identical documents only one has its bytes hashed into the database.
+      if (item.outcome === "migrated" && reader.sourceSha256 !== part.sourceSha256) {
         this.report("digests", number, `${file.name}: importer and reader hash different bytes`)
       }
       this.checkPlaces(number, file, part, snapshot)
@@ -360,7 +361,7 @@ class Group {
       this.report("verify", undefined, "not all findings are listed")
   }
 
-  /** Migrates what came back into another database. */
+  /** Migrates what came back into another database, half of it in a run of its own: the other half finds rows there. */
   private async checkRows(sound: ReadonlyArray<number>, snapshot: Snapshot): Promise<void> {
     const paths: Array<string> = []
     for (const [at, number] of sound.entries()) {
@@ -372,10 +373,13 @@ class Group {
       paths.push(specimen.given === "file" && first !== undefined ? first : folder)
     }
     const database = join(this.folder, "compact.duckdb")
+    const half = paths.slice(0, Math.floor(paths.length / 2))
+    if (half.length > 0) await this.engine.migrate(half, database)
     const run = await this.engine.migrate(paths, database)
     const again = await this.engine.read(database)
+    if (run.verification.mismatched > 0) this.report("rows", undefined, "the second run does not verify")
     for (const item of run.items) {
-      if (item.outcome === "migrated" || hasRemark(item, "identical-content")) continue
+      if (item.outcome === "migrated" || item.outcome === "unchanged" || hasRemark(item, "identical-content")) continue
       const number = this.specimenAt(item.path, "compact", sound)
       this.report("rows", number, `its compact text is ${item.outcome}: ${codes(item)}`)
     }

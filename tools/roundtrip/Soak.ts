@@ -89,7 +89,7 @@ export const soakChunk = async (options: ChunkOptions): Promise<ChunkResult> => 
   for (const { violation, run } of found.values()) {
     options.onViolation?.(violation)
     const small = run === undefined ? undefined : await shrinkAlone(options, run, violation)
-    counterexamples.push(small ?? (await shrinkGroup(options, together, dear, violation)))
+    counterexamples.push(small ?? (await shrinkGroup(options, together, violation)))
   }
   return { documents: specimens.size, groups, counterexamples, frequencies: frequenciesOf(specimens) }
 }
@@ -169,39 +169,48 @@ const shrinkAlone = async (
   return { law, message, shown: counterexample.map(describeSpecimen), replay: { path: counterexamplePath } }
 }
 
-/** Halves the group as long as a half still shows the violation. */
+/** Halves the group as long as a half still shows the violation; of a single specimen, looks for a smaller one. */
 const shrinkGroup = async (
-  { engine, folder, shrinkSeconds = 90 }: ChunkOptions,
+  options: ChunkOptions,
   specimens: ReadonlyMap<number, Specimen>,
-  dear: ReadonlySet<DearLaw>,
   violation: Violation
 ): Promise<Counterexample> => {
+  const { engine, folder, shrinkSeconds = 90 } = options
   const until = performance.now() + shrinkSeconds * 1000
+  const { law } = violation
+  const needed = dearLaws[law]
+  let dear: ReadonlySet<DearLaw> = new Set()
+  const shows = async (group: ReadonlyArray<readonly [number, Specimen]>): Promise<Violation | undefined> => {
+    const { violations } = await checkGroup(engine, new Map(group), join(folder, "group"), dear)
+    return violations.find((one) => one.law === law)
+  }
   let smallest = [...specimens]
-  let { message } = violation
-  for (let parts = 2; smallest.length > 1 && performance.now() < until;) {
-    const size = Math.ceil(smallest.length / parts)
+  let shown = violation
+  if (needed !== undefined && (await shows(smallest)) === undefined) dear = new Set([needed])
+  for (let size = Math.ceil(smallest.length / 2); smallest.length > 1 && performance.now() < until;) {
     let smaller: typeof smallest | undefined
     for (let at = 0; at < smallest.length && smaller === undefined && performance.now() < until; at += size) {
       const slice = smallest.slice(at, at + size)
-      for (const candidate of parts === 2 ? [slice] : [slice, smallest.toSpliced(at, size)]) {
-        const { violations } = await checkGroup(engine, new Map(candidate), join(folder, "group"), dear)
-        const same = violations.find(({ law }) => law === violation.law)
-        if (same === undefined) continue
+      const candidates = size * 2 >= smallest.length ? [slice] : [slice, smallest.toSpliced(at, size)]
+      for (const candidate of candidates) {
+        const found = await shows(candidate)
+        if (found === undefined) continue
         smaller = candidate
-        ;({ message } = same)
+        shown = found
         break
       }
     }
-    if (smaller !== undefined) {
-      smallest = smaller
-      parts = 2
-    } else if (size === 1) break
-    else parts = Math.min(parts * 2, smallest.length)
+    if (smaller === undefined && size === 1) break
+    smallest = smaller ?? smallest
+    size = Math.ceil((smaller === undefined ? size : smallest.length) / 2)
   }
+  const [single] = smallest
+  const small =
+    smallest.length === 1 && single !== undefined ? await shrinkAlone(options, single[0], violation) : undefined
+  if (small !== undefined) return small
   return {
-    law: violation.law,
-    message,
+    law,
+    message: shown.message,
     shown: smallest.map(([run, specimen]) => `run ${run}: ${describeSpecimen(specimen)}`),
     replay: { only: smallest.map(([run]) => run) }
   }

@@ -312,7 +312,7 @@ export class BatchWriter {
         encoding: part.encoding
       })
       part.pieces.forEach((text, piece) => this.row("part_texts", { ...place, piece, text }))
-      part.collections.forEach(({ pointer, list }, collection) => this.record("collections", { ...place, collection, pointer, list }))
+      part.collections.forEach(({ pointer, list }, collection) => this.record("collections", { ...place, collection, pointer: storable(pointer), list }))
       this.members.add(contentId, number, part.members)
       this.places.set(`${contentId}/${number}`, part.collections)
     })
@@ -577,3 +577,7 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
 
 /** Duplicate ids that are listed per kind and batch. */
 const MAX_DUPLICATES = 10_000
+
+/** Half a surrogate pair in a key has no UTF-8; the pointer shows it as JSON would. */
+const storable = (pointer: string): string =>
+  pointer.isWellFormed() ? pointer : pointer.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`)

@@ -7,7 +7,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
-import { resolve } from "node:path"
+import { basename, resolve } from "node:path"
 import {
   createFolderOf,
   hasLog,
@@ -63,6 +63,13 @@ export const storeLayer = (config: StoreConfig): Layer.Layer<DuckDbClient | SqlC
 
 const defaultProgram = "mallard"
 
+/** DuckDB names a database after its file, and `mallard.patients` must not be ambiguous in `mallard.duckdb`. */
+const needsAlias = (path: string): boolean =>
+  basename(path)
+    .toLowerCase()
+    .split(".")
+    .some((part) => part === "mallard" || part === "main" || part === "temp" || part === "system")
+
 /** Leaves room for the program's own memory below the bound that the documentation states. */
 const MEMORY_LIMIT = "600MB"
 
@@ -84,6 +91,7 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
       memoryLimit: config.memoryLimit ?? MEMORY_LIMIT,
       threads: config.threads,
       tempDirectory: config.temp,
+      alias: needsAlias(config.path) ? "cohorts" : undefined,
       options: config.readonly === true ? {} : { checkpoint_threshold: CHECKPOINT_THRESHOLD }
     }).pipe(
       Effect.provide(Reactivity.layer),

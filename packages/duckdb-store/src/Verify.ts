@@ -81,10 +81,10 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
   const renderer = yield* makeRenderer(client)
   if (!checkTemplates(renderer, findings)) return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   for (const kind of kinds) yield* checkKind(client, renderer, kind, findings)
-  yield* checkChildren(client, renderer, findings)
+  const children = yield* checkChildren(client, renderer, findings)
   const documents = yield* checkDocuments(client, renderer, "true", findings, options.onDocument)
   yield* checkRevisions(client, documents.digests, findings)
-  return reportOf(findings, documents)
+  return reportOf(findings, { ...documents, entities: documents.entities + children })
 })
 
 /** Verifies the documents of the contents from `firstContent` on, and all that they are made of. */
@@ -342,7 +342,7 @@ const filledColumns = (shape: StoredShape): ReadonlyArray<{ readonly name: strin
 
 /** NULL where a shape says nothing, and copies and best values as the reader makes them. */
 const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
-  const table = `mallard.${quoted(kind.table)}`
+  const table = `mallard.${kind.table}`
   const counts = kind.columns.map(({ name }) => `count(${quoted(name)})`).join(", ")
   const again: Array<number> = []
   const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
@@ -394,7 +394,7 @@ const readAgain = Effect.fnUntraced(function* (
   shapeIds: ReadonlyArray<number>,
   findings: Findings
 ) {
-  const table = `mallard.${quoted(kind.table)}`
+  const table = `mallard.${kind.table}`
   const names = new Set(shapeIds.flatMap((id) => (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)))
   const columns = kind.columns.filter(({ name }) => names.has(name))
   const selected = columns.map(({ name, type }) => (type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)))
@@ -427,8 +427,9 @@ const readAgain = Effect.fnUntraced(function* (
   }
 })
 
+/** Whole numbers may come as `number` from one side and as `bigint` from the other. */
 const sameValue = (a: ColumnValue, b: ColumnValue): boolean =>
-  a === b || (a !== null && b !== null && typeof a !== "string" && typeof b !== "string" && Number(a) === Number(b) && String(a) === String(Number(a) === Number(b) ? a : b) && BigInt(Number.isInteger(Number(a)) ? a : 0) === BigInt(Number.isInteger(Number(b)) ? b : 0))
+  Object.is(a, b) || (typeof a === "bigint" && typeof b === "number" && a === BigInt(Math.trunc(b)) && Number.isInteger(b)) || (typeof b === "bigint" && typeof a === "number" && sameValue(b, a))
 
 /** Reads texts of entities into a batch of its own and gives the columns of each. */
 const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, ColumnValue> | undefined) => {
@@ -463,7 +464,7 @@ const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
       expected.push(`(${shape.id}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
     })
   }
-  const table = `mallard.${quoted(kind.table)}`
+  const table = `mallard.${kind.table}`
   const folded = yield* queryRows(client, `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`)
   const foldedRows: Array<string> = []
   for (const [id, extra] of folded) {
@@ -492,15 +493,16 @@ const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
   if (Number(gaps?.[0] ?? 0) > 0) findings.add("link-changed", "mallard.links", `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`)
 })
 
-/** Entities that only stand inside others are hashed too. */
+/** Hashes the entities that stand inside others; returns how many. */
 const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, findings: Findings) {
   const codes = yield* queryRows(client, "SELECT DISTINCT child_kind FROM mallard.links")
+  let checked = 0
   for (const [codeValue] of codes) {
     const code = Number(codeValue)
     const kind = code === 0 ? JSON_KIND : kindByCode(code)
     if (kind === undefined) continue
     const { text, join } = code === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(code)
-    const table = `mallard.${quoted(kind.table)}`
+    const table = `mallard.${kind.table}`
     const ids = `SELECT child_entity_id FROM mallard.links WHERE child_kind = ${code}`
     const [bounds] = yield* queryRows(client, `SELECT min(child_entity_id), max(child_entity_id) FROM mallard.links WHERE child_kind = ${code}`)
     for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += 100_000) {
@@ -514,6 +516,7 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
       for (const [blob] of rows) {
         for (const line of splitLines(blob)) {
           const digest = line.digest
+          checked++
           if (!hash("sha256", line.text, "hex").startsWith(digest)) doubtful.push([line.id, digest])
         }
       }
@@ -526,6 +529,7 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
       }
     }
   }
+  return checked
 })
 
 function* splitLines(blob: unknown): Generator<{ readonly id: number; readonly digest: string; readonly text: Buffer }> {

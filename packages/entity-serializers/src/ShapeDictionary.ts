@@ -17,7 +17,8 @@ export interface Shape {
 export const MAX_SHAPES_PER_KIND = 50_000
 
 export class ShapeDictionary {
-  private readonly ids = new Map<string, number>()
+  /** By kind and filled columns, then by template. */
+  private readonly ids = new Map<string, Map<string, number>>()
   private readonly shapes = new Map<number, Shape>()
   private readonly counts: Array<number> = []
   private readonly limit: number
@@ -44,10 +45,11 @@ export class ShapeDictionary {
 
   /** The id of a shape, new or known; 0 when its kind has too many. */
   idOf(kind: number, template: string, filled: string): number {
-    const known = this.ids.get(key(kind, template, filled))
+    const known = this.ids.get(`${kind} ${filled}`)?.get(template)
     if (known !== undefined) return known
     if ((this.counts[kind] ?? 0) >= this.limit) return 0
-    const shape = { id: this.nextId++, kind, template, filled }
+    // A copy: a text that was put together piece by piece keeps its pieces in memory.
+    const shape = { id: this.nextId++, kind, template: Buffer.from(template).toString(), filled }
     this.remember(shape)
     this.fresh.push(shape)
     return shape.id
@@ -61,7 +63,7 @@ export class ShapeDictionary {
     if (this.fresh.length > mark) this.epoch++
     while (this.fresh.length > mark) {
       const shape = this.fresh.pop()!
-      this.ids.delete(key(shape.kind, shape.template, shape.filled))
+      this.ids.get(`${shape.kind} ${shape.filled}`)?.delete(shape.template)
       this.shapes.delete(shape.id)
       this.counts[shape.kind]!--
       this.nextId--
@@ -74,11 +76,11 @@ export class ShapeDictionary {
   }
 
   private remember(shape: Shape): void {
-    this.ids.set(key(shape.kind, shape.template, shape.filled), shape.id)
+    const key = `${shape.kind} ${shape.filled}`
+    let ids = this.ids.get(key)
+    if (ids === undefined) this.ids.set(key, (ids = new Map()))
+    ids.set(shape.template, shape.id)
     this.shapes.set(shape.id, shape)
     this.counts[shape.kind] = (this.counts[shape.kind] ?? 0) + 1
   }
 }
-
-// Neither names of columns nor templates hold a line feed.
-const key = (kind: number, template: string, filled: string): string => `${kind} ${filled}\n${template}`

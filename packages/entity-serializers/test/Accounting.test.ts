@@ -76,7 +76,7 @@ const mappedLeaves = (kind: EntityKind, text: string): ReadonlyArray<Leaf> => {
   const tree = parseText(text)
   const outer: Found = { tree, pointer: "" }
   const data = isWrapper(tree) ? step(outer, { _tag: "Key", key: "data" }) : undefined
-  const roots = data === undefined ? [outer] : [outer, data]
+  const roots = data === undefined ? [outer] : [data, outer]
   const leaves = new Map<string, Leaf>()
   for (const column of kind.columns) {
     let fed = false

@@ -318,6 +318,30 @@ describe("wrappers", () => {
     }
   })
 
+  it("let paths compete as in any entity, before data and in it", () => {
+    const { values } = read(
+      "patient",
+      '{"dob":"1990-01-01","birth_date":"1980-01-01","mrn":"1","data":{"last_name":"A","family_name":"B","x":1},"entity_id":1,"entity_type":2,"ssn":"3"}'
+    )
+    assert.deepStrictEqual(values, { mrn: "1", ssn: "3", family_name: "B", birth_date: 3652 })
+  })
+
+  it("let the entity inside win where both have a value on the same path", () => {
+    for (const text of [
+      '{"entity_id":1,"entity_type":2,"mrn":"out","data":{"mrn":"in"}}',
+      '{"entity_id":1,"entity_type":2,"data":{"mrn":"in"},"mrn":"out"}'
+    ]) {
+      const { values, notes } = read("patient", text)
+      assert.deepStrictEqual(values, { mrn: "in" })
+      assert.deepStrictEqual(notes, ["path-superseded /mrn"])
+    }
+    // A better path wins wherever it stands.
+    assert.deepStrictEqual(
+      read("patient", '{"entity_id":1,"entity_type":2,"birth_date":"1980-01-01","data":{"dob":"1990-01-01"}}').values,
+      { birth_date: 3652 }
+    )
+  })
+
   it("nest entities under data", () => {
     const setup = setUp()
     const { counts } = read(

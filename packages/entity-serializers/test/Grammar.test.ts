@@ -224,7 +224,8 @@ describe("limits", () => {
       ['{"patients":[{"telecom":[{"system":"phone","value":[]}]}]}', 6],
       ['{"entities":{"patients":[[]]}}', 4],
       ['{"patients":[{"entity_id":1,"entity_type":"patient","data":{"name":{}}}]}', 5],
-      ['{"claims":[{"totals":{"x":[]}}]}', 5]
+      ['{"claims":[{"totals":{"x":[]}}]}', 5],
+      ['{"patients":[{"dob":"1990-01-01","birth_date":"1980-01-01","x":[]}]}', 4]
     ]
     for (const [text, depth] of texts) {
       for (const rules of [cohortRules, literalRules]) {

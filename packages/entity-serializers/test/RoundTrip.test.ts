@@ -5,6 +5,7 @@ import {
   compactText,
   decodeText,
   digestOfText,
+  mutations,
   textOfFile
 } from "@mallard/testkit"
 import * as fc from "fast-check"
@@ -95,6 +96,23 @@ describe("a document", () => {
       }),
       { numRuns: 300 }
     )
+  })
+
+  it("would not come back from an engine with any of the known faults", () => {
+    const setup = setUp()
+    const unnoticed = new Map(Object.entries(mutations))
+    fc.assert(
+      fc.property(arbitraryDocument(), ({ files }) => {
+        for (const file of files) {
+          const text = textOfFile(file)
+          const compact = compactText(text)
+          const rendered = readDocument(setup, text).text
+          for (const [name, fault] of unnoticed) if (fault(rendered) !== compact) unnoticed.delete(name)
+        }
+      }),
+      { numRuns: 300 }
+    )
+    assert.isEmpty([...unnoticed.keys()])
   })
 
   it("comes back when nothing in it is recognised", () => {

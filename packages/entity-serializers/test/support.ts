@@ -96,7 +96,7 @@ export const readDocument = (setup: Setup, text: string | Uint8Array, rules: Doc
 }
 
 /** The document read last, rendered from rows. */
-export const renderRead = ({ documents, reader }: Setup): string =>
+const renderRead = ({ documents, reader }: Setup): string =>
   renderDocument(documents.pieces, documents.members, viewBatch(reader).text)
 
 /** Reads a document through windows that end at the given places. */
@@ -303,9 +303,13 @@ const lazyEntity = (kind: EntityKind, depth: number): fc.Arbitrary<JsonObject> =
 /** Texts of entities of a kind, some in a wrapper, in every layout. */
 export const arbitraryEntityText = (kind: EntityKind): fc.Arbitrary<string> => {
   const entity = lazyEntity(kind, 0)
-  const wrapped = fc.tuple(entity, fc.boolean()).map(([data, first]) => {
+  const wrapped = fc.tuple(entity, fc.boolean(), entity).map(([data, first, more]) => {
     const head = [jsonMember("entity_id", jsonString("e1")), jsonMember("entity_type", jsonString(kind.kind))]
-    return jsonObject(first ? [jsonMember("data", data), ...head] : [...head, jsonMember("data", data)])
+    return jsonObject(
+      first
+        ? [...more.members, jsonMember("data", data), ...head]
+        : [...head, jsonMember("data", data), ...more.members]
+    )
   })
   return arbitraryLayout(fc.oneof({ weight: 5, arbitrary: entity }, { weight: 1, arbitrary: wrapped })).map(toText)
 }

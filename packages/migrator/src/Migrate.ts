@@ -6,6 +6,7 @@ import { hash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
 import {
   BatchWriter,
+  blobText,
   contentDigest,
   duplicateIds,
   type NewPart,
@@ -174,7 +175,8 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const heads = new Map<string, StoredHead>()
   for (const [name, cohortId, revisionId, seq, digest, contentId, change] of yield* queryRows(
     client,
-    `SELECT name, cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM (${HEADS}) ORDER BY revision_id`
+    // Names travel as bytes: the client drops a leading byte order mark.
+    `SELECT encode(name), cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM (${HEADS}) ORDER BY revision_id`
   )) {
     const head = {
       cohortId: String(cohortId),
@@ -184,18 +186,18 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
       contentId: Number(contentId),
       deleted: change === "deleted"
     }
-    const other = heads.get(String(name))
-    if (other === undefined || other.deleted) heads.set(String(name), head)
+    const other = heads.get(blobText(name))
+    if (other === undefined || other.deleted) heads.set(blobText(name), head)
   }
   const known = new Map<string, KnownItem>()
   for (const [path, sha256, cohort, cohortId, digest, format, entities] of yield* queryRows(
     client,
-    `SELECT i.path, i.source_sha256, h.name, h.cohort_id::VARCHAR, i.digest, i.format, i.entities
+    `SELECT i.path, i.source_sha256, encode(h.name), h.cohort_id::VARCHAR, i.digest, i.format, i.entities
      FROM mallard.migration_items i JOIN (${HEADS}) h ON h.content_id = i.revision_id
      WHERE i.outcome = 'migrated' AND h.change <> 'deleted'`
   )) {
     known.set(knownKey(String(path), String(sha256)), {
-      cohort: String(cohort),
+      cohort: blobText(cohort),
       cohortId: String(cohortId),
       digest: String(digest),
       format: String(format),
@@ -888,8 +890,13 @@ const unchangedItem = (source: Source, known: KnownItem, sha256: string): ItemRe
 
 const plainRemark = (code: string, message: string): Remark => ({ code, pointer: null, line: null, column: null, message })
 
-const conflictMessage = (others: ReadonlyArray<string>): string =>
-  `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.join(", ")}; rename all but one`
+/** Other claimants that a remark names; thousands of files may claim one name. */
+const MAX_NAMED = 10
+
+const conflictMessage = (others: ReadonlyArray<string>): string => {
+  const more = others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : ""
+  return `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.slice(0, MAX_NAMED).join(", ")}${more}; rename all but one`
+}
 
 const sourceRemark = (error: SourceError | SourceRejected): Remark =>
   error instanceof SourceRejected

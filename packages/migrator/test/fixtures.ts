@@ -280,8 +280,8 @@ const valueOf = (type: SqlType, seed: number): unknown => {
 }
 
 /**
- * Entities of every kind, each column filled from the first of its paths that is a plain key: two full ones, and one with
- * its id alone. Columns without a key of their own repeat what another column holds.
+ * Entities of every kind, each column filled from the first of its paths that is a plain key: eight full ones, and one
+ * with its id alone. Columns without a key of their own repeat what another column holds.
  */
 export const everyKind: string = JSON.stringify({
   name: "every kind",
@@ -300,11 +300,11 @@ export const everyKind: string = JSON.stringify({
           const key = keys.find((one) => !(one in fields))
           if (key === undefined || decode !== undefined) return
           if (column > 0 && keys[0] !== name && keys[0] !== key) return
-          fields[key] = valueOf(type, at * 131 + column * 3 + copy)
+          fields[key] = valueOf(type, at * 131 + column * 11 + copy)
         })
         return fields
       }
-      return [kind.table, [entity(0), entity(1), { [kind.idPaths[0]?.split("+")[0] ?? "id"]: `only-${kind.kind}` }]]
+      return [kind.table, [...times(8, (copy) => entity(copy)), { [kind.idPaths[0]?.split("+")[0] ?? "id"]: `only-${kind.kind}` }]]
     })
   )
 })

@@ -14,8 +14,11 @@ import { checkAlone, drawAtPath, drawSpecimens, soakChunk } from "../../../tools
 import { tellApart } from "../../../tools/roundtrip/Specimen.ts"
 
 const seed = 7
-const runs = 250
+const runs = 150
 const { together } = tellApart(drawSpecimens(seed, 0, runs))
+
+/** For a machine that has much else to do. */
+const patience = 240_000
 
 /** The laws that are broken for specimens of the group, by the checks that look at one database alone. */
 const brokenLaws = async (engine: Engine, folder: string): Promise<ReadonlySet<Law>> => {
@@ -24,7 +27,7 @@ const brokenLaws = async (engine: Engine, folder: string): Promise<ReadonlySet<L
 }
 
 describe("the laws of the round trip", () => {
-  it("hold without a fault, and notice every fault in what comes back", () =>
+  it("hold without a fault, and notice every fault in what comes back", { timeout: patience }, () =>
     withTempDirectory(async (folder) => {
       const engine = remembering(mallard)
       const group = join(folder, "group")
@@ -36,28 +39,31 @@ describe("the laws of the round trip", () => {
       }
       assert.deepEqual(unnoticed, [])
       for (const name of required) assert.ok(Object.hasOwn(mutations, name), name)
-    }))
+    })
+  )
 
-  it("notice that an entity is shared between kinds, though every text is right", () =>
+  it("notice that an entity is shared between kinds, though every text is right", { timeout: patience }, () =>
     withTempDirectory(async (folder) => {
       const broken = await brokenLaws(withRowFault(mallard, rowFaults["dedupe across kinds"]), join(folder, "group"))
       assert.ok(broken.has("places"))
       assert.ok(!broken.has("text"))
-    }))
+    })
+  )
 
-  it("notice that the members of a list are shifted by one", () =>
+  it("notice that the members of a list are shifted by one", { timeout: patience }, () =>
     withTempDirectory(async (folder) => {
       const broken = await brokenLaws(withRowFault(mallard, rowFaults["members shifted by one"]), join(folder, "group"))
       assert.ok(broken.has("places"))
       assert.ok(broken.has("text"))
-    }))
+    })
+  )
 
-  it("give a small counterexample that a seed and a path show again", () =>
+  it("give a small counterexample that a seed and a path show again", { timeout: patience }, () =>
     withTempDirectory(async (folder) => {
       const fault = mutations["trailing zeros dropped"]
       assert.ok(fault)
       const engine = withTextFault(mallard, fault)
-      const { counterexamples } = await soakChunk({ engine, seed, from: 0, runs: 20, folder, shrinkSeconds: 15 })
+      const { counterexamples } = await soakChunk({ engine, seed, from: 0, runs: 10, folder, shrinkSeconds: 60 })
       const found = counterexamples.find(({ law }) => law === "text")
       assert.ok(found !== undefined && "path" in found.replay)
       const { path } = found.replay
@@ -65,7 +71,8 @@ describe("the laws of the round trip", () => {
       const specimen = drawAtPath(seed, path)
       await assert.rejects(checkAlone(engine, specimen, folder), /^Error: text: /)
       await checkAlone(mallard, specimen, folder)
-    }))
+    })
+  )
 })
 
 const required = [

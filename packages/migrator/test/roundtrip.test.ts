@@ -12,7 +12,7 @@ const runs = 100
 describe("generated documents", () => {
   // Each stretch of runs has its turn of the laws that need more databases.
   for (const from of [0, 100, 200, 300]) {
-    it(`come back as they were, runs ${from} to ${from + runs - 1} of seed ${seed}`, () =>
+    it(`come back as they were, runs ${from} to ${from + runs - 1} of seed ${seed}`, { timeout: 240_000 }, () =>
       withTempDirectory(async (folder) => {
         const { counterexamples, documents } = await soakChunk({
           engine: mallard,
@@ -24,6 +24,7 @@ describe("generated documents", () => {
         })
         assert.equal(documents, runs)
         assert.deepEqual(counterexamples, [])
-      }))
+      })
+    )
   }
 })

@@ -45,6 +45,11 @@ export interface DuckDbClientConfig {
   readonly maxTempDirectorySize?: string | undefined
   /** Further settings of DuckDB at opening. Those that this client sets itself are refused. */
   readonly options?: Readonly<Record<string, string>> | undefined
+  /**
+   * Name of the database inside DuckDB, instead of the file's own. A file whose name is that of one of its schemas needs
+   * it: DuckDB refuses `x.table` when both a database and a schema are called `x`.
+   */
+  readonly alias?: string | undefined
   /** Number of connections; a stream, a reservation or a transaction keeps one to itself. 4 by default. */
   readonly poolSize?: number | undefined
   /**

@@ -129,30 +129,31 @@ export class EntityReader {
       this.fragmentEnds.length = fragments
       this.batch.rows[code]!.wipe()
     }
-    let root = trie.root
-    let forced: Forced
     if (t.depth >= t.maxDepth) t.fail("too-deep")
-    t.depth++
     const depth = t.depth
+    let root = trie.root
+    let contested = false
     for (;;) {
       try {
+        let forced: Forced
+        if (contested) {
+          this.opaque("")
+          const path = root === trie.root ? trie.compiled.root : trie.compiled.wrapperRoot
+          forced = decideColumns(trie.compiled, path, t.output, to)
+          retry()
+        }
+        t.depth = depth + 1
         const id = this.walk(trie, root, forced, from, to)
-        t.depth = depth - 1
+        t.depth = depth
         return id
       } catch (problem) {
         retry()
         t.depth = depth
-        if (problem === WRAPPER) root = trie.wrapperRoot
-        else if (problem === CONTESTED) {
-          this.opaque("")
-          const compiled = trie.compiled
-          const path = root === trie.wrapperRoot ? compiled.wrapperRoot : compiled.root
-          forced = decideColumns(compiled, path, t.output, to)
-          retry()
-        } else {
-          t.depth = depth - 1
-          throw problem
-        }
+        if (problem === WRAPPER) {
+          root = trie.wrapperRoot
+          contested = false
+        } else if (problem === CONTESTED) contested = true
+        else throw problem
       }
     }
   }

@@ -6,13 +6,13 @@ import { type EntityKind, kinds, parsePath } from "@mallard/schema"
 import { type ColumnCodec, makeCodec } from "../Codec.ts"
 
 /** A column that a path feeds; a lower `priority` wins. */
-export interface Target {
+interface Target {
   readonly column: number
   readonly priority: number
 }
 
 /** An element of an array that is chosen by a member's value. */
-export interface Where {
+interface Where {
   readonly key: string
   readonly value: string
   readonly node: PathNode
@@ -37,7 +37,7 @@ export interface CompiledKind {
   readonly wrapperRoot: PathNode
 }
 
-export const makePathNode = (): PathNode => ({
+const makePathNode = (): PathNode => ({
   keys: new Map(),
   indexes: [],
   wheres: [],
@@ -98,13 +98,20 @@ export const compiledByCode: ReadonlyArray<CompiledKind | undefined> = (() => {
 
 const compiledByName = new Map(compiledKinds.map((compiled) => [compiled.kind.kind, compiled]))
 
-export const compiledByKind = (kind: string): CompiledKind | undefined => compiledByName.get(kind)
+/** The same paths at the level of a wrapper: where both have a value, the entity inside counts. */
+const outside = (node: PathNode): PathNode => ({
+  keys: new Map([...node.keys].map(([key, next]) => [key, outside(next)])),
+  indexes: node.indexes.map((next) => (next === undefined ? undefined : outside(next))),
+  wheres: node.wheres.map((where) => ({ ...where, node: outside(where.node) })),
+  targets: node.targets.map((target) => ({ ...target, priority: target.priority + 0.5 })),
+  child: node.child
+})
 
 // Children are known only once all kinds are.
 
 for (const { kind, root, wrapperRoot } of compiledKinds) {
   for (const { path, kind: child } of kind.children) descend(root, path).child = compiledByName.get(child)
-  for (const [key, node] of root.keys) wrapperRoot.keys.set(key, node)
+  for (const [key, node] of root.keys) wrapperRoot.keys.set(key, outside(node))
   wrapperRoot.keys.set("data", root)
 }
 

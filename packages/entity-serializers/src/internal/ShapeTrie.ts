@@ -12,12 +12,12 @@ import { MAX_KEYS_SEEN } from "./Tokenizer.ts"
 export const LABEL = "\u0001"
 
 /** Past this many unmapped or repeated keys in one object, the template goes into the row. */
-export const MAX_UNMAPPED_KEYS = 64
+const MAX_UNMAPPED_KEYS = 64
 /**
- * Past this many nodes and slots, the tries of a reader stop growing; entities of other skeletons walk on nodes that are
- * not kept.
+ * Past this many nodes and slots (some 150 MB), the tries of a reader stop growing; entities of other skeletons walk on
+ * nodes that are not kept, which is slower.
  */
-export const MAX_NODES = 400_000
+export const MAX_NODES = 150_000
 /** Past this many keys at one place, they are found through a map. */
 const LINEAR_KEYS = 8
 

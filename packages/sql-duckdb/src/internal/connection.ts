@@ -18,6 +18,7 @@ import {
 import { Cause, Effect, Exit, type Scope, Semaphore, Stream } from "effect"
 import { type SqlConnection, type SqlError } from "effect/sql"
 import { DuckDbRefusal, refusalError, type RefusalReason, toSqlError } from "../DuckDbError.ts"
+import { aliasOf, quoted } from "./instances.ts"
 import { bind, checkSql } from "./parameters.ts"
 import { type ResultMode, rowReader, type RowReader } from "./results.ts"
 
@@ -36,13 +37,12 @@ export interface Session {
 export const openSession = (instance: DuckDBInstance): Effect.Effect<Session, SqlError.SqlError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.tryPromise({
-      try: async (): Promise<Session> => ({
-        native: await instance.connect(),
-        semaphore: Semaphore.makeUnsafe(1),
-        prepared: new Map(),
-        strayTransaction: false,
-        broken: false
-      }),
+      try: async (): Promise<Session> => {
+        const native = await instance.connect()
+        const alias = aliasOf(instance)
+        if (alias !== undefined) await native.run(`USE ${quoted(alias)}`)
+        return { native, semaphore: Semaphore.makeUnsafe(1), prepared: new Map(), strayTransaction: false, broken: false }
+      },
       catch: (cause) => toSqlError(cause, "connect")
     }),
     (session) =>

@@ -19,6 +19,7 @@ export interface InstanceConfig {
   readonly tempDirectory?: string | undefined
   readonly maxTempDirectorySize?: string | undefined
   readonly options?: Readonly<Record<string, string>> | undefined
+  readonly alias?: string | undefined
 }
 
 /** Opens the database, or joins the instance this process already has on it with the same options. */
@@ -66,7 +67,7 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
       }
       // No await between the checks and the registration: a second opener must see the first.
       const file = inspect(config.filename, config.readonly === true)
-      const settings = JSON.stringify(Object.entries(options).sort(([left], [right]) => (left < right ? -1 : 1)))
+      const settings = JSON.stringify(Object.entries({ ...options, ...(config.alias === undefined ? {} : { alias: config.alias }) }).sort(([left], [right]) => (left < right ? -1 : 1)))
       const entries = registry()
       let entry = [...entries.values()].find(
         (known) => known.path === file.path || (file.identity !== undefined && known.identity.current === file.identity)
@@ -77,9 +78,13 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
       if (entry === undefined) {
         if (file.identity !== undefined) checkFile(file.path, file.identity)
         const identity: Entry["identity"] = { current: file.identity }
-        const opening = DuckDBInstance.create(
-          file.path,
-          file.identity === undefined ? { ...options, storage_compatibility_version: "latest" } : options
+        const opening = (
+          config.alias === undefined
+            ? DuckDBInstance.create(
+                file.path,
+                file.identity === undefined ? { ...options, storage_compatibility_version: "latest" } : options
+              )
+            : attach(file, config.alias, options)
         ).then((instance) => {
           identity.current ??= identityOf(file.path)
           return instance
@@ -109,6 +114,38 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
     },
     catch: (cause) => toOpenError(cause, config.filename)
   })
+
+const aliases = new WeakMap<DuckDBInstance, string>()
+
+/** The name under which an instance's file was attached, if it has one of its own. */
+export const aliasOf = (instance: DuckDBInstance): string | undefined => aliases.get(instance)
+
+/** Opens the file under a name of the caller's choice; a file opened directly gets its own name. */
+const attach = async (file: Inspected, alias: string, options: Record<string, string>): Promise<DuckDBInstance> => {
+  const { access_mode, ...others } = options
+  const instance = await DuckDBInstance.create(":memory:", { temp_directory: `${file.path}.tmp`, ...others })
+  try {
+    const connection = await instance.connect()
+    try {
+      const settings = [
+        ...(access_mode === "READ_ONLY" ? ["READ_ONLY"] : []),
+        ...(file.identity === undefined ? ["STORAGE_VERSION 'latest'"] : [])
+      ]
+      await connection.run(
+        `ATTACH '${file.path.replaceAll("'", "''")}' AS ${quoted(alias)}${settings.length === 0 ? "" : ` (${settings.join(", ")})`}`
+      )
+    } finally {
+      connection.closeSync()
+    }
+  } catch (cause) {
+    instance.closeSync()
+    throw cause
+  }
+  aliases.set(instance, alias)
+  return instance
+}
+
+export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 // False too if the file was replaced under an open instance, or is reached by another name (a hard link).
 const isSame = (entry: Entry, file: Inspected, settings: string): boolean =>
