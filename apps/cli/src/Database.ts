@@ -11,7 +11,7 @@ import { type CommandFailed, usage } from "./Failure.ts"
 import type { Session } from "./Session.ts"
 
 /** A database, and what to use if it turns out to be somebody else's. */
-export interface DatabaseChoice {
+interface DatabaseChoice {
   readonly path: string
   readonly instead: string | undefined
 }
@@ -22,7 +22,7 @@ const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
   value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
 
 /** The database to use. */
-export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
+const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
   if (db === "") return usage("--db names no file.", "Give the path of a database after it.")
   if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
   const ours = place.env["MALLARD_DB"] ?? ""
@@ -32,7 +32,7 @@ export const chooseDatabase = (place: Place, db: string | undefined): DatabaseCh
   return { path, instead: join(place.home, ".healthsim", "mallard.duckdb") }
 }
 
-export const defaultDatabase = (home: string): string => join(home, ".healthsim", "healthsim.duckdb")
+const defaultDatabase = (home: string): string => join(home, ".healthsim", "healthsim.duckdb")
 
 /** Runs `use` on the chosen database, and once more on the other one where the first is not ours and was not named. */
 export const withDatabase = <A, E, R>(

@@ -8,12 +8,12 @@ import { isatty } from "node:tty"
 export type Environment = Readonly<Record<string, string | undefined>>
 
 const styles = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const
-export type Style = keyof typeof styles
+type Style = keyof typeof styles
 
 /** Puts a text in a style, or leaves it as it is where colours are off. */
 export type Paint = (style: Style, text: string) => string
 
-export const plain: Paint = (_, text) => text
+const plain: Paint = (_, text) => text
 
 const coloured: Paint = (style, text) => `\u001b[${styles[style]}m${text}\u001b[0m`
 

@@ -1,6 +1,18 @@
 export * from "./BatchReader.ts"
 export * from "./Cells.ts"
-export * from "./Codec.ts"
+export {
+  civilFromDays,
+  type ColumnClass,
+  type ColumnCodec,
+  type ColumnValue,
+  daysFromCivil,
+  type InexactReason,
+  inexactRules,
+  makeCodec,
+  renderValue,
+  styleFromName,
+  styleName
+} from "./Codec.ts"
 export * from "./Document.ts"
 export * from "./EntityBatch.ts"
 export * from "./EntityIndex.ts"

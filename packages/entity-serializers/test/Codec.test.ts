@@ -11,17 +11,11 @@ import {
   type InexactReason,
   inexactRules,
   makeCodec,
-  readBoolean,
-  readDate,
-  readDouble,
-  readNumber,
-  readTimestamp,
-  reasonOf,
   renderValue,
   styleFromName,
-  styleName,
-  type Verdict
+  styleName
 } from "@mallard/entity-serializers"
+import { readBoolean, readDate, readDouble, readNumber, readTimestamp, reasonOf, type Verdict } from "../src/Codec.ts"
 
 const codecOf = (type: SqlType): ColumnCodec => {
   const column: Column = {

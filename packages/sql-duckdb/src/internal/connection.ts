@@ -56,7 +56,7 @@ export const openSession = (instance: DuckDBInstance): Effect.Effect<Session, Sq
  * Runs one operation on the native connection, alone, and waits for its end when the fiber is interrupted. A value that
  * nobody can receive any more, because the operation succeeded in spite of the interruption, goes to `abandon`.
  */
-export const runNative = <A>(
+const runNative = <A>(
   session: Session,
   operation: string,
   f: (native: DuckDBConnection) => Promise<A>,
