@@ -64,12 +64,16 @@ const fail = (message: string): never => {
 const run = (command: ReadonlyArray<string>, cwd: string, accepts: ReadonlyArray<number> = [0]): Sample => {
   rmSync(usageFile, { force: true })
   const started = process.hrtime.bigint()
-  const { status, stderr } = spawnSync(process.execPath, ["--import", join(import.meta.dirname, "bench", "usage.mjs"), ...command], {
-    cwd,
-    encoding: "utf8",
-    env: { ...process.env, MALLARD_BENCH_USAGE: usageFile, CI: "true", NO_COLOR: "1" },
-    stdio: ["ignore", "ignore", "pipe"]
-  })
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ["--import", join(import.meta.dirname, "bench", "usage.mjs"), ...command],
+    {
+      cwd,
+      encoding: "utf8",
+      env: { ...process.env, MALLARD_BENCH_USAGE: usageFile, CI: "true", NO_COLOR: "1" },
+      stdio: ["ignore", "ignore", "pipe"]
+    }
+  )
   const seconds = Number(process.hrtime.bigint() - started) / 1e9
   if (status === null || !accepts.includes(status)) fail(`${command.join(" ")} ended with ${status}:\n${stderr}`)
   const { cpuSeconds, peakBytes } = JSON.parse(readFileSync(usageFile, "utf8"))
@@ -82,7 +86,8 @@ const median = (numbers: ReadonlyArray<number>): number => {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-const sizeOf = (folder: string): number => readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+const sizeOf = (folder: string): number =>
+  readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
 
 const mega = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`
 
@@ -110,7 +115,10 @@ const measureImport = (): void => {
   const rounds = values.quick ? 1 : Number(values.rounds)
   mkdirSync(work, { recursive: true })
   console.log("building the program")
-  const built = spawnSync("turbo", ["run", "build", "--filter=@mallard/cli", "--output-logs=errors-only"], { cwd: root, stdio: "inherit" })
+  const built = spawnSync("turbo", ["run", "build", "--filter=@mallard/cli", "--output-logs=errors-only"], {
+    cwd: root,
+    stdio: "inherit"
+  })
   if (built.status !== 0 || !existsSync(program)) fail("the build failed")
 
   const many = generate("many", 50, entities)
@@ -143,7 +151,11 @@ const measureImport = (): void => {
     imports("import + verify, 50 files", many),
     { name: "verify", prepare: () => {}, command: mallard("verify", "--db", kept) },
     { name: "verify --source", prepare: () => {}, command: mallard("verify", "--db", kept, "--source", many) },
-    { name: "export", prepare: () => drop(exported), command: mallard("export", "--all", "--db", kept, "--out", exported) },
+    {
+      name: "export",
+      prepare: () => drop(exported),
+      command: mallard("export", "--all", "--db", kept, "--out", exported)
+    },
     { name: "unchanged re-run", prepare: () => {}, command: mallard("migrate", many, "--db", kept, "--quiet") },
     rawOf("RAW, one file", one),
     imports("import, one file", one, "--no-verify"),
@@ -170,16 +182,26 @@ const measureImport = (): void => {
   const ratio = (a: string, b: string): number =>
     median(samples.get(a)!.map(({ seconds }, round) => seconds / samples.get(b)![round]!.seconds))
 
-  console.log(`\n${cpus().length} cores, ${mega(totalmem())}, Node ${process.version}; ${rounds} rounds; medians of one run on this machine\n`)
-  console.log(`${"job".padEnd(30)}${"wall s".padStart(9)}${"min".padStart(8)}${"max".padStart(8)}${"CPU s".padStart(9)}${"peak".padStart(10)}`)
+  console.log(
+    `\n${cpus().length} cores, ${mega(totalmem())}, Node ${process.version}; ${rounds} rounds; medians of one run on this machine\n`
+  )
+  console.log(
+    `${"job".padEnd(30)}${"wall s".padStart(9)}${"min".padStart(8)}${"max".padStart(8)}${"CPU s".padStart(9)}${"peak".padStart(10)}`
+  )
   for (const [name, list] of samples) {
     const seconds = list.map((sample) => sample.seconds)
     console.log(
       name.padEnd(30) +
         wall(name).toFixed(2).padStart(9) +
-        Math.min(...seconds).toFixed(2).padStart(8) +
-        Math.max(...seconds).toFixed(2).padStart(8) +
-        pick(name, ({ cpuSeconds }) => cpuSeconds).toFixed(2).padStart(9) +
+        Math.min(...seconds)
+          .toFixed(2)
+          .padStart(8) +
+        Math.max(...seconds)
+          .toFixed(2)
+          .padStart(8) +
+        pick(name, ({ cpuSeconds }) => cpuSeconds)
+          .toFixed(2)
+          .padStart(9) +
         mega(pick(name, ({ peakBytes }) => peakBytes)).padStart(10)
     )
   }
@@ -187,25 +209,65 @@ const measureImport = (): void => {
   const rows: ReadonlyArray<Row> = [
     { target: "import, 50 files", ours: "import, 50 files", base: "RAW, 50 files", must: 2, stretch: 1.4 },
     { target: "import, one large file", ours: "import, one file", base: "RAW, one file", must: 1.1, stretch: 0.7 },
-    { target: "import, 2000 small files", ours: "import, 2000 small files", base: "RAW, 2000 small files", must: 1.1, stretch: 0.7 },
+    {
+      target: "import, 2000 small files",
+      ours: "import, 2000 small files",
+      base: "RAW, 2000 small files",
+      must: 1.1,
+      stretch: 0.7
+    },
     { target: "verify (a-d)", ours: "verify", base: "RAW, 50 files", must: 0.9, stretch: 0.6 },
     { target: "verify --source", ours: "verify --source", base: "RAW, 50 files", must: 1.4, stretch: 1 },
     { target: "import + verify", ours: "import + verify, 50 files", base: "RAW, 50 files", must: 2.8, stretch: 2.1 },
     { target: "export", ours: "export", base: "RAW, 50 files", must: 0.8, stretch: 0.5 },
     { target: "unchanged re-run", ours: "unchanged re-run", base: "RAW, 50 files", must: 0.35, stretch: 0.15 },
-    ...(values.growth ? [{ target: "into a ten times larger database", ours: "import into large", base: "import into empty", must: 1.3, stretch: 1.1 }] : []),
+    ...(values.growth
+      ? [
+          {
+            target: "into a ten times larger database",
+            ours: "import into large",
+            base: "import into empty",
+            must: 1.3,
+            stretch: 1.1
+          }
+        ]
+      : []),
     { target: "mallard --help", ours: "mallard --help", base: "node -e 0", must: 3, stretch: 2 }
   ]
-  const results = rows.map(({ base, must, ours: job, stretch, target }) => ({ target, value: ratio(job, base), must, stretch, unit: `x ${base}` }))
-  const peak = Math.max(...[...samples].filter(([name]) => !name.startsWith("RAW")).flatMap(([, list]) => list.map(({ peakBytes }) => peakBytes)))
+  const results = rows.map(({ base, must, ours: job, stretch, target }) => ({
+    target,
+    value: ratio(job, base),
+    must,
+    stretch,
+    unit: `x ${base}`
+  }))
+  const peak = Math.max(
+    ...[...samples]
+      .filter(([name]) => !name.startsWith("RAW"))
+      .flatMap(([, list]) => list.map(({ peakBytes }) => peakBytes))
+  )
   results.push({ target: "peak memory, any job of ours", value: peak / 1e9, must: 1.2, stretch: 0.6, unit: "GB" })
-  results.push({ target: "database / JSON size", value: databaseBytes / sizeOf(many), must: 0.22, stretch: 0.17, unit: "" })
+  results.push({
+    target: "database / JSON size",
+    value: databaseBytes / sizeOf(many),
+    must: 0.22,
+    stretch: 0.17,
+    unit: ""
+  })
   console.log(`\n${"target".padEnd(36)}${"measured".padStart(10)}${"must".padStart(8)}${"stretch".padStart(9)}`)
   for (const { must, stretch, target, unit, value } of results) {
     const verdict = value <= stretch ? "stretch met" : value <= must ? "must met" : "MISSED"
-    console.log(`${target.padEnd(36)}${value.toFixed(2).padStart(10)}${String(must).padStart(8)}${String(stretch).padStart(9)}  ${verdict}  ${unit}`)
+    console.log(
+      `${target.padEnd(36)}${value.toFixed(2).padStart(10)}${String(must).padStart(8)}${String(stretch).padStart(9)}  ${verdict}  ${unit}`
+    )
   }
-  const report = { machine: { cores: cpus().length, memory: totalmem(), node: process.version }, rounds, entities, samples: Object.fromEntries(samples), results }
+  const report = {
+    machine: { cores: cpus().length, memory: totalmem(), node: process.version },
+    rounds,
+    entities,
+    samples: Object.fromEntries(samples),
+    results
+  }
   const file = values.json ?? join(work, "import.json")
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
   console.log(`\nwritten: ${file}`)
@@ -225,29 +287,51 @@ const growth = (
   const folders = Array.from({ length: 9 }, (_, at) => {
     const folder = join(work, `growth-${at}-${entities}`)
     if (!existsSync(join(folder, "complete"))) {
-      spawnSync(process.execPath, [join(shared, "generate.mjs"), join(folder, "data"), "--entities", String(entities), "--seed", String(at + 2)])
+      spawnSync(process.execPath, [
+        join(shared, "generate.mjs"),
+        join(folder, "data"),
+        "--entities",
+        String(entities),
+        "--seed",
+        String(at + 2)
+      ])
       writeFileSync(join(folder, "complete"), "")
     }
     return join(folder, "data")
   })
-  for (const folder of folders) run(mallard("migrate", folder, "--db", large, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
+  for (const folder of folders)
+    run(mallard("migrate", folder, "--db", large, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
   run(mallard("migrate", many, "--db", large, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
   const fresh = join(work, `growth-new-${entities}`)
   if (!existsSync(join(fresh, "complete"))) {
-    spawnSync(process.execPath, [join(shared, "generate.mjs"), join(fresh, "data"), "--entities", String(entities), "--seed", "99"])
+    spawnSync(process.execPath, [
+      join(shared, "generate.mjs"),
+      join(fresh, "data"),
+      "--entities",
+      String(entities),
+      "--seed",
+      "99"
+    ])
     writeFileSync(join(fresh, "complete"), "")
   }
   samples.set("import into empty", [])
   samples.set("import into large", [])
   for (let round = 0; round < Number(values.rounds); round++) {
     drop(empty)
-    samples.get("import into empty")!.push(run(mallard("migrate", join(fresh, "data"), "--db", empty, "--quiet", "--no-verify"), root))
+    samples
+      .get("import into empty")!
+      .push(run(mallard("migrate", join(fresh, "data"), "--db", empty, "--quiet", "--no-verify"), root))
     const copy = join(work, "copy.duckdb")
     drop(copy)
     writeFileSync(copy, readFileSync(large))
-    samples.get("import into large")!.push(
-      run(mallard("migrate", join(fresh, "data"), "--db", copy, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
-    )
+    samples
+      .get("import into large")!
+      .push(
+        run(
+          mallard("migrate", join(fresh, "data"), "--db", copy, "--quiet", "--no-verify", "--on-conflict", "rename"),
+          root
+        )
+      )
   }
   void kept
 }

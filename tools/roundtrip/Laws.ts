@@ -113,7 +113,7 @@ class Group {
     this.checkNothingElse(run, snapshot)
     if (dear.has("once")) await this.checkAgain(run, [...sources.values()], database)
     if (dear.has("verify")) await this.checkVerified(sound, sources, database)
-    if (dear.has("rows")) await this.checkRows(sound, snapshot)
+    if (dear.has("rows")) await this.checkRows(sound, traced, snapshot)
     if (dear.has("order")) await this.checkOrder(traced, snapshot)
   }
 
@@ -362,13 +362,20 @@ class Group {
   }
 
   /** Migrates what came back into another database, half of it in a run of its own: the other half finds rows there. */
-  private async checkRows(sound: ReadonlyArray<number>, snapshot: Snapshot): Promise<void> {
+  private async checkRows(
+    sound: ReadonlyArray<number>,
+    traced: ReadonlyMap<number, ReadonlyArray<Traced>>,
+    snapshot: Snapshot
+  ): Promise<void> {
     const paths: Array<string> = []
     for (const [at, number] of sound.entries()) {
       const specimen = this.specimens.get(number)
       if (specimen === undefined) continue
       const folder = join(this.ordered("compact", at), folderOf(specimen, number))
-      const texts = specimen.files.map(({ name, tree }) => [name, toCompactText(tree)] as const)
+      const texts = (traced.get(number) ?? []).map(({ file: { name }, item }) => {
+        const parts = snapshot.cohorts.get(item.cohort ?? "")?.parts ?? []
+        return [name, parts.find(({ path }) => path === name)?.text ?? ""] as const
+      })
       const [first] = await writeFiles(folder, Object.fromEntries(texts))
       paths.push(specimen.given === "file" && first !== undefined ? first : folder)
     }

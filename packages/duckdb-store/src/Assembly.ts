@@ -25,7 +25,14 @@ export interface Element {
 
 /** Elements in order. Those that are sound and follow each other are kept as one text, joined by commas. */
 type Block =
-  | { readonly sound: true; readonly first: number; readonly kind: number; readonly keys: string; readonly text: Buffer; readonly ends: Int32Array }
+  | {
+      readonly sound: true
+      readonly first: number
+      readonly kind: number
+      readonly keys: string
+      readonly text: Buffer
+      readonly ends: Int32Array
+    }
   | { readonly sound: false; readonly first: number; readonly elements: Array<Element> }
 
 /** A part of a content as the store has it. */
@@ -58,7 +65,11 @@ interface Window {
 const pieceKey = (contentId: number, part: number): string => `${contentId}/${part}`
 
 /** Fetches the elements of all members that a condition selects; `where` gets the name of the table it is about. */
-const fetchWindow = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, where: (alias: string) => string) {
+const fetchWindow = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  where: (alias: string) => string
+) {
   const blocks = new Map<string, Array<Block>>()
   const kinds = yield* queryRows(
     client,
@@ -68,15 +79,18 @@ const fetchWindow = Effect.fnUntraced(function* (client: DuckDbSqlClient, render
   yield* Effect.forEach(
     kinds,
     ([code, lowest, highest]) =>
-      Effect.map(queryRows(client, elementsSql(renderer, Number(code), Number(lowest), Number(highest), where("m"))), (rows) => {
-        for (const [contentId, part, collection, , keys, texts] of rows) {
-          const at = key(Number(contentId), Number(part), Number(collection))
-          const list = blocks.get(at)
-          const block = readBlock(String(keys), blobBytes(texts), Number(code))
-          if (list === undefined) blocks.set(at, [block])
-          else list.push(block)
+      Effect.map(
+        queryRows(client, elementsSql(renderer, Number(code), Number(lowest), Number(highest), where("m"))),
+        (rows) => {
+          for (const [contentId, part, collection, , keys, texts] of rows) {
+            const at = key(Number(contentId), Number(part), Number(collection))
+            const list = blocks.get(at)
+            const block = readBlock(String(keys), blobBytes(texts), Number(code))
+            if (list === undefined) blocks.set(at, [block])
+            else list.push(block)
+          }
         }
-      }),
+      ),
     { concurrency: 2, discard: true }
   )
   yield* renderAgain(renderer, blocks)
@@ -89,7 +103,8 @@ const inOrder = (blocks: Array<Block>): Array<Block> => {
   blocks.sort((a, b) => a.first - b.first)
   let next = blocks[0]?.first ?? 0
   for (const block of blocks) {
-    if (!block.sound || block.first !== next) return [{ sound: false, first: 0, elements: blocks.flatMap(elementsOf).sort((a, b) => a.ordinal - b.ordinal) }]
+    if (!block.sound || block.first !== next)
+      return [{ sound: false, first: 0, elements: blocks.flatMap(elementsOf).sort((a, b) => a.ordinal - b.ordinal) }]
     next += block.ends.length
   }
   return blocks
@@ -184,10 +199,15 @@ const elementsOfLines = (keys: string, bytes: Buffer, ends: Int32Array, kind: nu
 
 /** DuckDB writes control characters with upper-case digits, the compact text with lower-case ones. */
 export const lowerEscapes = (text: string): string =>
-  text.replace(/\\(?:u00([01][0-9A-F])|.)/gs, (match, digits: string | undefined) => (digits === undefined ? match : `\\u00${digits.toLowerCase()}`))
+  text.replace(/\\(?:u00([01][0-9A-F])|.)/gs, (match, digits: string | undefined) =>
+    digits === undefined ? match : `\\u00${digits.toLowerCase()}`
+  )
 
 /** Renders elements that DuckDB could not render, or whose text was not the one expected, by the other renderer. */
-const renderAgain = Effect.fnUntraced(function* (renderer: Renderer, blocks: ReadonlyMap<string, ReadonlyArray<Block>>) {
+const renderAgain = Effect.fnUntraced(function* (
+  renderer: Renderer,
+  blocks: ReadonlyMap<string, ReadonlyArray<Block>>
+) {
   const wanted = new Map<number, Array<{ readonly elements: Array<Element>; readonly at: number }>>()
   for (const list of blocks.values()) {
     for (const block of list) {
@@ -228,7 +248,12 @@ export interface PartVisitor {
 }
 
 /** Visits the documents of all contents that a condition on `p` (parts) selects, by content and part. */
-export const visitParts = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, where: string, visitor: PartVisitor) {
+export const visitParts = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  where: string,
+  visitor: PartVisitor
+) {
   const counts = yield* queryRows(
     client,
     `SELECT p.content_id, p.part, p.path, p.digest, coalesce(m.members, 0)
@@ -252,7 +277,9 @@ export const visitParts = Effect.fnUntraced(function* (client: DuckDbSqlClient, 
     // A part larger than a window is fetched slice by slice when its turn comes.
     return isLarge(chosen)
       ? Effect.map(pieces, (found) => ({ blocks: new Map(), pieces: found }))
-      : Effect.flatMap(pieces, (found) => Effect.map(fetchWindow(client, renderer, where), (blocks) => ({ blocks, pieces: found })))
+      : Effect.flatMap(pieces, (found) =>
+          Effect.map(fetchWindow(client, renderer, where), (blocks) => ({ blocks, pieces: found }))
+        )
   }
   let next = yield* Effect.forkChild(fetch(0))
   for (const [at, chosen] of windows.entries()) {

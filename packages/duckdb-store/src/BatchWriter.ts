@@ -157,7 +157,13 @@ export class BatchWriter {
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
 
-  private constructor(client: DuckDbSqlClient | undefined, indexes: ReadonlyArray<EntityIndex>, shapes: ShapeDictionary, nextRevision: number, nextCommit: number) {
+  private constructor(
+    client: DuckDbSqlClient | undefined,
+    indexes: ReadonlyArray<EntityIndex>,
+    shapes: ShapeDictionary,
+    nextRevision: number,
+    nextCommit: number
+  ) {
     this.client = client
     this.batch = new EntityBatch()
     this.shapes = shapes
@@ -171,10 +177,19 @@ export class BatchWriter {
   static readonly make = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
     const next = yield* Effect.provideService(nextIds, DuckDbClient, client)
     const indexes: Array<EntityIndex> = []
-    for (const { code, table } of [JSON_KIND, ...kinds]) indexes[code] = yield* loadIndex(client, table, next.get(table) ?? 1)
-    const stored = yield* queryRows(client, "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes ORDER BY shape_id")
+    for (const { code, table } of [JSON_KIND, ...kinds])
+      indexes[code] = yield* loadIndex(client, table, next.get(table) ?? 1)
+    const stored = yield* queryRows(
+      client,
+      "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes ORDER BY shape_id"
+    )
     const shapes = new ShapeDictionary(
-      stored.map(([id, kind, template, filled]) => ({ id: Number(id), kind: Number(kind), template: String(template), filled: String(filled) }))
+      stored.map(([id, kind, template, filled]) => ({
+        id: Number(id),
+        kind: Number(kind),
+        template: String(template),
+        filled: String(filled)
+      }))
     )
     return new BatchWriter(client, indexes, shapes, next.get("revisions") ?? 1, next.get("commits") ?? 1)
   })
@@ -189,7 +204,9 @@ export class BatchWriter {
   /** Entities that wait for the end of the transaction or are written in it. */
   get entitiesInTransaction(): number {
     const first = this.firstIds
-    return first === undefined ? 0 : this.indexes.reduce((sum, index, code) => sum + index.nextId - first.entities[code]!, 0)
+    return first === undefined
+      ? 0
+      : this.indexes.reduce((sum, index, code) => sum + index.nextId - first.entities[code]!, 0)
   }
 
   /** Whether enough rows wait to be worth writing. */
@@ -218,7 +235,10 @@ export class BatchWriter {
    * Runs `body` in one transaction and writes the ledger of the commit at its end. When it fails, is interrupted, or the
    * commit fails, nothing of it remains, neither in the database nor in memory.
    */
-  transaction<A, E, R>(runId: string | undefined, body: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> {
+  transaction<A, E, R>(
+    runId: string | undefined,
+    body: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | SqlError.SqlError, R> {
     const written = Effect.scoped(
       Effect.gen({ self: this }, function* () {
         this.begin(yield* Effect.scope)
@@ -312,7 +332,9 @@ export class BatchWriter {
         encoding: part.encoding
       })
       part.pieces.forEach((text, piece) => this.row("part_texts", { ...place, piece, text }))
-      part.collections.forEach(({ pointer, list }, collection) => this.record("collections", { ...place, collection, pointer: storable(pointer), list }))
+      part.collections.forEach(({ pointer, list }, collection) =>
+        this.record("collections", { ...place, collection, pointer: storable(pointer), list })
+      )
       this.members.add(contentId, number, part.members)
       this.places.set(`${contentId}/${number}`, part.collections)
     })
@@ -365,9 +387,14 @@ export class BatchWriter {
     const tables = batch.rows.filter((rows) => rows.count > 0)
     const writers: Array<ChunkWriter> = []
     for (const { code } of tables) writers.push(yield* this.entityWriter(code))
-    const linkWriter = links.count === 0 ? undefined : yield* this.writer("links", [UTINYINT, BIGINT, INTEGER, INTEGER, VARCHAR, UTINYINT, BIGINT])
+    const linkWriter =
+      links.count === 0
+        ? undefined
+        : yield* this.writer("links", [UTINYINT, BIGINT, INTEGER, INTEGER, VARCHAR, UTINYINT, BIGINT])
     const memberWriter =
-      this.members.count === 0 ? undefined : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
+      this.members.count === 0
+        ? undefined
+        : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     if (writers.length === 0 && memberWriter === undefined) return
     yield* Effect.try({
       try: () => {
@@ -440,15 +467,18 @@ export class BatchWriter {
     this.counts.set(table, (this.counts.get(table) ?? 0) + rows)
   }
 
-  private readonly writer = Effect.fnUntraced({ self: this }, function* (table: string, types: ReadonlyArray<DuckDBType>) {
-    let entry = this.appenders.get(table)
-    if (entry?.writer === undefined) {
-      const native = yield* this.appender!(table)
-      entry = { native, writer: new ChunkWriter(native, types) }
-      this.appenders.set(table, entry)
+  private readonly writer = Effect.fnUntraced(
+    { self: this },
+    function* (table: string, types: ReadonlyArray<DuckDBType>) {
+      let entry = this.appenders.get(table)
+      if (entry?.writer === undefined) {
+        const native = yield* this.appender!(table)
+        entry = { native, writer: new ChunkWriter(native, types) }
+        this.appenders.set(table, entry)
+      }
+      return entry.writer!
     }
-    return entry.writer!
-  })
+  )
 
   private entityWriter(code: number): Effect.Effect<ChunkWriter, SqlError.SqlError> {
     const kind = kindByCode(code)
@@ -475,7 +505,12 @@ export class BatchWriter {
   private readonly writeLedger = Effect.fnUntraced({ self: this }, function* (runId: string | undefined) {
     const first = this.firstIds!
     for (const shape of this.shapes.fresh) {
-      this.record("entity_shapes", { shape_id: shape.id, kind: shape.kind, template: shape.template, filled: shape.filled })
+      this.record("entity_shapes", {
+        shape_id: shape.id,
+        kind: shape.kind,
+        template: shape.template,
+        filled: shape.filled
+      })
     }
     for (const [table, rows] of this.small) yield* this.writeSmall(table, rows)
     this.small = new Map()
@@ -552,14 +587,20 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
   const found = new Map<number, Array<string>>()
   const { client } = writer
   if (client === undefined) return found
-  const present = yield* queryRows(client, `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent}`)
+  const present = yield* queryRows(
+    client,
+    `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent}`
+  )
   for (const [code] of present) {
     const kind = kindByCode(Number(code))
     if (kind === undefined) continue
     const id = quoted(kind.idColumn)
     const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoted(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
     // Most batches have none: the cheap question first.
-    const [any] = yield* queryRows(client, `SELECT count(*) FROM (SELECT 1 FROM (${members}) GROUP BY content_id, id HAVING count(*) > 1)`)
+    const [any] = yield* queryRows(
+      client,
+      `SELECT count(*) FROM (SELECT 1 FROM (${members}) GROUP BY content_id, id HAVING count(*) > 1)`
+    )
     if (Number(any?.[0] ?? 0) === 0) continue
     for (const [contentId, part, collection, ordinal] of yield* queryRows(
       client,
@@ -580,4 +621,6 @@ const MAX_DUPLICATES = 10_000
 
 /** Half a surrogate pair in a key has no UTF-8; the pointer shows it as JSON would. */
 const storable = (pointer: string): string =>
-  pointer.isWellFormed() ? pointer : pointer.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`)
+  pointer.isWellFormed()
+    ? pointer
+    : pointer.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`)

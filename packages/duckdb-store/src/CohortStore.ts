@@ -7,7 +7,9 @@ import { DuckDbClient, typed } from "@mallard/sql-duckdb"
 import { LIST, VARCHAR } from "@duckdb/node-api"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type SqlError } from "effect/sql"
+import { visitParts } from "./Assembly.ts"
 import { query } from "./internal/query.ts"
+import { makeRenderer } from "./Rendering.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
 
@@ -81,6 +83,12 @@ export interface StoredSource {
   readonly parts: number
 }
 
+/** A cohort and its documents. */
+export interface LoadedCohort {
+  readonly cohort: Cohort
+  readonly documents: ReadonlyArray<{ readonly path: string; readonly text: string }>
+}
+
 /** What the head of a cohort is, by its digest. */
 export interface HeadDigest {
   readonly cohortId: string
@@ -140,6 +148,8 @@ export class CohortStore extends Context.Service<
     readonly find: (nameOrId: string) => Effect.Effect<Cohort, CohortNotFound | SqlError.SqlError>
     /** The revisions, oldest first, of the cohort of this name or id, deleted ones included. */
     readonly history: (nameOrId: string) => Effect.Effect<ReadonlyArray<Revision>, CohortNotFound | SqlError.SqlError>
+    /** A cohort with the compact text of each of its documents, as the source had it. */
+    readonly load: (nameOrId: string) => Effect.Effect<LoadedCohort, CohortNotFound | SqlError.SqlError>
     /** The parts of a content, in order. */
     readonly parts: (contentId: number) => Effect.Effect<ReadonlyArray<Part>, SqlError.SqlError>
     /** The files with these hashes (without a list: all files) that heads consist of. */
@@ -259,11 +269,31 @@ const make = Effect.gen(function* () {
       )
     })
   })
+  const find = Effect.fn("CohortStore.find")(function* (nameOrId: string) {
+    const [row] = yield* query<CohortRow>(sql, cohortStatements.find, [nameOrId, nameOrId, nameOrId])
+    return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
+  })
   return CohortStore.of({
     list: Effect.map(query<CohortRow>(sql, cohortStatements.list), (rows) => rows.map(cohortOf)),
-    find: Effect.fn("CohortStore.find")(function* (nameOrId) {
-      const [row] = yield* query<CohortRow>(sql, cohortStatements.find, [nameOrId, nameOrId, nameOrId])
-      return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
+    find,
+    load: Effect.fn("CohortStore.load")(function* (nameOrId) {
+      const cohort = yield* find(nameOrId)
+      const renderer = yield* makeRenderer(sql)
+      const documents: Array<{ readonly path: string; readonly text: string }> = []
+      let path = ""
+      let chunks: Array<Buffer> = []
+      yield* visitParts(sql, renderer, `p.content_id = ${cohort.contentId}`, {
+        start: (part) => {
+          path = part.path
+          chunks = []
+        },
+        text: (bytes, start, end) => chunks.push(bytes.subarray(start, end)),
+        sound: () => {},
+        changed: () => {},
+        gap: () => {},
+        end: () => documents.push({ path, text: Buffer.concat(chunks).toString("utf8") })
+      })
+      return { cohort, documents }
     }),
     history: Effect.fn("CohortStore.history")(function* (nameOrId) {
       const rows = yield* query<RevisionRow>(

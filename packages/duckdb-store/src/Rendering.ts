@@ -13,7 +13,8 @@ import {
   renderEntity,
   splitFolded,
   styleName,
-  type Template
+  type Template,
+  TemplateProblem
 } from "@mallard/entity-serializers"
 import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -69,12 +70,16 @@ const number = (codec: ColumnCodec, column: string, style: string): string => {
   const spelling = isQuoted ? style.slice(1) : style
   const text = `${column}::VARCHAR`
   let sql: string
-  if (codec.scale === 0) sql = spelling === "" ? text : `${text} || '.${"0".repeat(spelling === "f" ? 1 : Number(spelling.slice(1)))}'`
+  if (codec.scale === 0)
+    sql = spelling === "" ? text : `${text} || '.${"0".repeat(spelling === "f" ? 1 : Number(spelling.slice(1)))}'`
   else if (spelling === "") sql = `rtrim(rtrim(${text}, '0'), '.')`
   else if (spelling === "f") sql = `regexp_replace(rtrim(${text}, '0'), '\\.$', '.0')`
   else {
     const digits = Number(spelling.slice(1))
-    sql = digits >= codec.scale ? `${text} || '${"0".repeat(digits - codec.scale)}'` : `(${text})[:-${codec.scale - digits + 1}]`
+    sql =
+      digits >= codec.scale
+        ? `${text} || '${"0".repeat(digits - codec.scale)}'`
+        : `(${text})[:-${codec.scale - digits + 1}]`
   }
   return isQuoted ? `'"' || ${sql} || '"'` : sql
 }
@@ -154,19 +159,23 @@ export interface Renderer {
   readonly shapes: ReadonlyMap<number, StoredShape>
   /** SQL of the text of row `e` of a kind, NULL where the other renderer is needed; with what to join for children. */
   readonly expression: (code: number) => { readonly text: string; readonly join: (ids: string) => string }
-  /** Compact texts of entities by id; entities that are not there are not in the map. */
+  /** Compact texts of entities by id; entities that are not there, or do not fit their template, are not in the map. */
   readonly texts: (code: number, ids: ReadonlyArray<number>) => Effect.Effect<Map<number, string>, SqlError.SqlError>
 }
 
 export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const shapes = new Map<number, StoredShape>()
-  for (const [id, kind, template, filled] of yield* queryRows(client, "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes")) {
+  for (const [id, kind, template, filled] of yield* queryRows(
+    client,
+    "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes"
+  )) {
     shapes.set(Number(id), { id: Number(id), kind: Number(kind), template: String(template), filled: String(filled) })
   }
   const parsed = new Map<number, Template>()
   const templateOf = (code: number, shapeId: number): Template => {
     let template = parsed.get(shapeId)
-    if (template === undefined) parsed.set(shapeId, (template = parseTemplate(code, shapes.get(shapeId)?.template ?? "")))
+    if (template === undefined)
+      parsed.set(shapeId, (template = parseTemplate(code, shapes.get(shapeId)?.template ?? "")))
     return template
   }
   const common = new Map<number, ReadonlyArray<number>>()
@@ -175,7 +184,10 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
       client,
       `SELECT shape_id FROM mallard.${quoted(kind.table)} WHERE shape_id > 0 GROUP BY shape_id ORDER BY count(*) DESC, shape_id LIMIT ${SHAPES_IN_SQL}`
     )
-    common.set(kind.code, rows.map(([id]) => Number(id)).filter((id) => shapes.get(id)?.kind === kind.code))
+    common.set(
+      kind.code,
+      rows.map(([id]) => Number(id)).filter((id) => shapes.get(id)?.kind === kind.code)
+    )
   }
 
   const expression: Renderer["expression"] = (code) => {
@@ -189,17 +201,24 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
       collections = Math.max(collections, collectionsOf(template))
     }
     const text = branches.length === 0 ? "NULL" : `CASE e.shape_id ${branches.join(" ")} END`
-    return { text, join: (ids) => (collections === 0 ? "" : ` LEFT JOIN (${childrenSql(code, collections, ids)}) k ON k.parent_entity_id = e.entity_id`) }
+    return {
+      text,
+      join: (ids) =>
+        collections === 0
+          ? ""
+          : ` LEFT JOIN (${childrenSql(code, collections, ids)}) k ON k.parent_entity_id = e.entity_id`
+    }
   }
 
   /** Per parent, the texts of each collection's children joined by commas; NULL when one of them has no text in SQL. */
   const childrenSql = (code: number, collections: number, parents: string): string => {
     const kind = kindByCode(code)!
-    const codes = [0, ...new Set(kind.children.map(({ kind: child }) => kinds.find((other) => other.kind === child)!.code))]
+    const codes = childCodes(kind)
     const links = `SELECT * FROM mallard.links WHERE parent_kind = ${code} AND parent_entity_id IN (${parents})`
     const texts = codes.map((child) => {
       const ids = `SELECT child_entity_id FROM mallard.links WHERE parent_kind = ${code} AND child_kind = ${child} AND parent_entity_id IN (${parents})`
-      if (child === 0) return `SELECT 0 AS kind, entity_id, extra AS text FROM mallard.json_values WHERE entity_id IN (${ids})`
+      if (child === 0)
+        return `SELECT 0 AS kind, entity_id, extra AS text FROM mallard.json_values WHERE entity_id IN (${ids})`
       const { text, join } = expression(child)
       return `SELECT ${child} AS kind, e.entity_id, ${text} AS text FROM mallard.${quoted(kindByCode(child)!.table)} e${join(ids)} WHERE e.entity_id IN (${ids})`
     })
@@ -216,7 +235,10 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
       const list = ids.slice(from, from + IDS_PER_QUERY).join(",")
       if (code === 0) {
-        const rows = yield* queryRows(client, `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE entity_id IN (${list})`)
+        const rows = yield* queryRows(
+          client,
+          `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE entity_id IN (${list})`
+        )
         for (const [id, text] of rows) found.set(Number(id), blobText(text))
         continue
       }
@@ -228,7 +250,9 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
   const renderRows = Effect.fnUntraced(function* (kind: EntityKind, list: string, found: Map<number, string>) {
     const columns = kind.columns.map((column) =>
       // Texts travel as bytes: the client drops a leading byte order mark.
-      column.type === "VARCHAR" || column.type === "JSON" ? `encode(${quoted(column.name)}::VARCHAR)` : quoted(column.name)
+      column.type === "VARCHAR" || column.type === "JSON"
+        ? `encode(${quoted(column.name)}::VARCHAR)`
+        : quoted(column.name)
     )
     const rows = yield* queryRows(
       client,
@@ -236,7 +260,8 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     )
     const links = yield* queryRows(
       client,
-      `SELECT parent_entity_id, collection, child_kind, child_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND parent_entity_id IN (${list}) ORDER BY parent_entity_id, collection, ordinal`
+      // Only kinds that may stand there: a link that was tampered with could lead back to its parent.
+      `SELECT parent_entity_id, collection, child_kind, child_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND parent_entity_id IN (${list}) AND child_kind IN (${childCodes(kind).join(",")}) ORDER BY parent_entity_id, collection, ordinal`
     )
     const wanted = new Map<number, Set<number>>()
     for (const [, , child, id] of links) {
@@ -253,28 +278,40 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     }
     for (const [id, shapeId, extraBytes, ...values] of rows) {
       const stored = extraBytes === null ? null : blobText(extraBytes)
-      let template: Template
-      let extra: string | null = stored
-      if (Number(shapeId) === 0) {
-        const folded = splitFolded(stored ?? "")
-        template = parseTemplate(kind.code, folded.template)
-        extra = folded.extra
-      } else template = templateOf(kind.code, Number(shapeId))
       const native = values.map((value) => (value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)))
-      found.set(
-        Number(id),
-        renderEntity(kind.code, template, {
+      const text = textOfRow(() => {
+        const folded = Number(shapeId) === 0 ? splitFolded(stored ?? "") : undefined
+        const template =
+          folded === undefined ? templateOf(kind.code, Number(shapeId)) : parseTemplate(kind.code, folded.template)
+        return renderEntity(kind.code, template, {
           column: (index) => native[index]!,
-          extra,
+          extra: folded === undefined ? stored : folded.extra,
           children: (collection) => byParent.get(Number(id))?.[collection] ?? []
         })
-      )
+      })
+      if (text !== undefined) found.set(Number(id), text)
     }
   })
 
   const renderer: Renderer = { shapes, expression, texts }
   return renderer
 })
+
+/** The kinds, by code, that entities of a kind may hold. */
+export const childCodes = (kind: EntityKind): ReadonlyArray<number> => [
+  0,
+  ...new Set(kind.children.map(({ kind: child }) => kinds.find((other) => other.kind === child)!.code))
+]
+
+/** A row that does not fit its template has no text. */
+const textOfRow = (render: () => string): string | undefined => {
+  try {
+    return render()
+  } catch (problem) {
+    if (problem instanceof TemplateProblem) return undefined
+    throw problem
+  }
+}
 
 /** The text of a BLOB value. */
 export const blobText = (value: unknown): string => blobBytes(value).toString("utf8")

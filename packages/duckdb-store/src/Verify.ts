@@ -23,7 +23,16 @@ import { DuckDBBlobValue } from "@duckdb/node-api"
 import { Effect } from "effect"
 import { type StoredPart, visitParts } from "./Assembly.ts"
 import { checkRowDigests } from "./Ledger.ts"
-import { blobText, makeRenderer, nativeValue, queryRows, quoted, type Renderer, type StoredShape } from "./Rendering.ts"
+import {
+  blobText,
+  childCodes,
+  makeRenderer,
+  nativeValue,
+  queryRows,
+  quoted,
+  type Renderer,
+  type StoredShape
+} from "./Rendering.ts"
 import { digestedTableNames, idColumns, storedKinds, tableNames } from "./Tables.ts"
 
 /** What a check found wrong. `where` names tables, ids and columns, never values. */
@@ -77,9 +86,11 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
 ) {
   const findings = new Findings()
   yield* checkLedger(client, findings)
+  yield* checkMigrations(client, findings)
   yield* checkReferences(client, findings)
   const renderer = yield* makeRenderer(client)
-  if (!checkTemplates(renderer, findings)) return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
+  if (!checkTemplates(renderer, findings))
+    return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   for (const kind of kinds) yield* checkKind(client, renderer, kind, findings)
   const children = yield* checkChildren(client, renderer, findings)
   const documents = yield* checkDocuments(client, renderer, "true", findings, options.onDocument)
@@ -96,7 +107,8 @@ export const verifyContents = Effect.fn("verifyContents")(function* (
   if (firstContent <= 1) return yield* verifyDatabase(client, { onDocument })
   const findings = new Findings()
   const renderer = yield* makeRenderer(client)
-  if (!checkTemplates(renderer, findings)) return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
+  if (!checkTemplates(renderer, findings))
+    return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   const documents = yield* checkDocuments(client, renderer, `p.content_id >= ${firstContent}`, findings, onDocument)
   return reportOf(findings, documents)
 })
@@ -166,7 +178,11 @@ const checkDocuments = Effect.fnUntraced(function* (
       entities++
       sound = false
       const kind = element.kind === 0 ? JSON_KIND : kindByCode(element.kind)
-      findings.add("entity-changed", `mallard.${kind?.table} entity_id ${element.id}`, "its row no longer gives the text that its digest stands for")
+      findings.add(
+        "entity-changed",
+        `mallard.${kind?.table} entity_id ${element.id}`,
+        "its row no longer gives the text that its digest stands for"
+      )
     },
     gap: (collection) => {
       sound = false
@@ -215,7 +231,10 @@ const checkLedger = Effect.fnUntraced(function* (client: DuckDbSqlClient, findin
   }
   const expected = new Map<string, number>()
   const ranges = new Map<string, Array<{ first: number; count: number }>>()
-  const lines = yield* queryRows(client, "SELECT commit_id, table_name, first_id, row_count FROM mallard.commits ORDER BY commit_id, table_name")
+  const lines = yield* queryRows(
+    client,
+    "SELECT commit_id, table_name, first_id, row_count FROM mallard.commits ORDER BY commit_id, table_name"
+  )
   const perCommit = new Map<number, { rows: number; stated: number | undefined }>()
   for (const [commit, name, first, count] of lines) {
     const table = String(name)
@@ -230,15 +249,29 @@ const checkLedger = Effect.fnUntraced(function* (client: DuckDbSqlClient, findin
       list.push({ first: Number(first), count: Number(count) })
     }
   }
+  if (lines.length === 0 && (yield* queryRows(client, "SELECT 1 FROM mallard.migration_runs LIMIT 1")).length > 0) {
+    findings.add("rows-missing", "mallard.commits", "all rows are gone")
+  }
   let commitId = 1
   for (const [commit, { rows, stated }] of perCommit) {
-    if (commit !== commitId++) findings.add("ids-not-dense", `mallard.commits commit_id ${commit}`, "commits are not numbered from 1 without gaps")
-    if (rows !== stated) findings.add("rows-missing", `mallard.commits commit_id ${commit}`, "the commit has lost lines, or has too many")
+    if (commit !== commitId++)
+      findings.add(
+        "ids-not-dense",
+        `mallard.commits commit_id ${commit}`,
+        "commits are not numbered from 1 without gaps"
+      )
+    if (rows !== stated)
+      findings.add("rows-missing", `mallard.commits commit_id ${commit}`, "the commit has lost lines, or has too many")
   }
   for (const [table, list] of ranges) {
     let next = 1
     for (const { first, count } of list) {
-      if (first !== next) findings.add("ids-not-dense", `mallard.commits table_name ${table}`, "the ranges of ids that commits wrote leave gaps or overlap")
+      if (first !== next)
+        findings.add(
+          "ids-not-dense",
+          `mallard.commits table_name ${table}`,
+          "the ranges of ids that commits wrote leave gaps or overlap"
+        )
       next = first + count
     }
   }
@@ -254,11 +287,28 @@ const checkLedger = Effect.fnUntraced(function* (client: DuckDbSqlClient, findin
     )
     const [count, min, max, sum] = row!.map(Number)
     const wanted = expected.get(table) ?? 0
-    if (count! < wanted) findings.add("rows-missing", `mallard.${table}`, `${wanted - count!} of ${wanted} rows are gone`)
-    if (count! > wanted) findings.add("rows-added", `mallard.${table}`, `${count! - wanted} rows were added by something else than a commit`)
+    if (count! < wanted)
+      findings.add("rows-missing", `mallard.${table}`, `${wanted - count!} of ${wanted} rows are gone`)
+    if (count! > wanted)
+      findings.add(
+        "rows-added",
+        `mallard.${table}`,
+        `${count! - wanted} rows were added by something else than a commit`
+      )
     if (id !== undefined && count! > 0 && (min !== 1 || max !== count || sum !== (count! * (count! + 1)) / 2)) {
       findings.add("ids-not-dense", `mallard.${table}`, `its ${id} are not the numbers from 1 on, each once`)
     }
+  }
+})
+
+/** Steps are numbered from 1, and there is at least one. */
+const checkMigrations = Effect.fnUntraced(function* (client: DuckDbSqlClient, findings: Findings) {
+  const versions = (yield* queryRows(client, "SELECT version FROM mallard.schema_migrations ORDER BY version")).map(
+    ([version]) => Number(version)
+  )
+  if (versions.length === 0) findings.add("rows-missing", "mallard.schema_migrations", "all rows are gone")
+  if (versions.some((version, at) => version !== at + 1)) {
+    findings.add("ids-not-dense", "mallard.schema_migrations", "its versions are not the numbers from 1 on, each once")
   }
 })
 
@@ -270,7 +320,12 @@ const checkReferences = Effect.fnUntraced(function* (client: DuckDbSqlClient, fi
     const missing = yield* count(
       `SELECT count(*) FROM (SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code} UNION ALL SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}) r ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = r.entity_id`
     )
-    if (missing > 0) findings.add("reference-broken", `mallard.${kind.table}`, `${missing} members or links point to rows that do not exist`)
+    if (missing > 0)
+      findings.add(
+        "reference-broken",
+        `mallard.${kind.table}`,
+        `${missing} members or links point to rows that do not exist`
+      )
     const unused = yield* count(
       `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code} UNION ALL SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}) r ON e.entity_id = r.entity_id`
     )
@@ -279,28 +334,42 @@ const checkReferences = Effect.fnUntraced(function* (client: DuckDbSqlClient, fi
     const shapes = yield* count(
       `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (SELECT shape_id FROM mallard.entity_shapes WHERE kind = ${kind.code}) s ON e.shape_id = s.shape_id WHERE e.shape_id <> 0`
     )
-    if (shapes > 0) findings.add("reference-broken", `mallard.${kind.table}`, `${shapes} rows have a shape that does not exist`)
+    if (shapes > 0)
+      findings.add("reference-broken", `mallard.${kind.table}`, `${shapes} rows have a shape that does not exist`)
     const parents = yield* count(
       `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${kind.code}`
     )
-    if (parents > 0) findings.add("reference-broken", "mallard.links", `${parents} links hang on rows of ${kind.table} that do not exist`)
+    if (parents > 0)
+      findings.add(
+        "reference-broken",
+        "mallard.links",
+        `${parents} links hang on rows of ${kind.table} that do not exist`
+      )
   }
   const kindsFound = yield* queryRows(client, "SELECT code, kind, table_name FROM mallard.kinds ORDER BY code")
   const same =
     kindsFound.length === storedKinds.length &&
-    [...storedKinds].sort((a, b) => a.code - b.code).every(({ code, kind, table }, at) => {
-      const row = kindsFound[at]!
-      return Number(row[0]) === code && row[1] === kind && row[2] === table
-    })
+    [...storedKinds]
+      .sort((a, b) => a.code - b.code)
+      .every(({ code, kind, table }, at) => {
+        const row = kindsFound[at]!
+        return Number(row[0]) === code && row[1] === kind && row[2] === table
+      })
   if (!same) findings.add("row-changed", "mallard.kinds", "the list of kinds is not that of this program")
   const dangling = yield* count(
     `SELECT count(*) FROM (SELECT content_id, part FROM mallard.part_texts UNION ALL SELECT content_id, part FROM mallard.collections UNION ALL SELECT content_id, part FROM mallard.cohort_members) x ANTI JOIN mallard.parts p ON p.content_id = x.content_id AND p.part = x.part`
   )
-  if (dangling > 0) findings.add("reference-broken", "mallard.parts", `${dangling} rows belong to parts that do not exist`)
+  if (dangling > 0)
+    findings.add("reference-broken", "mallard.parts", `${dangling} rows belong to parts that do not exist`)
   const pieces = yield* count(
     `SELECT count(*) FROM (SELECT content_id, part, count(*) AS n, max(piece) AS top, count(DISTINCT piece) AS distinct_pieces FROM mallard.part_texts GROUP BY content_id, part) WHERE n <> top + 1 OR n <> distinct_pieces`
   )
-  if (pieces > 0) findings.add("members-out-of-order", "mallard.part_texts", `${pieces} documents have pieces that are not numbered from 0 without gaps`)
+  if (pieces > 0)
+    findings.add(
+      "members-out-of-order",
+      "mallard.part_texts",
+      `${pieces} documents have pieces that are not numbered from 0 without gaps`
+    )
   const contents = yield* count(
     `SELECT count(*) FROM mallard.revisions r ANTI JOIN mallard.parts p ON p.content_id = r.content_id`
   )
@@ -326,13 +395,16 @@ const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
 const filledBy = (kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
   const columns = new Set(filledColumns(shape).map(({ name }) => name))
   for (const label of parseTemplate(shape.kind, shape.template).labels) {
-    if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined) columns.add(kind.columns[label.column]!.name)
+    if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined)
+      columns.add(kind.columns[label.column]!.name)
   }
   return columns
 }
 
 /** The columns of a shape that hold more than their own leaf; `copyOf` names the column that one is a plain copy of. */
-const filledColumns = (shape: StoredShape): ReadonlyArray<{ readonly name: string; readonly copyOf: string | undefined }> =>
+const filledColumns = (
+  shape: StoredShape
+): ReadonlyArray<{ readonly name: string; readonly copyOf: string | undefined }> =>
   shape.filled === ""
     ? []
     : shape.filled.split(",").map((entry) => {
@@ -341,12 +413,20 @@ const filledColumns = (shape: StoredShape): ReadonlyArray<{ readonly name: strin
       })
 
 /** NULL where a shape says nothing, and copies and best values as the reader makes them. */
-const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
+const checkKind = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  kind: EntityKind,
+  findings: Findings
+) {
   const table = `mallard.${kind.table}`
   const counts = kind.columns.map(({ name }) => `count(${quoted(name)})`).join(", ")
   const again: Array<number> = []
   const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
-  for (const [id, , ...found] of yield* queryRows(client, `SELECT shape_id, count(*), ${counts} FROM ${table} GROUP BY shape_id`)) {
+  for (const [id, , ...found] of yield* queryRows(
+    client,
+    `SELECT shape_id, count(*), ${counts} FROM ${table} GROUP BY shape_id`
+  )) {
     const shapeId = Number(id)
     const shape = renderer.shapes.get(shapeId)
     if (shapeId === 0) {
@@ -357,7 +437,11 @@ const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer
     const filled = filledBy(kind, shape)
     kind.columns.forEach(({ name }, at) => {
       if (!filled.has(name) && Number(found[at]) > 0) {
-        findings.add("value-without-source", `${table} column ${name}`, `${Number(found[at])} rows of shape ${shapeId} have a value that no source gave`)
+        findings.add(
+          "value-without-source",
+          `${table} column ${name}`,
+          `${Number(found[at])} rows of shape ${shapeId} have a value that no source gave`
+        )
       }
     })
     const columns = filledColumns(shape)
@@ -376,7 +460,11 @@ const checkKind = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer
         )
         .join(" UNION ALL ")
     )) {
-      findings.add("copy-changed", `${table} entity_id ${Number(id)} column ${String(name)}`, "it no longer holds what its entity's text gives")
+      findings.add(
+        "copy-changed",
+        `${table} entity_id ${Number(id)} column ${String(name)}`,
+        "it no longer holds what its entity's text gives"
+      )
     }
   }
   if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
@@ -395,12 +483,21 @@ const readAgain = Effect.fnUntraced(function* (
   findings: Findings
 ) {
   const table = `mallard.${kind.table}`
-  const names = new Set(shapeIds.flatMap((id) => (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)))
+  const names = new Set(
+    shapeIds.flatMap((id) =>
+      (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)
+    )
+  )
   const columns = kind.columns.filter(({ name }) => names.has(name))
-  const selected = columns.map(({ name, type }) => (type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)))
+  const selected = columns.map(({ name, type }) =>
+    type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)
+  )
   const codecs = columns.map(makeCodec)
   const { text, join } = renderer.expression(kind.code)
-  const [bounds] = yield* queryRows(client, `SELECT coalesce(min(entity_id), 1), coalesce(max(entity_id), 0) FROM ${table} WHERE shape_id IN (${shapeIds.join(",")})`)
+  const [bounds] = yield* queryRows(
+    client,
+    `SELECT coalesce(min(entity_id), 1), coalesce(max(entity_id), 0) FROM ${table} WHERE shape_id IN (${shapeIds.join(",")})`
+  )
   let reader = freshReader()
   for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += READ_AGAIN * 10) {
     const where = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id BETWEEN ${from} AND ${from + READ_AGAIN * 10 - 1}`
@@ -419,7 +516,11 @@ const readAgain = Effect.fnUntraced(function* (
         const stored: ColumnValue = value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)
         const wanted = worked === undefined ? undefined : (worked.get(codec.name) ?? null)
         if (wanted !== undefined && !sameValue(stored, wanted)) {
-          findings.add("copy-changed", `${table} entity_id ${Number(id)} column ${codec.name}`, "it no longer holds what its entity's text gives")
+          findings.add(
+            "copy-changed",
+            `${table} entity_id ${Number(id)} column ${codec.name}`,
+            "it no longer holds what its entity's text gives"
+          )
         }
       })
     }
@@ -429,7 +530,9 @@ const readAgain = Effect.fnUntraced(function* (
 
 /** Whole numbers may come as `number` from one side and as `bigint` from the other. */
 const sameValue = (a: ColumnValue, b: ColumnValue): boolean =>
-  Object.is(a, b) || (typeof a === "bigint" && typeof b === "number" && a === BigInt(Math.trunc(b)) && Number.isInteger(b)) || (typeof b === "bigint" && typeof a === "number" && sameValue(b, a))
+  Object.is(a, b) ||
+  (typeof a === "bigint" && typeof b === "number" && a === BigInt(Math.trunc(b)) && Number.isInteger(b)) ||
+  (typeof b === "bigint" && typeof a === "number" && sameValue(b, a))
 
 /** Reads texts of entities into a batch of its own and gives the columns of each. */
 const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, ColumnValue> | undefined) => {
@@ -455,7 +558,12 @@ const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, Col
 }
 
 /** Links say where in their parent they stand; the parent's template says it too. */
-const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, kind: EntityKind, findings: Findings) {
+const checkPointers = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  kind: EntityKind,
+  findings: Findings
+) {
   if (kind.children.length === 0) return
   const expected: Array<string> = []
   for (const shape of renderer.shapes.values()) {
@@ -465,7 +573,10 @@ const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
     })
   }
   const table = `mallard.${kind.table}`
-  const folded = yield* queryRows(client, `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`)
+  const folded = yield* queryRows(
+    client,
+    `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`
+  )
   const foldedRows: Array<string> = []
   for (const [id, extra] of folded) {
     collectionPointers(splitFolded(blobText(extra)).template).forEach(({ pointer, list }, at) => {
@@ -477,20 +588,30 @@ const checkPointers = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
     client,
     `WITH x(shape_id, collection, pointer, list) AS (VALUES ${values(expected)}), f(entity_id, collection, pointer, list) AS (VALUES ${values(foldedRows)})
      SELECT count(*) FROM (
-       SELECT l.pointer, l.ordinal, coalesce(x.pointer, f.pointer) AS place, coalesce(x.list, f.list) AS list
+       SELECT l.pointer, l.ordinal, l.child_kind, coalesce(x.pointer, f.pointer) AS place, coalesce(x.list, f.list) AS list
        FROM mallard.links l JOIN ${table} e ON e.entity_id = l.parent_entity_id
        LEFT JOIN x ON x.shape_id = e.shape_id AND x.collection = l.collection
        LEFT JOIN f ON f.entity_id = e.entity_id AND f.collection = l.collection AND e.shape_id = 0
        WHERE l.parent_kind = ${kind.code})
-     WHERE place IS NULL OR pointer <> CASE WHEN list THEN place || '/' || ordinal ELSE place END`
+     WHERE place IS NULL OR pointer <> CASE WHEN list THEN place || '/' || ordinal ELSE place END OR child_kind NOT IN (${childCodes(kind).join(",")})`
   )
   const wrong = Number(row?.[0] ?? 0)
-  if (wrong > 0) findings.add("link-changed", "mallard.links", `${wrong} links of ${kind.table} do not stand where their parent's template says`)
+  if (wrong > 0)
+    findings.add(
+      "link-changed",
+      "mallard.links",
+      `${wrong} links of ${kind.table} do not stand where their parent's template says`
+    )
   const [gaps] = yield* queryRows(
     client,
     `SELECT count(*) FROM (SELECT count(*) AS n, max(ordinal) AS top, min(ordinal) AS low, count(DISTINCT ordinal) AS d FROM mallard.links WHERE parent_kind = ${kind.code} GROUP BY parent_entity_id, collection) WHERE n <> top + 1 OR low <> 0 OR d <> n`
   )
-  if (Number(gaps?.[0] ?? 0) > 0) findings.add("link-changed", "mallard.links", `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`)
+  if (Number(gaps?.[0] ?? 0) > 0)
+    findings.add(
+      "link-changed",
+      "mallard.links",
+      `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`
+    )
 })
 
 /** Hashes the entities that stand inside others; returns how many. */
@@ -504,7 +625,10 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
     const { text, join } = code === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(code)
     const table = `mallard.${kind.table}`
     const ids = `SELECT child_entity_id FROM mallard.links WHERE child_kind = ${code}`
-    const [bounds] = yield* queryRows(client, `SELECT min(child_entity_id), max(child_entity_id) FROM mallard.links WHERE child_kind = ${code}`)
+    const [bounds] = yield* queryRows(
+      client,
+      `SELECT min(child_entity_id), max(child_entity_id) FROM mallard.links WHERE child_kind = ${code}`
+    )
     for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += 100_000) {
       const range = `${ids} AND child_entity_id BETWEEN ${from} AND ${from + 99_999}`
       const rows = yield* queryRows(
@@ -520,11 +644,18 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
           if (!hash("sha256", line.text, "hex").startsWith(digest)) doubtful.push([line.id, digest])
         }
       }
-      const texts = yield* renderer.texts(code, doubtful.map(([id]) => id))
+      const texts = yield* renderer.texts(
+        code,
+        doubtful.map(([id]) => id)
+      )
       for (const [id, digest] of doubtful) {
         const again = texts.get(id)
         if (again === undefined || !hash("sha256", again, "hex").startsWith(digest)) {
-          findings.add("entity-changed", `${table} entity_id ${id}`, "its row no longer gives the text that its digest stands for")
+          findings.add(
+            "entity-changed",
+            `${table} entity_id ${id}`,
+            "its row no longer gives the text that its digest stands for"
+          )
         }
       }
     }
@@ -532,10 +663,12 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
   return checked
 })
 
-function* splitLines(blob: unknown): Generator<{ readonly id: number; readonly digest: string; readonly text: Buffer }> {
+function* splitLines(
+  blob: unknown
+): Generator<{ readonly id: number; readonly digest: string; readonly text: Buffer }> {
   if (!(blob instanceof DuckDBBlobValue)) return
   const bytes = Buffer.from(blob.bytes.buffer, blob.bytes.byteOffset, blob.bytes.byteLength)
-  for (let p = 0; p < bytes.length; ) {
+  for (let p = 0; p < bytes.length;) {
     const space = bytes.indexOf(32, p)
     const newline = bytes.indexOf(10, space)
     const end = newline < 0 ? bytes.length : newline
@@ -560,10 +693,13 @@ const checkRevisions = Effect.fnUntraced(function* (
   )) {
     const where = `mallard.revisions revision_id ${Number(id)}`
     const own = parts.get(Number(content))
-    if (own !== undefined && contentDigest(own) !== digest) findings.add("revision-changed", where, "its digest is not that of its parts")
+    if (own !== undefined && contentDigest(own) !== digest)
+      findings.add("revision-changed", where, "its digest is not that of its parts")
     const before = seqs.get(String(cohort))
-    if (Number(seq) !== (before?.seq ?? 0) + 1) findings.add("ids-not-dense", where, "the revisions of its cohort are not numbered from 1 without gaps")
-    if ((predecessor === null ? undefined : Number(predecessor)) !== before?.id) findings.add("revision-changed", where, "it does not follow the revision before it")
+    if (Number(seq) !== (before?.seq ?? 0) + 1)
+      findings.add("ids-not-dense", where, "the revisions of its cohort are not numbered from 1 without gaps")
+    if ((predecessor === null ? undefined : Number(predecessor)) !== before?.id)
+      findings.add("revision-changed", where, "it does not follow the revision before it")
     seqs.set(String(cohort), { seq: Number(seq), id: Number(id) })
   }
 })

@@ -106,7 +106,8 @@ export class ReadBuffers {
 
   /** A buffer of at least this size. */
   atLeast(bytes: number): Buffer {
-    if (this.whole.length < bytes) this.whole = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.whole.length * 2, WHOLE_FILE_BYTES + 2)))
+    if (this.whole.length < bytes)
+      this.whole = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.whole.length * 2, WHOLE_FILE_BYTES + 2)))
     return this.whole
   }
 }
@@ -122,7 +123,9 @@ export const readPart = <E>(
     documents.entities.maxEntityBytes = options.maxEntityBytes
     documents.entities.tokenizer.maxDepth = options.maxDepth
     return Effect.scoped<PartRead | undefined, SourceError | SourceRejected | E, Scope.Scope>(
-      file.bytes <= (options.wholeFileBytes ?? WHOLE_FILE_BYTES) ? readWhole(file, documents, buffers, options) : readLarge(file, documents, options)
+      file.bytes <= (options.wholeFileBytes ?? WHOLE_FILE_BYTES)
+        ? readWhole(file, documents, buffers, options)
+        : readLarge(file, documents, options)
     )
   })
 
@@ -195,7 +198,11 @@ const rootKeysOf = (bytes: Uint8Array): ReadonlyArray<string> => {
   return at < 0 ? [] : [...outlineOf(head.slice(at), true).members.keys()]
 }
 
-const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: DocumentReader, options: ReadOptions<E>) {
+const readLarge = Effect.fnUntraced(function* <E>(
+  file: SourceFile,
+  documents: DocumentReader,
+  options: ReadOptions<E>
+) {
   const open = yield* openFile(file.path, file.identity)
   const raw = createHash("sha256")
   const text = new Utf8Stream()
@@ -221,7 +228,13 @@ const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: D
     for (const part of rest === undefined ? [piece] : [piece, rest]) {
       if (Result.isFailure(part)) {
         const { code, offset } = part.failure
-        return yield* new SourceRejected({ code, path: file.path, offset, reason: NOT_TEXT, ...(yield* positionInFile(file, offset, false)) })
+        return yield* new SourceRejected({
+          code,
+          path: file.path,
+          offset,
+          reason: NOT_TEXT,
+          ...(yield* positionInFile(file, offset, false))
+        })
       }
       if (length + part.success.length + 1 > window.length) {
         const larger = new Uint8Array((length + part.success.length + 1) * 2)
@@ -249,7 +262,13 @@ const readLarge = Effect.fnUntraced(function* <E>(file: SourceFile, documents: D
   if (result instanceof JsonProblem) {
     const position = yield* positionInFile(file, result.offset, true)
     const offset = result.offset + markLength(text.encoding)
-    return yield* new SourceRejected({ code: result.code, path: file.path, offset, reason: result.message, ...position })
+    return yield* new SourceRejected({
+      code: result.code,
+      path: file.path,
+      offset,
+      reason: result.message,
+      ...position
+    })
   }
   yield* open.checkUnchanged
   return partOf(
@@ -331,12 +350,22 @@ const rejected = (
 ) => {
   const [located] = locate(bytes, [{ offset }])
   return Effect.fail(
-    new SourceRejected({ code: problem.code, path: file.path, offset: offset + skipped, line: located?.line ?? 1, column: located?.column ?? 1, reason: problem.reason })
+    new SourceRejected({
+      code: problem.code,
+      path: file.path,
+      offset: offset + skipped,
+      line: located?.line ?? 1,
+      column: located?.column ?? 1,
+      reason: problem.reason
+    })
   )
 }
 
 /** Adds lines and columns to things with byte offsets, in one pass over the bytes. */
-const locate = <A extends { readonly offset: number }>(bytes: Uint8Array, things: ReadonlyArray<A>): ReadonlyArray<A & { line: number; column: number }> => {
+const locate = <A extends { readonly offset: number }>(
+  bytes: Uint8Array,
+  things: ReadonlyArray<A>
+): ReadonlyArray<A & { line: number; column: number }> => {
   if (things.length === 0) return []
   const order = things.map((thing, index) => ({ thing, index })).sort((a, b) => a.thing.offset - b.thing.offset)
   const located: Array<A & { line: number; column: number }> = []
@@ -366,7 +395,7 @@ const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: nu
   const text = new Utf8Stream()
   let line = 1
   let column = 1
-  for (let seen = 0; seen < offset; ) {
+  for (let seen = 0; seen < offset;) {
     const count = yield* open.read(chunk)
     if (count === 0) break
     const raw = chunk.subarray(0, count)

@@ -4,7 +4,15 @@
  * searching.
  */
 import type { Collection, DocumentRules, Rule, Rules } from "@mallard/entity-serializers"
-import { kindByName, kindOfTypeKey, kinds, type EntityKind, normaliseTypeKey, parsePath, trialTypeKeys } from "@mallard/schema"
+import {
+  kindByName,
+  kindOfTypeKey,
+  kinds,
+  type EntityKind,
+  normaliseTypeKey,
+  parsePath,
+  trialTypeKeys
+} from "@mallard/schema"
 
 /** The variants, as `facts` of the format name them; `unknown` is any other JSON document. */
 export type Variant =
@@ -126,7 +134,8 @@ const unknownType: Rule = { tag: "entities", kind: 0, objects: false }
 
 const typeRule = (key: string, trial: boolean): Rule | undefined => {
   const normal = normaliseTypeKey(key)
-  const trialKind = trial && Object.hasOwn(trialTypeKeys, normal) ? trialTypeKeys[normal as keyof typeof trialTypeKeys] : undefined
+  const trialKind =
+    trial && Object.hasOwn(trialTypeKeys, normal) ? trialTypeKeys[normal as keyof typeof trialTypeKeys] : undefined
   const kind = trialKind === undefined ? kindOfTypeKey(key) : kindByName(trialKind)
   return kind === undefined ? undefined : kindRule(kind, normal)
 }
@@ -147,7 +156,8 @@ const keyRules = (): Rules => {
     if (TRIAL_KEYS.has(normaliseTypeKey(key))) trial = true
     const type = typeRule(key, trial)
     const container = containers.get(key)
-    if (container?.tag === "object") return type === undefined ? { ...container, otherwise: anyEncounter } : { ...container, otherwise: type }
+    if (container?.tag === "object")
+      return type === undefined ? { ...container, otherwise: anyEncounter } : { ...container, otherwise: type }
     return type ?? anyEncounter
   }
 }
@@ -218,7 +228,8 @@ export const secondRules = (facts: RootFacts, stem: string): DocumentRules | und
   const { rootKeys } = facts
   if (rootKeys === undefined) return undefined
   if (rootKeys.includes("resourceType")) return facts.collections.length === 0 ? undefined : literalRules
-  if (NCPDP_KEYS.every((key) => rootKeys.includes(key))) return { tag: "entity", kind: kindByName("pharmacy_claim").code }
+  if (NCPDP_KEYS.every((key) => rootKeys.includes(key)))
+    return { tag: "entity", kind: kindByName("pharmacy_claim").code }
   if (facts.collections.length > 0 || rootKeys.includes("entities")) return undefined
   if (rootKeys.includes("entity_id") && rootKeys.includes("entity_type") && rootKeys.includes("data")) {
     const kind = kindOfStem(stem)
@@ -230,7 +241,12 @@ export const secondRules = (facts: RootFacts, stem: string): DocumentRules | und
 }
 
 /** The variant of a document that has been read. */
-export const variantOf = (rootKeys: ReadonlyArray<string> | undefined, collections: ReadonlyArray<Collection>, captures: ReadonlyMap<string, string>, whole: boolean): Variant => {
+export const variantOf = (
+  rootKeys: ReadonlyArray<string> | undefined,
+  collections: ReadonlyArray<Collection>,
+  captures: ReadonlyMap<string, string>,
+  whole: boolean
+): Variant => {
   if (rootKeys === undefined) return collections.length > 0 ? "V13" : "unknown"
   const has = (key: string): boolean => rootKeys.includes(key)
   if (has("resourceType")) return "V15"
@@ -243,12 +259,16 @@ export const variantOf = (rootKeys: ReadonlyArray<string> | undefined, collectio
   if (has("entities")) {
     if (has("entity_count") && has("cohort_id")) return "V17"
     if (has("id") && has("metadata")) return "V16"
-    const types = collections.filter(({ pointer }) => pointer.startsWith("/entities/")).map(({ pointer }) => pointer.slice("/entities/".length))
+    const types = collections
+      .filter(({ pointer }) => pointer.startsWith("/entities/"))
+      .map(({ pointer }) => pointer.slice("/entities/".length))
     return types.length > 0 && types.every((type) => kindOfTypeKey(type)?.kind === normaliseTypeKey(type)) ? "V2" : "V1"
   }
   if (captures.get("/metadata/format") === '"PatientSim JSON"') return "V12"
   if (collections.length === 0) return has("domain") && has("records") ? "V14" : "unknown"
-  const lists = collections.filter(({ list, pointer }) => list && pointer.lastIndexOf("/") === 0).map(({ pointer }) => pointer.slice(1))
+  const lists = collections
+    .filter(({ list, pointer }) => list && pointer.lastIndexOf("/") === 0)
+    .map(({ pointer }) => pointer.slice(1))
   if (lists.length < collections.length) return "V5"
   return lists.every((type) => kindOfTypeKey(type)?.kind === normaliseTypeKey(type)) ? "V4" : "V3"
 }
@@ -292,9 +312,12 @@ const textAt = (captures: ReadonlyMap<string, string>, keys: ReadonlyArray<strin
 
 /** Reads a cohort's metadata from what was captured; lone surrogates make a text unusable. */
 export const metaOf = (captures: ReadonlyMap<string, string>): CohortMeta => {
-  const wellFormed = (text: string | undefined): string | undefined => (text?.isWellFormed() === true ? text : undefined)
+  const wellFormed = (text: string | undefined): string | undefined =>
+    text?.isWellFormed() === true ? text : undefined
   const name = wellFormed(textAt(captures, ["name", "cohort_name", "scenario_name"]))
-  const named = PLACES.some((place) => ["name", "cohort_name", "scenario_name"].some((key) => captures.has(`${place}/${key}`)))
+  const named = PLACES.some((place) =>
+    ["name", "cohort_name", "scenario_name"].some((key) => captures.has(`${place}/${key}`))
+  )
   const tags = PLACES.map((place) => parsed(captures.get(`${place}/tags`))).find(Array.isArray) ?? []
   return {
     name,

@@ -143,7 +143,12 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
     ignored: found.ignored,
     totals: totalsOf(found.sources.length + unreadable.length, items),
     verification,
-    timings: { find: afterFind - started, load: afterLoad - afterFind, verify: ended - afterLoad, total: ended - started }
+    timings: {
+      find: afterFind - started,
+      load: afterLoad - afterFind,
+      verify: ended - afterLoad,
+      total: ended - started
+    }
   }
   return report
 })
@@ -220,7 +225,11 @@ interface Loaded {
 const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
-      const client = yield* openStore({ path: options.database, program: options.program, memoryLimit: options.memoryLimit })
+      const client = yield* openStore({
+        path: options.database,
+        program: options.program,
+        memoryLimit: options.memoryLimit
+      })
       return yield* Effect.gen(function* () {
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
@@ -230,7 +239,10 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
         yield* loader.run(found.sources)
         const items = loader.reports()
         const outcome = outcomeOf(items, noVerification, loader.interrupted)
-        yield* writer.transaction(run, recordRun(writer, run, options, "finished", outcome, totalsOf(found.sources.length, items)))
+        yield* writer.transaction(
+          run,
+          recordRun(writer, run, options, "finished", outcome, totalsOf(found.sources.length, items))
+        )
         yield* client.checkpoint
         const loaded: Loaded = {
           items,
@@ -238,16 +250,18 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
           firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined
         }
         return loaded
-      }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+      }).pipe(
+        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+      )
     })
   )
 })
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
-    ? yield* Effect.scoped(
-        Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)
-      ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+    ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
+        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+      )
     : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>() }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
@@ -323,7 +337,9 @@ class Loader {
   /** Every source that claims a contested name is named, also those that came later. */
   private withAllClaimants(item: ItemReport): ItemReport {
     const remarks = item.remarks.map((remark) => {
-      return remark.code === "name-conflict" && item.cohort !== null ? this.conflictRemark(item.cohort, item.path) : remark
+      return remark.code === "name-conflict" && item.cohort !== null
+        ? this.conflictRemark(item.cohort, item.path)
+        : remark
     })
     return { ...item, remarks }
   }
@@ -334,7 +350,7 @@ class Loader {
   }
 
   readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
-    for (let next = 0; next < sources.length; ) {
+    for (let next = 0; next < sources.length;) {
       if (this.options.isStopped?.() === true) {
         this.interrupted = true
         for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
@@ -408,49 +424,65 @@ class Loader {
     this.options.onProgress?.({ phase: "item", item: report })
   }
 
-  private readonly fill = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>, first: number, most: number) {
-    const { writer } = this
-    const staged: Array<StagedItem> = []
-    let bytes = 0
-    let end = first
-    const from = writer.nextRevision
-    this.mustRepeat = false
-    while (end < sources.length && end - first < most) {
-      const source = sources[end]!
-      const size = bytesOf(source)
-      const large = source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
-      // A large file is written as it is read, so it has a transaction of its own.
-      const { batchBytes, batchEntities } = this.sizes
-      if (end > first && (large || bytes + size > batchBytes || writer.entitiesInTransaction >= batchEntities || this.options.isStopped?.() === true)) break
-      staged.push(yield* this.item(source, end, large))
-      bytes += size
-      end++
-      if (writer.wantsFlush) yield* writer.flush
-      if (large) break
+  private readonly fill = Effect.fnUntraced(
+    { self: this },
+    function* (sources: ReadonlyArray<Source>, first: number, most: number) {
+      const { writer } = this
+      const staged: Array<StagedItem> = []
+      let bytes = 0
+      let end = first
+      const from = writer.nextRevision
+      this.mustRepeat = false
+      while (end < sources.length && end - first < most) {
+        const source = sources[end]!
+        const size = bytesOf(source)
+        const large = source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
+        // A large file is written as it is read, so it has a transaction of its own.
+        const { batchBytes, batchEntities } = this.sizes
+        if (
+          end > first &&
+          (large ||
+            bytes + size > batchBytes ||
+            writer.entitiesInTransaction >= batchEntities ||
+            this.options.isStopped?.() === true)
+        )
+          break
+        staged.push(yield* this.item(source, end, large))
+        bytes += size
+        end++
+        if (writer.wantsFlush) yield* writer.flush
+        if (large) break
+      }
+      if (this.mustRepeat) return yield* new BatchContested({})
+      const takenBack = yield* this.takeBack()
+      yield* writer.publish
+      const duplicates = yield* duplicateIds(writer, from)
+      const reports = staged.map((item) => {
+        const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
+        const report =
+          remarks.length === 0
+            ? item.report
+            : {
+                ...item.report,
+                remarks: [
+                  ...item.report.remarks,
+                  ...remarks.map((pointer): Remark => ({
+                    code: "duplicate-id",
+                    pointer,
+                    line: null,
+                    column: null,
+                    message: "an entity with the same id stands before it; both are kept"
+                  }))
+                ],
+                remark_count: item.report.remark_count + remarks.length
+              }
+        const done = { ...item, report }
+        this.recordItem(done)
+        return done
+      })
+      return { staged: [...takenBack, ...reports], end }
     }
-    if (this.mustRepeat) return yield* new BatchContested({})
-    const takenBack = yield* this.takeBack()
-    yield* writer.publish
-    const duplicates = yield* duplicateIds(writer, from)
-    const reports = staged.map((item) => {
-      const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
-      const report =
-        remarks.length === 0
-          ? item.report
-          : {
-              ...item.report,
-              remarks: [
-                ...item.report.remarks,
-                ...remarks.map((pointer): Remark => ({ code: "duplicate-id", pointer, line: null, column: null, message: "an entity with the same id stands before it; both are kept" }))
-              ],
-              remark_count: item.report.remark_count + remarks.length
-            }
-      const done = { ...item, report }
-      this.recordItem(done)
-      return done
-    })
-    return { staged: [...takenBack, ...reports], end }
-  })
+  )
 
   private recordItem({ number, report, revisionId }: StagedItem): void {
     // Unchanged items are only counted: a run over a hundred thousand of them writes nothing about each.
@@ -513,15 +545,23 @@ class Loader {
           return writer.flush
         }),
         onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-      }).pipe(
-        Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
-      )
+      }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
       if (part instanceof SourceRejected || part instanceof SourceError) {
-        return yield* rejected(rejectedItem(source.path, bytesOf(source), [{ ...sourceRemark(part), ...(source.kind === "directory" ? { part: file.name } : {}) }]))
+        return yield* rejected(
+          rejectedItem(source.path, bytesOf(source), [
+            { ...sourceRemark(part), ...(source.kind === "directory" ? { part: file.name } : {}) }
+          ])
+        )
       }
       if (part === undefined) {
         yield* takeBack
-        this.claim(known!.cohort, { number, path: source.path, digest: known!.digest, outcome: "unchanged", revisionId: undefined })
+        this.claim(known!.cohort, {
+          number,
+          path: source.path,
+          digest: known!.digest,
+          outcome: "unchanged",
+          revisionId: undefined
+        })
         return { number, report: unchangedItem(source, known!, knownSha), revisionId: undefined }
       }
       parts.push(part)
@@ -529,89 +569,120 @@ class Loader {
     return yield* this.store(source, number, parts, rejected)
   })
 
-  private readonly store = Effect.fnUntraced({ self: this }, function* (
-    source: Source,
-    number: number,
-    parts: ReadonlyArray<PartRead>,
-    rejected: (report: ItemReport) => Effect.Effect<StagedItem, LargeItemFailed>
-  ) {
-    const { options, stored, writer } = this
-    const described = describe(source, parts)
-    const { name, digest } = described
-    const base = reportOf(source, described)
-    const claim = { number, path: source.path, digest }
-    const decision = decide({
-      name,
-      digest,
-      rule: options.onConflict,
-      head: (other) => stored.heads.get(other),
-      claims: (other) => this.claims.get(other) ?? []
-    })
-    const isNew = decision.action === "save" || decision.action === "repeat"
-    if (decision.action === "contested" || (isNew && this.contested.has(name))) {
-      this.contest(name, claim)
-      return yield* rejected({ ...base, outcome: "rejected", remarks: [this.conflictRemark(name, source.path)], remark_count: 1 })
-    }
-    switch (decision.action) {
-      case "repeat":
-        this.claim(name, { ...claim, outcome: "skipped", revisionId: undefined })
-        return yield* rejected({
-          ...base,
-          outcome: "skipped",
-          remarks: [plainRemark("identical-content", "another source of this run has the same name and the same content; it counts once")],
-          remark_count: 1
-        })
-      case "unchanged":
-        this.claim(decision.name, { ...claim, outcome: "unchanged", revisionId: undefined })
-        return yield* rejected({ ...base, outcome: "unchanged", cohort: decision.name, cohort_id: decision.head.cohortId })
-      case "skip":
-        return yield* rejected({
-          ...base,
-          outcome: "skipped",
-          remarks: [plainRemark("name-taken", "a cohort of this name with other content is stored; it was left as it is (--on-conflict skip)")],
-          remark_count: 1
-        })
-      case "reject":
+  private readonly store = Effect.fnUntraced(
+    { self: this },
+    function* (
+      source: Source,
+      number: number,
+      parts: ReadonlyArray<PartRead>,
+      rejected: (report: ItemReport) => Effect.Effect<StagedItem, LargeItemFailed>
+    ) {
+      const { options, stored, writer } = this
+      const described = describe(source, parts)
+      const { name, digest } = described
+      const base = reportOf(source, described)
+      const claim = { number, path: source.path, digest }
+      const decision = decide({
+        name,
+        digest,
+        rule: options.onConflict,
+        head: (other) => stored.heads.get(other),
+        claims: (other) => this.claims.get(other) ?? []
+      })
+      const isNew = decision.action === "save" || decision.action === "repeat"
+      if (decision.action === "contested" || (isNew && this.contested.has(name))) {
+        this.contest(name, claim)
         return yield* rejected({
           ...base,
           outcome: "rejected",
-          remarks: [
-            plainRemark("name-taken", "a cohort of this name with other content is stored; choose --on-conflict replace, rename or skip")
-          ],
+          remarks: [this.conflictRemark(name, source.path)],
           remark_count: 1
         })
-      case "save": {
-        const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
-        const cohortId = decision.head?.cohortId ?? randomUUID()
-        const revisionId = writer.save(
-          {
-            cohortId,
-            seq: (decision.head?.seq ?? 0) + 1,
-            predecessor: decision.head?.revisionId,
-            change: "saved",
-            name: decision.name,
-            description: described.description,
-            tags: described.tags,
-            product: described.product,
-            legacyId: described.legacyId,
-            createdAt: described.createdAt,
-            updatedAt: described.updatedAt,
-            savedAt,
-            digest
-          },
-          parts.map(newPart),
-          this.run_
-        )
-        this.claim(decision.name, { ...claim, outcome: "migrated", revisionId })
-        return { number, report: { ...base, outcome: "migrated", cohort: decision.name, cohort_id: cohortId }, revisionId } satisfies StagedItem
+      }
+      switch (decision.action) {
+        case "repeat":
+          this.claim(name, { ...claim, outcome: "skipped", revisionId: undefined })
+          return yield* rejected({
+            ...base,
+            outcome: "skipped",
+            remarks: [
+              plainRemark(
+                "identical-content",
+                "another source of this run has the same name and the same content; it counts once"
+              )
+            ],
+            remark_count: 1
+          })
+        case "unchanged":
+          this.claim(decision.name, { ...claim, outcome: "unchanged", revisionId: undefined })
+          return yield* rejected({
+            ...base,
+            outcome: "unchanged",
+            cohort: decision.name,
+            cohort_id: decision.head.cohortId
+          })
+        case "skip":
+          return yield* rejected({
+            ...base,
+            outcome: "skipped",
+            remarks: [
+              plainRemark(
+                "name-taken",
+                "a cohort of this name with other content is stored; it was left as it is (--on-conflict skip)"
+              )
+            ],
+            remark_count: 1
+          })
+        case "reject":
+          return yield* rejected({
+            ...base,
+            outcome: "rejected",
+            remarks: [
+              plainRemark(
+                "name-taken",
+                "a cohort of this name with other content is stored; choose --on-conflict replace, rename or skip"
+              )
+            ],
+            remark_count: 1
+          })
+        case "save": {
+          const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
+          const cohortId = decision.head?.cohortId ?? randomUUID()
+          const revisionId = writer.save(
+            {
+              cohortId,
+              seq: (decision.head?.seq ?? 0) + 1,
+              predecessor: decision.head?.revisionId,
+              change: "saved",
+              name: decision.name,
+              description: described.description,
+              tags: described.tags,
+              product: described.product,
+              legacyId: described.legacyId,
+              createdAt: described.createdAt,
+              updatedAt: described.updatedAt,
+              savedAt,
+              digest
+            },
+            parts.map(newPart),
+            this.run_
+          )
+          this.claim(decision.name, { ...claim, outcome: "migrated", revisionId })
+          return {
+            number,
+            report: { ...base, outcome: "migrated", cohort: decision.name, cohort_id: cohortId },
+            revisionId
+          } satisfies StagedItem
+        }
       }
     }
-  })
+  )
 
   /** Notes who claims a name; others that claimed it for other content, and what they stored, give way. */
   private claim(name: string, claimant: Claimant): void {
     const claims = this.claims.get(name) ?? []
-    if (claims.some(({ digest }) => digest !== claimant.digest) || this.contested.has(name)) this.contest(name, claimant)
+    if (claims.some(({ digest }) => digest !== claimant.digest) || this.contested.has(name))
+      this.contest(name, claimant)
     this.claims.set(name, [...claims, claimant])
   }
 
@@ -623,7 +694,8 @@ class Loader {
       paths.add(claimant.path)
       if (claimant.outcome === "unchanged") continue
       if (this.items[claimant.number] === undefined) this.mustRepeat = true
-      else if (this.items[claimant.number]?.outcome === claimant.outcome) this.disowned.set(claimant.number, { name, claimant })
+      else if (this.items[claimant.number]?.outcome === claimant.outcome)
+        this.disowned.set(claimant.number, { name, claimant })
     }
   }
 
@@ -647,7 +719,13 @@ class Loader {
         const described = restored === undefined ? undefined : yield* this.descriptionOf(restored.revisionId)
         writer.save(
           restored === undefined || described === undefined
-            ? { ...noDescription, ...revision, change: "deleted", digest: report.digest!, contentId: claimant.revisionId }
+            ? {
+                ...noDescription,
+                ...revision,
+                change: "deleted",
+                digest: report.digest!,
+                contentId: claimant.revisionId
+              }
             : { ...described, ...revision, change: "restored", digest: restored.digest, contentId: restored.contentId },
           [],
           this.run_
@@ -688,7 +766,10 @@ class Loader {
   })
 }
 
-type RevisionDescription = Pick<NewRevision, "description" | "tags" | "product" | "legacyId" | "createdAt" | "updatedAt">
+type RevisionDescription = Pick<
+  NewRevision,
+  "description" | "tags" | "product" | "legacyId" | "createdAt" | "updatedAt"
+>
 
 const noDescription: RevisionDescription = {
   description: undefined,
@@ -753,7 +834,12 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
     remarkCount++
   }
   if (meta?.unusableName === true) {
-    remarks.push(plainRemark("name-unusable", "its name is empty or no text; the file's name is used, the document is kept as it is"))
+    remarks.push(
+      plainRemark(
+        "name-unusable",
+        "its name is empty or no text; the file's name is used, the document is kept as it is"
+      )
+    )
     remarkCount++
   }
   for (const [key, text] of [
@@ -801,16 +887,29 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
 
 /** Microseconds of a source's own time: without zone as written, with an offset the instant. */
 const sourceTime = (text: string): bigint | undefined => {
-  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(text)
+  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(
+    text
+  )
   if (match === null) return undefined
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [number, number, number, number, number, number]
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number
+  ]
   const date = new Date(Date.UTC(2000, month - 1, day))
   if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return undefined
   date.setUTCFullYear(year, month - 1, day)
   if (date.getUTCMonth() !== month - 1) return undefined
   const zone = match[8]
-  const offset = zone === undefined || zone === "Z" ? 0 : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
-  const seconds = BigInt(daysFromCivil(year, month, day)) * 86_400n + BigInt(hour * 3600 + (minute - offset) * 60 + second)
+  const offset =
+    zone === undefined || zone === "Z"
+      ? 0
+      : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
+  const seconds =
+    BigInt(daysFromCivil(year, month, day)) * 86_400n + BigInt(hour * 3600 + (minute - offset) * 60 + second)
   return seconds * 1_000_000n + BigInt((match[7] ?? "").slice(0, 6).padEnd(6, "0"))
 }
 
@@ -888,7 +987,13 @@ const unchangedItem = (source: Source, known: KnownItem, sha256: string): ItemRe
   remark_count: 0
 })
 
-const plainRemark = (code: string, message: string): Remark => ({ code, pointer: null, line: null, column: null, message })
+const plainRemark = (code: string, message: string): Remark => ({
+  code,
+  pointer: null,
+  line: null,
+  column: null,
+  message
+})
 
 /** Other claimants that a remark names; thousands of files may claim one name. */
 const MAX_NAMED = 10
@@ -900,7 +1005,13 @@ const conflictMessage = (others: ReadonlyArray<string>): string => {
 
 const sourceRemark = (error: SourceError | SourceRejected): Remark =>
   error instanceof SourceRejected
-    ? { code: error.code, pointer: null, line: error.line, column: error.column, message: `${error.reason} (byte ${error.offset})` }
+    ? {
+        code: error.code,
+        pointer: null,
+        line: error.line,
+        column: error.column,
+        message: `${error.reason} (byte ${error.offset})`
+      }
     : plainRemark(error.reason, error.message)
 
 const encodingRemark = (encoding: SourceEncoding): Remark | undefined => {
@@ -912,7 +1023,8 @@ const encodingRemark = (encoding: SourceEncoding): Remark | undefined => {
 
 const valueMessage = (code: string): string => {
   if (code === "duplicate-key") return "its object has this key more than once; all are kept, the last one counts"
-  if (code === "path-superseded") return "another path of higher priority gave the column's value; this one is kept beside it"
+  if (code === "path-superseded")
+    return "another path of higher priority gave the column's value; this one is kept beside it"
   return inexactRules[code as keyof typeof inexactRules] ?? code
 }
 
@@ -921,9 +1033,13 @@ const valueMessage = (code: string): string => {
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
   const report = yield* Effect.scoped(
     Effect.flatMap(openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit }), (client) =>
-      verifyContents(client, firstRevision, (done, documents) => options.onProgress?.({ phase: "verify", done, documents }))
+      verifyContents(client, firstRevision, (done, documents) =>
+        options.onProgress?.({ phase: "verify", done, documents })
+      )
     )
-  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+  ).pipe(
+    Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+  )
   const verification: Verification = {
     checked: report.checked,
     matched: report.matched,

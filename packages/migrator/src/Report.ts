@@ -93,7 +93,9 @@ const OUTCOMES: ReadonlyArray<ItemOutcome> = ["migrated", "unchanged", "skipped"
 
 /** Sums up items; `found` is how many sources there were. */
 export const totalsOf = (found: number, items: ReadonlyArray<ItemReport>): Totals => {
-  const by = Object.fromEntries(OUTCOMES.map((outcome) => [outcome, items.filter((item) => item.outcome === outcome).length])) as Record<ItemOutcome, number>
+  const by = Object.fromEntries(
+    OUTCOMES.map((outcome) => [outcome, items.filter((item) => item.outcome === outcome).length])
+  ) as Record<ItemOutcome, number>
   const entities: Record<string, number> = {}
   for (const item of items) {
     if (item.outcome !== "migrated") continue
@@ -110,7 +112,11 @@ export const totalsOf = (found: number, items: ReadonlyArray<ItemReport>): Total
 }
 
 /** What a run is called, from what became of its items. */
-export const outcomeOf = (items: ReadonlyArray<ItemReport>, verification: Verification, interrupted: boolean): RunOutcome => {
+export const outcomeOf = (
+  items: ReadonlyArray<ItemReport>,
+  verification: Verification,
+  interrupted: boolean
+): RunOutcome => {
   if (interrupted) return "interrupted"
   if (verification.mismatched > 0) return "mismatch"
   if (items.length === 0) return "nothing-to-do"

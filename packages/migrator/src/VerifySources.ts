@@ -41,7 +41,10 @@ export interface FullVerifyReport extends Omit<VerifyReport, "findings"> {
 
 /** Verifies a database from a fresh read-only connection. */
 export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
-  const found = options.sources.length === 0 ? undefined : yield* findSources(options.sources, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const found =
+    options.sources.length === 0
+      ? undefined
+      : yield* findSources(options.sources, options.cwd === undefined ? {} : { cwd: options.cwd })
   const [missing] = found?.missing ?? []
   if (missing !== undefined) return yield* missing
   return yield* Effect.scoped(
@@ -50,7 +53,11 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
       return yield* Effect.gen(function* () {
         const report = yield* verifyDatabase(client, { onDocument: options.onProgress })
         const compared = yield* compareSources(client, [...(found?.sources ?? [])])
-        const unreadable = (found?.unreadable ?? []).map((error): SourceFinding => ({ code: "source-unreadable", where: error.path, message: error.message }))
+        const unreadable = (found?.unreadable ?? []).map((error): SourceFinding => ({
+          code: "source-unreadable",
+          where: error.path,
+          message: error.message
+        }))
         const findings = [...compared.findings, ...unreadable]
         const full: FullVerifyReport = {
           ...report,
@@ -63,7 +70,9 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
           }
         }
         return full
-      }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause }))))
+      }).pipe(
+        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+      )
     })
   )
 })
@@ -84,7 +93,11 @@ const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sou
     digests.add(`${path}\t${digest}`)
     paths.set(`${path}\t${sha256}`, String(digest))
   }
-  const loaded = new Set((yield* queryRows(client, "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'")).map(([path]) => String(path)))
+  const loaded = new Set(
+    (yield* queryRows(client, "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'")).map(
+      ([path]) => String(path)
+    )
+  )
   for (const source of sources) {
     for (const file of source.files) {
       checked++
@@ -96,10 +109,23 @@ const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sou
       if (digests.has(`${file.name}\t${read.digest}`)) continue
       const sameBytes = paths.get(`${file.name}\t${read.sourceSha256}`)
       if (sameBytes !== undefined) {
-        findings.push({ code: "document-differs", where: file.path, message: "the database holds these bytes under another digest: the readers disagree; please report it" })
+        findings.push({
+          code: "document-differs",
+          where: file.path,
+          message: "the database holds these bytes under another digest: the readers disagree; please report it"
+        })
       } else if (loaded.has(source.path)) {
-        findings.push({ code: "source-changed", where: file.path, message: "it was migrated, and its content is another one now; migrate again" })
-      } else findings.push({ code: "source-not-stored", where: file.path, message: "no current cohort holds it; migrate it" })
+        findings.push({
+          code: "source-changed",
+          where: file.path,
+          message: "it was migrated, and its content is another one now; migrate again"
+        })
+      } else
+        findings.push({
+          code: "source-not-stored",
+          where: file.path,
+          message: "no current cohort holds it; migrate it"
+        })
     }
   }
   return { findings, checked }

@@ -37,7 +37,10 @@ export class TextHeap {
   private assign(vector: duckdb.Vector, row: number, bytes: Uint8Array, length: number): number {
     // Shorter texts would be kept inside the vector's own cell.
     const enough = Math.max(length, STRING_BYTES + 1)
-    const copied = bytes.length < enough ? Buffer.concat([bytes.subarray(0, length), Buffer.alloc(enough - length)]) : bytes.subarray(0, enough)
+    const copied =
+      bytes.length < enough
+        ? Buffer.concat([bytes.subarray(0, length), Buffer.alloc(enough - length)])
+        : bytes.subarray(0, enough)
     duckdb.vector_assign_string_element_len(vector, row, copied)
     const cells = duckdb.vector_get_data(vector, 2 * STRING_BYTES)
     const view = new DataView(cells.buffer, cells.byteOffset, cells.byteLength)
@@ -111,7 +114,14 @@ export class ChunkWriter {
   }
 
   /** Texts without NULLs that all lie in the heaps. */
-  texts(column: number, offsets: ArrayLike<number>, lengths: ArrayLike<number>, from: number, rows: number, heap: TextHeap): void {
+  texts(
+    column: number,
+    offsets: ArrayLike<number>,
+    lengths: ArrayLike<number>,
+    from: number,
+    rows: number,
+    heap: TextHeap
+  ): void {
     const words = this.words
     for (let i = 0; i < rows; i++) this.text(words, i * 4, offsets[from + i]!, lengths[from + i]!, heap)
     this.copy(this.vector(column), words.buffer, 0, rows * STRING_BYTES)

@@ -41,7 +41,13 @@ export const openSession = (instance: DuckDBInstance): Effect.Effect<Session, Sq
         const native = await instance.connect()
         const alias = aliasOf(instance)
         if (alias !== undefined) await native.run(`USE ${quoted(alias)}`)
-        return { native, semaphore: Semaphore.makeUnsafe(1), prepared: new Map(), strayTransaction: false, broken: false }
+        return {
+          native,
+          semaphore: Semaphore.makeUnsafe(1),
+          prepared: new Map(),
+          strayTransaction: false,
+          broken: false
+        }
       },
       catch: (cause) => toSqlError(cause, "connect")
     }),
@@ -96,7 +102,8 @@ const maxPreparedSql = 4096
  * Only plain inserts are kept prepared. DuckDB 1.5.6 plans a statement from the statistics of its first run: one that
  * found that nothing can match a filter goes on finding nothing after rows have come that do.
  */
-const isReusable = (type: StatementType, sql: string): boolean => type === StatementType.INSERT && !/\bselect\b/i.test(sql)
+const isReusable = (type: StatementType, sql: string): boolean =>
+  type === StatementType.INSERT && !/\bselect\b/i.test(sql)
 
 /** The statement ready to run, after any that precede it in the same text; `reuse` keeps it for the next time. */
 const prepare = async (session: Session, sql: string, reuse: boolean): Promise<DuckDBPreparedStatement> => {

@@ -67,7 +67,11 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
       }
       // No await between the checks and the registration: a second opener must see the first.
       const file = inspect(config.filename, config.readonly === true)
-      const settings = JSON.stringify(Object.entries({ ...options, ...(config.alias === undefined ? {} : { alias: config.alias }) }).sort(([left], [right]) => (left < right ? -1 : 1)))
+      const settings = JSON.stringify(
+        Object.entries({ ...options, ...(config.alias === undefined ? {} : { alias: config.alias }) }).sort(
+          ([left], [right]) => (left < right ? -1 : 1)
+        )
+      )
       const entries = registry()
       let entry = [...entries.values()].find(
         (known) => known.path === file.path || (file.identity !== undefined && known.identity.current === file.identity)

@@ -1,0 +1,165 @@
+import { assert, describe, it } from "@effect/vitest"
+import { type DocumentResult, MemberRows } from "@mallard/entity-serializers"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import { createHash } from "node:crypto"
+import { join } from "node:path"
+import { BatchWriter, CohortStore, duplicateIds, openStore, queryRows, verifyDatabase } from "../src/index.ts"
+import { temporaryFolder } from "./support.ts"
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
+
+/** A document whose root array holds patients. */
+const rules = { tag: "keys", rules: () => undefined, array: 1 } as const
+
+/** Reads a document and stages it as a cohort of one part. */
+const stage = (writer: BatchWriter, name: string, text: string, seq = 1, predecessor?: number): DocumentResult => {
+  const { documents } = writer
+  const result = documents.readBytes(Buffer.from(text), rules)
+  const { members, pieces } = documents
+  documents.members = new MemberRows()
+  documents.pieces = []
+  writer.save(
+    {
+      cohortId: `00000000-0000-4000-8000-${sha256(name).slice(0, 12)}`,
+      seq,
+      predecessor,
+      change: "saved",
+      name,
+      description: undefined,
+      tags: ["t"],
+      product: undefined,
+      legacyId: undefined,
+      createdAt: undefined,
+      updatedAt: undefined,
+      savedAt: 0n,
+      digest: result.digest
+    },
+    [
+      {
+        path: `${name}.json`,
+        format: "V13",
+        bytes: text.length,
+        sourceSha256: sha256(text),
+        digest: result.digest,
+        encoding: "utf-8",
+        pieces,
+        collections: result.collections,
+        members
+      }
+    ],
+    undefined
+  )
+  return result
+}
+
+const withWriter = <A, E>(use: (client: DuckDbClient["Service"], path: string) => Effect.Effect<A, E>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      return yield* Effect.flatMap(openStore({ path }), (client) => use(client, path))
+    })
+  )
+
+const first =
+  '[{"id":"p1","given_name":"Ana","birth_date":"1980-01-15"},{"id":"p2","name":{"given":"\\ud800"}},"odd",{"id":"p1"}]'
+
+describe("the batch writer", () => {
+  it.effect("saves revisions that list, load and verify give back", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        yield* writer.transaction(
+          undefined,
+          Effect.sync(() => stage(writer, "one", first))
+        )
+        yield* writer.transaction(
+          undefined,
+          Effect.sync(() => stage(writer, "two", '[{"id":"p1"}]'))
+        )
+        const store = yield* Effect.provide(CohortStore, CohortStore.layerNoDeps)
+        const list = yield* store.list
+        assert.deepStrictEqual(
+          list.map(({ digest, entities, name }) => [name, entities, digest]),
+          [
+            ["one", { patient: 3, json: 1 }, sha256(first)],
+            ["two", { patient: 1 }, sha256('[{"id":"p1"}]')]
+          ]
+        )
+        assert.deepStrictEqual((yield* store.load("one")).documents, [{ path: "one.json", text: first }])
+        // The same entity in two cohorts is one row.
+        assert.deepStrictEqual(yield* queryRows(client, "SELECT count(*)::INTEGER FROM mallard.patients"), [[3]])
+        assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
+      }).pipe(Effect.provideService(DuckDbClient, client))
+    )
+  )
+
+  it.effect("leaves nothing of a transaction that fails, and gives its ids again", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        const failing = writer.transaction(
+          undefined,
+          Effect.gen(function* () {
+            stage(writer, "one", first)
+            yield* writer.flush
+            return yield* Effect.fail("stop" as const)
+          })
+        )
+        assert.strictEqual(yield* Effect.flip(failing), "stop")
+        for (const table of ["patients", "json_values", "entity_shapes", "revisions", "cohort_members", "commits"]) {
+          assert.deepStrictEqual(
+            yield* queryRows(client, `SELECT count(*)::INTEGER FROM mallard.${table}`),
+            [[0]],
+            table
+          )
+        }
+        yield* writer.transaction(
+          undefined,
+          Effect.sync(() => stage(writer, "one", first))
+        )
+        assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
+      })
+    )
+  )
+
+  it.effect("goes on where another writer stopped: ids, shapes and digests are known again", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const before = yield* BatchWriter.make(client)
+        yield* before.transaction(
+          undefined,
+          Effect.sync(() => stage(before, "one", first))
+        )
+        const after = yield* BatchWriter.make(client)
+        assert.strictEqual(after.nextRevision, 2)
+        yield* after.transaction(
+          undefined,
+          Effect.sync(() => stage(after, "one", `[${first.slice(1, -1)},{"id":"p3","given_name":"New"}]`, 2, 1))
+        )
+        assert.deepStrictEqual(
+          yield* queryRows(client, "SELECT count(*)::INTEGER, max(entity_id)::INTEGER FROM mallard.patients"),
+          [[4, 4]]
+        )
+        assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
+      })
+    )
+  )
+
+  it.effect("tells which members repeat an id, before the commit", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        const found = yield* writer.transaction(
+          undefined,
+          Effect.gen(function* () {
+            stage(writer, "one", first)
+            yield* writer.publish
+            return yield* duplicateIds(writer, 1)
+          })
+        )
+        assert.deepStrictEqual([...found], [[1, ["/3"]]])
+      })
+    )
+  )
+})
