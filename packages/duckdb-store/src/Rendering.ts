@@ -138,7 +138,9 @@ export const shapeSql = (code: number, template: Template): string | undefined =
     } else if (label.tag === "list") parts.push(`'[' || coalesce(k.k${collection++}, '') || ']'`)
     else parts.push(`k.k${collection++}`)
   }
-  // A missing fragment or child becomes an empty text, and the digest shows it.
+  // Fragments that the template does not ask for spoil the text, as a missing fragment or child does: the digest shows it.
+  if (fragments === 0) parts.push("CASE WHEN e.extra IS NOT NULL THEN '!' END")
+  else if (fragments > 1) parts.push(`CASE WHEN len(string_split(e.extra, chr(10))) > ${fragments} THEN '!' END`)
   return `concat(${parts.join(", ")})`
 }
 

@@ -383,6 +383,7 @@ const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
   for (const shape of renderer.shapes.values()) {
     try {
       parseTemplate(shape.kind, shape.template)
+      collectionPointers(shape.template)
     } catch {
       readable = false
       findings.add("template-unreadable", `mallard.entity_shapes shape_id ${shape.id}`, "its template is no template")
@@ -579,7 +580,7 @@ const checkPointers = Effect.fnUntraced(function* (
   )
   const foldedRows: Array<string> = []
   for (const [id, extra] of folded) {
-    collectionPointers(splitFolded(blobText(extra)).template).forEach(({ pointer, list }, at) => {
+    pointersOfFolded(blobText(extra)).forEach(({ pointer, list }, at) => {
       foldedRows.push(`(${Number(id)}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
     })
   }
@@ -613,6 +614,15 @@ const checkPointers = Effect.fnUntraced(function* (
       `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`
     )
 })
+
+/** Where the collections of a row with a template of its own stand; a template that is none has none. */
+const pointersOfFolded = (extra: string): ReturnType<typeof collectionPointers> => {
+  try {
+    return collectionPointers(splitFolded(extra).template)
+  } catch {
+    return []
+  }
+}
 
 /** Hashes the entities that stand inside others; returns how many. */
 const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, findings: Findings) {

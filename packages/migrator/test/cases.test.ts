@@ -174,7 +174,10 @@ const expectations: Readonly<Record<string, Expectation | Refusal>> = {
   "HS-035": onePatient({ id: "p" }, { name: "c", remarks: ["name-unusable"] }),
   "HS-037": onePatient({ id: "p", source_type: "derived", generation_seed: 7n }),
   "HS-038": { entities: { "claim /entities/claims/0": { claim_id: "c" } } },
-  "HS-040": onePatient({ id: "p" }, { name: "m", remarks: ["duplicate-key /name", "duplicate-key /entities/patients/0/x"] }),
+  "HS-040": onePatient(
+    { id: "p" },
+    { name: "m", remarks: ["duplicate-key /name", "duplicate-key /entities/patients/0/x"] }
+  ),
   // Kept as the escape, in text beside the columns.
   "HS-041": onePatient({ id: "p" }),
   // Kept, NUL and all.

@@ -1,39 +1,47 @@
 /**
- * A migration that a test kills. Arguments: source folder, database, what to do: `run`; `snapshot`, with a second
- * connection that holds a read transaction all the while; or `die-after-commit`, ending itself the hard way once the
- * first batch is committed and still in the write-ahead log.
+ * A migration in a process of its own, to be killed: `node crash-child.ts DATABASE SOURCE [hold] [die]`. With `hold`
+ * another connection of the process keeps a snapshot meanwhile; with `die` the process kills itself once the last item is
+ * committed and before anything else happens.
  */
 import { openStore } from "@mallard/duckdb-store"
-import { Effect } from "effect"
-import { defaultLimits, migrate } from "../src/Migrate.ts"
+import { defaultLimits, migrate } from "@mallard/migrator"
+import { Deferred, Effect } from "effect"
 
-const [source = "", database = "", mode = "run"] = process.argv.slice(2)
+const [database = "", source = "", ...modes] = process.argv.slice(2)
 
 const migration = migrate({
   paths: [source],
   database,
   onConflict: "fail",
   dryRun: false,
-  program: "crash test",
+  program: "test",
   ...defaultLimits,
-  onProgress: ({ phase }) => {
-    if (phase === "item" && mode === "die-after-commit") process.kill(process.pid, "SIGKILL")
+  verify: !modes.includes("hold"),
+  // A commit per file, each larger than a row group.
+  sizes: { batchFiles: 1 },
+  onProgress: (progress) => {
+    if (progress.phase === "item" && modes.includes("die")) process.kill(process.pid, "SIGKILL")
   }
 })
 
-const withSnapshot = Effect.scoped(
+/** Reads in a transaction that stays open for as long as the process lives. */
+const holding = Effect.scoped(
   Effect.gen(function* () {
-    const client = yield* openStore({ path: database })
-    yield* client.withConnection((session) =>
-      Effect.gen(function* () {
-        yield* session.use((native) => native.run("BEGIN TRANSACTION READ ONLY"))
-        yield* session.use((native) => native.run("SELECT count(*) FROM mallard.diagnoses"))
-        yield* migration
-        yield* session.use((native) => native.run("ROLLBACK"))
-      })
+    const client = yield* openStore({ path: database, program: "test" })
+    const isReading = yield* Deferred.make<void>()
+    yield* Effect.forkScoped(
+      client.withTransaction(
+        Effect.gen(function* () {
+          yield* client.unsafe("SELECT count(*) FROM mallard.diagnoses")
+          yield* Deferred.succeed(isReading, undefined)
+          return yield* Effect.never
+        })
+      )
     )
+    yield* Deferred.await(isReading)
+    return yield* migration
   })
 )
 
-process.stdout.write("started\n")
-await Effect.runPromise(mode === "snapshot" ? withSnapshot : Effect.asVoid(migration))
+const report = await Effect.runPromise(modes.includes("hold") ? holding : migration)
+process.stdout.write(report.outcome)

@@ -1,140 +1,166 @@
-/**
- * Kills the process of a migration, really, and cuts its write-ahead log: whatever happens, the database opens, verifies,
- * shows only whole items, and the next run ends where an undisturbed one ends.
- */
-import { assert, describe, it } from "@effect/vitest"
-import { tempDirectory } from "@mallard/testkit"
-import { Effect } from "effect"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { tempDirectory, writeFiles } from "@mallard/testkit"
+import { Context, Effect, Layer } from "effect"
+import * as fc from "fast-check"
 import { spawn } from "node:child_process"
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { verify } from "../src/VerifySources.ts"
+import { verify } from "@mallard/migrator"
 import { cohorts, hasLog, query, run } from "./support.ts"
 
-/** More rows than a row group of DuckDB has: only then is a commit written in more than one place. */
-const ENTITIES = 130_000
-const FILES = 3
-const KILLS = 10
-const SEED = 20261121
+/** One row group of DuckDB: the least that a transaction could leave half of behind. */
+const rowGroup = 122_880
+const entities = rowGroup + 3000
 
-/** Writes cohorts of many small diagnoses; one commit takes two files, so it exceeds a row group. */
-const writeSources = (folder: string): void => {
-  mkdirSync(folder, { recursive: true })
-  for (let file = 0; file < FILES; file++) {
-    const diagnoses = Array.from({ length: ENTITIES }, (_, at) => `{"id":"d${file}-${at}","code":"E${at % 97}"}`)
-    writeFileSync(join(folder, `cohort-${file}.json`), `{"name":"cohort ${file}","entities":{"diagnoses":[${diagnoses.join(",")}]}}`)
-  }
+const fileOf = (number: number): string => {
+  const rows = Array.from({ length: entities }, (_, at) => `{"id":"${number}-${at}","code":"A${at % 89}"}`)
+  return `{"name":"cohort ${number}","entities":{"diagnoses":[${rows.join(",\n")}]}}`
 }
 
 interface Ended {
-  readonly code: number | null
-  readonly signal: NodeJS.Signals | null
-  readonly milliseconds: number
-  readonly errors: string
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
 }
 
-/** Runs the child; kills it after some time if that is given. */
-const child = (source: string, database: string, mode: string, killAfter?: number): Effect.Effect<Ended> =>
-  Effect.promise(
-    () =>
-      new Promise<Ended>((resolve) => {
-        let errors = ""
-        let started = performance.now()
-        const process_ = spawn(process.execPath, [join(import.meta.dirname, "crash-child.ts"), source, database, mode], {
-          stdio: ["ignore", "pipe", "pipe"]
-        })
-        process_.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()))
-        process_.stdout.once("data", () => {
-          started = performance.now()
-          if (killAfter !== undefined) setTimeout(() => process_.kill("SIGKILL"), killAfter)
-        })
-        process_.once("close", (code, signal) => resolve({ code, signal, milliseconds: performance.now() - started, errors }))
-      })
-  )
+/** Runs a migration in a process, killed after some milliseconds unless it has ended by then. */
+const child = (database: string, source: string, modes: ReadonlyArray<string>, killAfter?: number) =>
+  Effect.callback<Ended>((resume) => {
+    const started = spawn(process.execPath, [join(import.meta.dirname, "crash-child.ts"), database, source, ...modes], {
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let stdout = ""
+    let stderr = ""
+    started.stdout.on("data", (text) => (stdout += String(text)))
+    started.stderr.on("data", (text) => (stderr += String(text)))
+    const timer = killAfter === undefined ? undefined : setTimeout(() => started.kill("SIGKILL"), killAfter)
+    started.on("close", (_, signal) => {
+      clearTimeout(timer)
+      resume(Effect.succeed({ signal, stdout, stderr }))
+    })
+  })
 
-/** What must hold of a database after anything that happened to its writer. */
-const checkSound = Effect.fnUntraced(function* (database: string) {
-  if (!existsSync(database)) return []
-  const report = yield* verify({ database, sources: [] })
-  assert.deepStrictEqual(report.findings, [])
-  const found = yield* cohorts(database)
-  for (const cohort of found) assert.strictEqual(String(cohort["entities"]).includes(String(ENTITIES)), true)
-  const [rows] = yield* query(database, "SELECT count(*)::INTEGER AS n FROM mallard.diagnoses")
-  assert.strictEqual(rows?.["n"], found.length * ENTITIES)
-  return found
+interface State {
+  readonly folder: string
+  readonly source: string
+  /** What an undisturbed run lists, and how long it took. */
+  readonly expected: ReadonlyArray<unknown>
+  readonly millis: number
+}
+
+class Undisturbed extends Context.Service<Undisturbed, State>()("Undisturbed") {
+  static readonly layer = Layer.effect(
+    Undisturbed,
+    Effect.gen(function* () {
+      const folder = yield* tempDirectory
+      const source = join(folder, "source")
+      yield* Effect.promise(() => writeFiles(source, { "0.json": fileOf(0), "1.json": fileOf(1) }))
+      const database = join(folder, "undisturbed.duckdb")
+      const started = performance.now()
+      const { stderr, stdout } = yield* child(database, source, [])
+      assert.strictEqual(stdout, "done", stderr)
+      const millis = performance.now() - started
+      assert.isFalse(hasLog(database))
+      const expected = yield* cohorts(database)
+      assert.lengthOf(expected, 2)
+      rmSync(database)
+      return { folder, source, expected, millis }
+    })
+  )
+}
+
+/** The database opens, verifies, and shows whole items alone; the next run ends as an undisturbed one does. */
+const assertSound = Effect.fnUntraced(function* (database: string) {
+  const { expected, source } = yield* Undisturbed
+  const hadDatabase = existsSync(database)
+  if (hadDatabase) {
+    const report = yield* verify({ database, sources: [] })
+    assert.deepStrictEqual([report.mismatched, report.findings], [0, []])
+    const whole = yield* cohorts(database)
+    assert.includeDeepMembers([...expected], [...whole])
+    const [row] = yield* query(
+      database,
+      "SELECT (SELECT count(*) FROM mallard.diagnoses) AS rows, (SELECT count(*) FROM mallard.cohort_members) AS members"
+    )
+    assert.deepStrictEqual(row, { rows: BigInt(whole.length * entities), members: BigInt(whole.length * entities) })
+  }
+  const again = yield* run(database, [source], { sizes: { batchFiles: 1 }, verify: false })
+  assert.strictEqual(again.outcome, "done")
+  assert.isFalse(hasLog(database))
+  assert.deepStrictEqual(yield* cohorts(database), expected)
+  const full = yield* verify({ database, sources: [] })
+  assert.deepStrictEqual([full.mismatched, full.findings], [0, []])
+  return again.totals.unchanged
 })
 
-/** Small, fast, and the same everywhere. */
-const random = (seed: number): (() => number) => {
-  let state = seed
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    return state / 2 ** 32
-  }
-}
+const seed = 20_261_121
 
-describe("a migration whose process is killed", () => {
-  it.effect(
-    "is whole after a cut of the write-ahead log at any place of its transaction",
-    () =>
-      Effect.gen(function* () {
-        const folder = yield* tempDirectory
-        const source = join(folder, "source")
-        writeSources(source)
-        const database = join(folder, "killed.duckdb")
-        // A database that has been through one run, so that the log holds nothing but the commit.
-        yield* run(database, [], {})
-        const ended = yield* child(source, database, "die-after-commit")
-        assert.strictEqual(ended.signal, "SIGKILL", ended.errors)
-        const log = `${database}.wal`
-        const length = statSync(log).size
-        assert.isAbove(length, 1_000_000)
-        for (const share of [0, 0.1, 0.5, 0.9, 0.999, 1]) {
-          const copy = join(folder, `cut-${share}.duckdb`)
-          copyFileSync(database, copy)
-          copyFileSync(log, `${copy}.wal`)
-          truncateSync(`${copy}.wal`, Math.floor(length * share))
-          const found = yield* checkSound(copy)
-          assert.strictEqual(found.length, share === 1 ? 2 : 0, `cut at ${share}`)
-          rmSync(copy)
-        }
-      }),
-    180_000
-  )
+describe("a migration that is cut off", () => {
+  layer(Undisturbed.layer, { timeout: "2 minutes" })("by a crash", (it) => {
+    it.effect(
+      "shows nothing of a transaction whose log is cut, wherever that is",
+      () =>
+        Effect.gen(function* () {
+          const { folder, source } = yield* Undisturbed
+          const database = join(folder, "cut", "cut.duckdb")
+          const single = join(folder, "single")
+          mkdirSync(single)
+          copyFileSync(join(source, "0.json"), join(single, "0.json"))
+          const { signal } = yield* child(database, single, ["die"])
+          assert.strictEqual(signal, "SIGKILL")
+          const file = readFileSync(database)
+          const log = readFileSync(`${database}.wal`)
+          // The rows are in the log, all of them: nothing was written ahead of the commit.
+          assert.isAbove(log.length, entities * 16)
+          for (const [cut, isWhole] of [
+            [0.3, false],
+            [0.9, false],
+            [1 - 8 / log.length, false],
+            [1, true]
+          ] as const) {
+            writeFileSync(database, file)
+            writeFileSync(`${database}.wal`, log.subarray(0, Math.floor(log.length * cut)))
+            const found = yield* assertSound(database)
+            assert.strictEqual(found, isWhole ? 1 : 0, `cut at ${cut}`)
+          }
+        }),
+      120_000
+    )
 
-  it.effect(
-    `is whole after ${KILLS} kills at random moments, and goes on to the same end (seed ${SEED})`,
-    () =>
-      Effect.gen(function* () {
-        const folder = yield* tempDirectory
-        const source = join(folder, "source")
-        writeSources(source)
-        const calm = join(folder, "calm.duckdb")
-        const undisturbed = yield* child(source, calm, "run")
-        assert.strictEqual(undisturbed.code, 0, undisturbed.errors)
-        assert.isFalse(hasLog(calm))
-        const expected = (yield* cohorts(calm)).map(({ digest, name }) => [name, digest])
-        assert.lengthOf(expected, FILES)
-        const next = random(SEED)
-        const disturbed = join(folder, "disturbed.duckdb")
-        for (let kill = 0; kill < KILLS; kill++) {
-          // Every other one starts afresh, so that early moments are met again.
-          if (kill % 2 === 0) for (const path of [disturbed, `${disturbed}.wal`]) rmSync(path, { force: true })
-          const moment = next() * undisturbed.milliseconds
-          const ended = yield* child(source, disturbed, kill % 2 === 0 ? "run" : "snapshot", moment)
-          assert.isTrue(ended.signal === "SIGKILL" || ended.code !== null)
-          const found = yield* checkSound(disturbed)
-          assert.isAtMost(found.length, FILES)
-        }
-        const last = yield* child(source, disturbed, "run")
-        assert.strictEqual(last.code, 0, last.errors)
-        assert.deepStrictEqual(
-          (yield* cohorts(disturbed)).map(({ digest, name }) => [name, digest]),
-          expected
-        )
-        assert.isFalse(hasLog(disturbed))
-        assert.strictEqual(readFileSync(join(source, "cohort-0.json"), "utf8").length > 0, true)
-      }),
-    300_000
+    const moments = fc.sample(fc.noBias(fc.integer({ min: 15, max: 95 })), { seed, numRuns: 10 })
+    for (const [number, moment] of moments.entries()) {
+      const modes = number % 2 === 0 ? [] : ["hold"]
+      it.effect(
+        `is whole or absent after kill -9 number ${number} at ${moment} % of its time${modes.length === 0 ? "" : ", with a snapshot held"} (seed ${seed})`,
+        () =>
+          Effect.gen(function* () {
+            const { folder, millis, source } = yield* Undisturbed
+            const database = join(folder, `kill ${number}`, "killed.duckdb")
+            // A run that was quicker than the undisturbed one is done again and killed sooner.
+            for (let killAfter = (millis * moment) / 100; ; killAfter *= 0.7) {
+              const { signal, stderr } = yield* child(database, source, modes, killAfter)
+              if (signal === "SIGKILL") break
+              assert.isTrue(modes.includes("hold") || stderr === "", stderr)
+              rmSync(join(folder, `kill ${number}`), { recursive: true, force: true })
+            }
+            yield* assertSound(database)
+            rmSync(join(folder, `kill ${number}`), { recursive: true })
+          }),
+        120_000
+      )
+    }
+  })
+
+  it.live("leaves nothing beside the database when it could not even create it", () =>
+    Effect.gen(function* () {
+      const folder = yield* tempDirectory
+      const source = join(folder, "source")
+      yield* Effect.promise(() => writeFiles(source, { "a.json": '{"name":"a","patients":[{"id":"p"}]}' }))
+      const database = join(folder, "db", "early.duckdb")
+      yield* child(database, source, [], 450)
+      const report = yield* run(database, [source])
+      assert.strictEqual(report.outcome, "done")
+      assert.isFalse(hasLog(database))
+    })
   )
 })

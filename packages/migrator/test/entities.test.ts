@@ -71,7 +71,9 @@ const mappedLeaves = (kind: EntityKind, tree: JsonTree) => {
       .flatMap((path) => (isWrapper ? [path, `data.${path}`] : [path]))
       .map((path) => resolve(tree, parsePath(path)))
       .filter((one) => one !== undefined)
-      .filter(({ node }) => !(node._tag === "Token" && node.text === "null") && (column.type === "JSON" || isScalar(node)))
+      .filter(
+        ({ node }) => !(node._tag === "Token" && node.text === "null") && (column.type === "JSON" || isScalar(node))
+      )
     for (const [rank, { node, pointer }] of found.entries()) {
       if (rank > 0 && !isScalar(node)) continue
       const leaf = leaves.get(pointer) ?? { node, columns: [] }
@@ -95,9 +97,15 @@ const holds = (type: string, node: JsonTree, value: string): boolean => {
 }
 
 /** Leaves that are in a column of their own, that are listed instead, and that are neither. */
-const account = Effect.fnUntraced(function* (database: string, items: ReadonlyArray<ItemReport>, found: ReadonlyArray<Found>) {
+const account = Effect.fnUntraced(function* (
+  database: string,
+  items: ReadonlyArray<ItemReport>,
+  found: ReadonlyArray<Found>
+) {
   const listed = new Set(
-    items.flatMap(({ path, remarks }) => remarks.map(({ part, pointer }) => `${part ?? basename(path)} ${String(pointer)}`))
+    items.flatMap(({ path, remarks }) =>
+      remarks.map(({ part, pointer }) => `${part ?? basename(path)} ${String(pointer)}`)
+    )
   )
   let inColumns = 0
   let remarked = 0
@@ -145,7 +153,10 @@ const allTexts = (database: string) =>
         client,
         "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'mallard' AND data_type IN ('VARCHAR', 'JSON') AND table_name IN (SELECT table_name FROM duckdb_tables())"
       )) {
-        const values = yield* queryRows(client, `SELECT DISTINCT "${String(column)}"::VARCHAR FROM mallard."${String(table)}" WHERE "${String(column)}" IS NOT NULL`)
+        const values = yield* queryRows(
+          client,
+          `SELECT DISTINCT "${String(column)}"::VARCHAR FROM mallard."${String(table)}" WHERE "${String(column)}" IS NOT NULL`
+        )
         for (const [text] of values) texts.push({ place: `${String(table)}.${String(column)}`, text: String(text) })
       }
       return texts
@@ -201,12 +212,18 @@ interface ExpectedEntities {
 
 describe.skipIf(shared === undefined)("real saved cohorts and a workspace", () => {
   const folder = join(shared ?? "", "cases")
-  const expected: ExpectedEntities = shared === undefined ? { files: {} } : JSON.parse(readFileSync(join(folder, "expected-entities.json"), "utf8"))
+  const expected: ExpectedEntities =
+    shared === undefined ? { files: {} } : JSON.parse(readFileSync(join(folder, "expected-entities.json"), "utf8"))
   const names = Object.keys(expected.files)
   const found = names.flatMap((name) =>
-    foundIn(basename(name), readFileSync(join(folder, name), "utf8"), expected.files[name] ?? {}).map((one) => ({ ...one, file: name }))
+    foundIn(basename(name), readFileSync(join(folder, name), "utf8"), expected.files[name] ?? {}).map((one) => ({
+      ...one,
+      file: name
+    }))
   )
-  const cohorts = [...new Set(names.map((name) => (name.startsWith("saved/") ? name.split("/").slice(0, 2).join("/") : name)))]
+  const cohorts = [
+    ...new Set(names.map((name) => (name.startsWith("saved/") ? name.split("/").slice(0, 2).join("/") : name)))
+  ]
 
   for (const cohort of cohorts) {
     it.effect(`${cohort} holds exactly the entities that are expected`, () =>

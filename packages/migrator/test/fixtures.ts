@@ -27,7 +27,10 @@ const stay: Fixture = {
       name: { first: "Ann", last: "Roe" },
       date_of_birth: "1951-04-09",
       gender: "F",
-      medical_history: { conditions: times(5, (n) => ({ condition: `Old trouble ${n}`, icd10: `I1${n}` })), smoker: false },
+      medical_history: {
+        conditions: times(5, (n) => ({ condition: `Old trouble ${n}`, icd10: `I1${n}` })),
+        smoker: false
+      },
       current_medications: times(4, (n) => ({ name: `Drug ${n}`, dose: "5 mg", frequency: "daily" })),
       allergies: [{ allergen: "latex", reaction: "rash", severity: "mild" }]
     },
@@ -56,7 +59,10 @@ const stay: Fixture = {
   }),
   entities: {
     patient: ["/patient"],
-    diagnosis: [...elements("/patient/medical_history/conditions", 5), ...elements("/discharge/discharge_diagnoses", 3)],
+    diagnosis: [
+      ...elements("/patient/medical_history/conditions", 5),
+      ...elements("/discharge/discharge_diagnoses", 3)
+    ],
     medication: [
       ...elements("/patient/current_medications", 4),
       ...elements("/ed_treatment/medications_administered", 3),
@@ -80,7 +86,12 @@ const stayClaims: Fixture = {
         member: { member_id: "M-1", subscriber_id: "S-1" },
         diagnoses: times(3, (n) => ({ code: `I21.${n}`, type: n === 1 ? "principal" : "secondary" })),
         procedures: [{ code: "92928" }],
-        service_lines: times(5, (n) => ({ line_number: n, revenue_code: `030${n}`, cpt: null, charges: { billed: 10.5 * n } })),
+        service_lines: times(5, (n) => ({
+          line_number: n,
+          revenue_code: `030${n}`,
+          cpt: null,
+          charges: { billed: 10.5 * n }
+        })),
         totals: { billed: 157.5, allowed: 100, paid: 80.25 }
       }
     ]
@@ -131,7 +142,14 @@ const enrolment: Fixture = {
     enrollmentTransaction: { transactionId: "T-1", effectiveDate: "2024-01-01", maintenanceType: "addition" },
     healthPlan: { planId: "PPO-500", groupNumber: "GRP-9", name: "Plain Plan" },
     benefits: { deductible: { individual: 500, family: 1000 } },
-    subscriber: { memberId: "M-10", firstName: "Ida", lastName: "Vale", dateOfBirth: "1980-02-03", gender: "F", relationshipCode: "18" },
+    subscriber: {
+      memberId: "M-10",
+      firstName: "Ida",
+      lastName: "Vale",
+      dateOfBirth: "1980-02-03",
+      gender: "F",
+      relationshipCode: "18"
+    },
     dependents: times(4, (n) => ({
       memberId: `M-1${n}`,
       firstName: `Kid${n}`,
@@ -140,12 +158,18 @@ const enrolment: Fixture = {
       relationship: "child"
     })),
     coverage: { medical: true, dental: false, vision: true },
-    idCards: { subscriber: { cardId: "C-10" }, dependents: times(4, (n) => ({ memberId: `M-1${n}`, cardId: `C-1${n}` })) },
+    idCards: {
+      subscriber: { cardId: "C-10" },
+      dependents: times(4, (n) => ({ memberId: `M-1${n}`, cardId: `C-1${n}` }))
+    },
     accumulators: {
       planYear: 2024,
       asOfDate: "2024-06-30",
       deductible: { family: { applied: 120.5, limit: 1000 } },
-      members: [{ memberId: "M-10", applied: 60 }, { memberId: "M-11", applied: 60.5 }]
+      members: [
+        { memberId: "M-10", applied: 60 },
+        { memberId: "M-11", applied: 60.5 }
+      ]
     }
   }),
   entities: { member: ["/subscriber", ...elements("/dependents", 4)], accumulator: ["/accumulators"] }
@@ -184,7 +208,14 @@ const camelClaims: Fixture = {
       claimType: "professional",
       serviceDate: `2024-0${n}-15`,
       diagnoses: [{ code: "J01.1", type: "Principal" }],
-      serviceLines: times(3, (line) => ({ lineNumber: line, cpt: `9921${line}`, chargedAmount: 100.0 + line / 4, allowedAmount: 80, planPaid: 64, copayAmount: 16 })),
+      serviceLines: times(3, (line) => ({
+        lineNumber: line,
+        cpt: `9921${line}`,
+        chargedAmount: 100.0 + line / 4,
+        allowedAmount: 80,
+        planPaid: 64,
+        copayAmount: 16
+      })),
       totals: { chargedAmount: 301.5, allowedAmount: 240, planPaid: 192, memberResponsibility: 48 }
     })),
     accumulatorSummary: { deductibleApplied: 48, members: [{ memberId: "M-10" }] }
@@ -198,10 +229,23 @@ const camelClaims: Fixture = {
 /** One pharmacy claim as the segments of its transaction. */
 const segments: Fixture = {
   text: pretty({
-    transaction_header: { bin: "610014", pcn: "MEDD", transaction_code: "B1", date_of_service: "20240205", service_provider_id: "1999999992" },
+    transaction_header: {
+      bin: "610014",
+      pcn: "MEDD",
+      transaction_code: "B1",
+      date_of_service: "20240205",
+      service_provider_id: "1999999992"
+    },
     patient_segment: { patient_id: "M-30", date_of_birth: "20190630", gender_code: "1" },
     insurance_segment: { cardholder_id: "CH-30", person_code: "003", group_id: "RXG-1" },
-    claim_segment: { rx_service_reference_number: "7000123", fill_number: "00", product_service_id: "00093415573", quantity_dispensed: "0000100000", days_supply: "010", daw_code: "0" },
+    claim_segment: {
+      rx_service_reference_number: "7000123",
+      fill_number: "00",
+      product_service_id: "00093415573",
+      quantity_dispensed: "0000100000",
+      days_supply: "010",
+      daw_code: "0"
+    },
     prescriber_segment: { prescriber_id: "1888888883" },
     pricing_segment: { ingredient_cost_submitted: "0001250", gross_amount_due: "0001450" },
     response: { status: "P" },
@@ -218,8 +262,16 @@ export const savedFolders: Readonly<Record<string, Readonly<Record<string, Fixtu
 }
 
 /** A cohort file with one patient. */
-export const cohortFile = (name: string | undefined, id: string, rest: Readonly<Record<string, unknown>> = {}): string =>
-  JSON.stringify({ ...(name === undefined ? {} : { name }), ...rest, entities: { patients: [{ id, mrn: `MRN-${id}` }] } })
+export const cohortFile = (
+  name: string | undefined,
+  id: string,
+  rest: Readonly<Record<string, unknown>> = {}
+): string =>
+  JSON.stringify({
+    ...(name === undefined ? {} : { name }),
+    ...rest,
+    entities: { patients: [{ id, mrn: `MRN-${id}` }] }
+  })
 
 /** A few sources of different sorts: files, a folder, wrappers, nested children, odd values, elements of no kind. */
 export const variedSources: Readonly<Record<string, string>> = {
@@ -231,7 +283,12 @@ export const variedSources: Readonly<Record<string, string>> = {
         {
           entity_id: "1",
           entity_type: "member",
-          data: { member_id: "m1", relationship: "spouse", birth_date: "1980-01-15T10:00:00", coverage: { active: true } },
+          data: {
+            member_id: "m1",
+            relationship: "spouse",
+            birth_date: "1980-01-15T10:00:00",
+            coverage: { active: true }
+          },
           provenance: { source_type: "generated", created_at: "2026-01-03T00:00:00Z" }
         }
       ],
@@ -304,7 +361,10 @@ export const everyKind: string = JSON.stringify({
         })
         return fields
       }
-      return [kind.table, [...times(8, (copy) => entity(copy)), { [kind.idPaths[0]?.split("+")[0] ?? "id"]: `only-${kind.kind}` }]]
+      return [
+        kind.table,
+        [...times(8, (copy) => entity(copy)), { [kind.idPaths[0]?.split("+")[0] ?? "id"]: `only-${kind.kind}` }]
+      ]
     })
   )
 })

@@ -12,10 +12,13 @@ import { cohorts, contents, exported, folderOf, itemOf, migrated, outcomes, quer
 const withoutRuns = (tables: ReadonlyMap<string, ReadonlyArray<string>>) =>
   new Map([...tables].filter(([table]) => table !== "commits" && table !== "migration_runs"))
 
-const write = (folder: string, files: Readonly<Record<string, string>>) => Effect.promise(() => writeFiles(folder, files))
+const write = (folder: string, files: Readonly<Record<string, string>>) =>
+  Effect.promise(() => writeFiles(folder, files))
 
 const names = (database: string) =>
-  Effect.map(query(database, "SELECT name FROM cohorts ORDER BY name"), (rows) => rows.map((row) => String(row["name"])))
+  Effect.map(query(database, "SELECT name FROM cohorts ORDER BY name"), (rows) =>
+    rows.map((row) => String(row["name"]))
+  )
 
 const balanced = (report: RunReport): void => {
   const { failed, found, migrated, rejected, skipped, unchanged } = report.totals
@@ -134,7 +137,11 @@ describe("several sources that claim one name for different content", () => {
           const item = itemOf(report, name)
           assert.deepStrictEqual(remarksOf(item), ["name-conflict"])
           for (const other of rejected) {
-            assert.strictEqual(item.remarks[0]?.message.includes(join(source, other)), other !== name, `${name} ${other}`)
+            assert.strictEqual(
+              item.remarks[0]?.message.includes(join(source, other)),
+              other !== name,
+              `${name} ${other}`
+            )
           }
         }
         assert.deepStrictEqual(yield* names(database), ["other"])
@@ -158,7 +165,10 @@ describe("several sources that claim one name for different content", () => {
       yield* write(source, { "a.json": cohortFile("same", "p1"), "b.json": cohortFile("same", "p2") })
       const report = yield* run(database, [source], { onConflict: "replace", sizes: { batchFiles: 1 } })
       assert.deepStrictEqual(outcomes(report), { "a.json": "rejected", "b.json": "rejected" })
-      assert.deepStrictEqual(yield* query(database, "SELECT name, digest, description, tags::VARCHAR, created_at FROM cohorts"), before)
+      assert.deepStrictEqual(
+        yield* query(database, "SELECT name, digest, description, tags::VARCHAR, created_at FROM cohorts"),
+        before
+      )
       assert.deepStrictEqual([...(yield* exported(database)).values()], [first])
       // The source of what is stored is still known.
       yield* write(source, { "z.json": first })
@@ -169,18 +179,26 @@ describe("several sources that claim one name for different content", () => {
   )
 
   for (const batchFiles of [500, 1]) {
-    for (const [stored, newcomer] of [["a.json", "b.json"], ["b.json", "a.json"]] as const) {
-      it.effect(`do not replace what one of them is already: ${newcomer} against ${stored} in batches of ${batchFiles}`, () =>
-        Effect.gen(function* () {
-          const { database, source } = yield* migrated({ [stored]: cohortFile("same", "p1") })
-          yield* write(source, { [newcomer]: cohortFile("same", "p2") })
-          const report = yield* run(database, [source], { onConflict: "replace", sizes: { batchFiles } })
-          assert.deepStrictEqual(outcomes(report), { "a.json": stored === "a.json" ? "unchanged" : "rejected", "b.json": stored === "b.json" ? "unchanged" : "rejected" })
-          const remark = itemOf(report, newcomer).remarks[0]
-          assert.strictEqual(remark?.code, "name-conflict")
-          assert.include(remark?.message, join(source, stored))
-          assert.deepStrictEqual([...(yield* exported(database)).values()], [cohortFile("same", "p1")])
-        })
+    for (const [stored, newcomer] of [
+      ["a.json", "b.json"],
+      ["b.json", "a.json"]
+    ] as const) {
+      it.effect(
+        `do not replace what one of them is already: ${newcomer} against ${stored} in batches of ${batchFiles}`,
+        () =>
+          Effect.gen(function* () {
+            const { database, source } = yield* migrated({ [stored]: cohortFile("same", "p1") })
+            yield* write(source, { [newcomer]: cohortFile("same", "p2") })
+            const report = yield* run(database, [source], { onConflict: "replace", sizes: { batchFiles } })
+            assert.deepStrictEqual(outcomes(report), {
+              "a.json": stored === "a.json" ? "unchanged" : "rejected",
+              "b.json": stored === "b.json" ? "unchanged" : "rejected"
+            })
+            const remark = itemOf(report, newcomer).remarks[0]
+            assert.strictEqual(remark?.code, "name-conflict")
+            assert.include(remark?.message, join(source, stored))
+            assert.deepStrictEqual([...(yield* exported(database)).values()], [cohortFile("same", "p1")])
+          })
       )
     }
   }
@@ -241,16 +259,22 @@ describe("a name that is taken by other content", () => {
       assert.strictEqual(itemOf(report, "a.json").cohort, "n-2")
       assert.deepStrictEqual(outcomes(again), { "a.json": "unchanged" })
       assert.strictEqual(itemOf(again, "a.json").cohort, "n-2")
-      assert.deepStrictEqual([...texts], [
-        ["n/a.json", cohortFile("n", "old")],
-        ["n-2/a.json", cohortFile("n", "new")]
-      ])
+      assert.deepStrictEqual(
+        [...texts],
+        [
+          ["n/a.json", cohortFile("n", "old")],
+          ["n-2/a.json", cohortFile("n", "new")]
+        ]
+      )
     })
   )
 
   it.effect("is renamed once also when it is a folder", () =>
     Effect.gen(function* () {
-      const folder = (id: string) => ({ "c/patients.json": `[{"patient_id":"${id}","mrn":"m"}]`, "c/claims.json": '[{"claim_id":"c"}]' })
+      const folder = (id: string) => ({
+        "c/patients.json": `[{"patient_id":"${id}","mrn":"m"}]`,
+        "c/claims.json": '[{"claim_id":"c"}]'
+      })
       const { database, source } = yield* migrated(folder("old"))
       yield* write(source, folder("new"))
       assert.deepStrictEqual(outcomes(yield* run(database, [source], { onConflict: "rename" })), { c: "migrated" })
@@ -261,7 +285,12 @@ describe("a name that is taken by other content", () => {
 })
 
 describe("a dry run", () => {
-  const bad = { ...variedSources, "bad.json": '{"a":', "clash 1.json": cohortFile("clash", "1"), "clash 2.json": cohortFile("clash", "2") }
+  const bad = {
+    ...variedSources,
+    "bad.json": '{"a":',
+    "clash 1.json": cohortFile("clash", "1"),
+    "clash 2.json": cohortFile("clash", "2")
+  }
 
   it.effect("writes no database and reports what a run would", () =>
     Effect.gen(function* () {
@@ -319,7 +348,9 @@ const expectedOf = (stored: ReadonlyMap<string, number>, documents: ReadonlyArra
     const claims = new Set(documents.filter(({ name }) => name === document.name).map(({ content }) => content))
     if (claims.size > 1) return "rejected"
     after.set(head !== undefined && rule === "rename" ? `${document.name}-2` : document.name, document.content)
-    return documents.findIndex(({ name }) => name === document.name) === documents.indexOf(document) ? "migrated" : "skipped"
+    return documents.findIndex(({ name }) => name === document.name) === documents.indexOf(document)
+      ? "migrated"
+      : "skipped"
   })
   return { after, outcomes: documents.map(({ content, name }, at) => `${name}${content} ${outcomesOf[at]}`).sort() }
 }
@@ -333,9 +364,11 @@ describe("the order of sources", () => {
       let number = 0
       const property = fc.asyncProperty(
         fc.uniqueArray(arbitraryDocument, { maxLength: 2, selector: ({ name }) => name }),
-        fc.array(arbitraryDocument, { minLength: 1, maxLength: 6 }).chain((documents) =>
-          fc.tuple(fc.constant(documents), fc.shuffledSubarray(documents, { minLength: documents.length }))
-        ),
+        fc
+          .array(arbitraryDocument, { minLength: 1, maxLength: 6 })
+          .chain((documents) =>
+            fc.tuple(fc.constant(documents), fc.shuffledSubarray(documents, { minLength: documents.length }))
+          ),
         fc.constantFrom<ConflictRule>("fail", "skip", "replace", "rename"),
         fc.constantFrom(1, 2, 3, 500),
         (stored, [, documents], onConflict, batchFiles) =>
@@ -357,8 +390,14 @@ describe("the order of sources", () => {
               balanced(report)
               assert.strictEqual(report.verification.mismatched, 0)
               const became = (one: RunReport) =>
-                documents.map(({ content, name }, at) => `${name}${content} ${itemOf(one, `${at}.json`).outcome}`).sort()
-              const expected = expectedOf(new Map(stored.map(({ content, name }) => [name, content])), documents, onConflict)
+                documents
+                  .map(({ content, name }, at) => `${name}${content} ${itemOf(one, `${at}.json`).outcome}`)
+                  .sort()
+              const expected = expectedOf(
+                new Map(stored.map(({ content, name }) => [name, content])),
+                documents,
+                onConflict
+              )
               assert.deepStrictEqual(became(report), expected.outcomes)
               assert.deepStrictEqual(became(dry), expected.outcomes)
               const heads = yield* query(database, "SELECT cohort_name, id FROM patients ORDER BY cohort_name")
@@ -380,7 +419,9 @@ describe("the order of sources", () => {
       const lists: Array<unknown> = []
       for (const seed of [1, 2]) {
         const [shuffled = []] = fc.sample(fc.shuffledSubarray(files, { minLength: files.length }), { seed, numRuns: 1 })
-        const { database, report } = yield* migrated(Object.fromEntries(shuffled.map(([, text], at) => [`${at}.json`, text])))
+        const { database, report } = yield* migrated(
+          Object.fromEntries(shuffled.map(([, text], at) => [`${at}.json`, text]))
+        )
         assert.strictEqual(report.outcome, "done")
         lists.push(yield* cohorts(database))
       }

@@ -20,12 +20,24 @@ interface Variant {
 
 const meta = { description: "d", tags: ["x", "y"], created_at: "2025-12-27T09:08:07.000123" }
 const metaColumns = { description: "d", created_at: "2025-12-27T09:08:07.000123" }
-const provenance = { source_type: "generated", source_system: "patientsim", skill_used: null, derived_from: [], generation_params: {} }
+const provenance = {
+  source_type: "generated",
+  source_system: "patientsim",
+  skill_used: null,
+  derived_from: [],
+  generation_params: {}
+}
 const wrapper = (id: string, type: string, data: unknown) => ({ entity_id: id, entity_type: type, data, provenance })
 
 const variants: Readonly<Record<string, Variant>> = {
   "V1, a cohort file with plural types": {
-    files: { "v1.json": { name: "v1 cohort", ...meta, entities: { patients: [{ id: "v1p" }], encounters: [{ encounter_id: "v1e" }] } } },
+    files: {
+      "v1.json": {
+        name: "v1 cohort",
+        ...meta,
+        entities: { patients: [{ id: "v1p" }], encounters: [{ encounter_id: "v1e" }] }
+      }
+    },
     format: "V1",
     name: "v1 cohort",
     cohort: metaColumns,
@@ -45,7 +57,14 @@ const variants: Readonly<Record<string, Variant>> = {
     entities: ["v2.json patient /entities/patient/0"]
   },
   "V3, top-level plural lists": {
-    files: { "v3.json": { name: "v3 cohort", patients: [{ id: "v3p" }], subjects: [{ subject_id: "v3s" }], lab_results: [{ id: "v3l" }] } },
+    files: {
+      "v3.json": {
+        name: "v3 cohort",
+        patients: [{ id: "v3p" }],
+        subjects: [{ subject_id: "v3s" }],
+        lab_results: [{ id: "v3l" }]
+      }
+    },
     format: "V3",
     name: "v3 cohort",
     entities: ["v3.json lab_result /lab_results/0", "v3.json patient /patients/0", "v3.json subject /subjects/0"]
@@ -82,12 +101,27 @@ const variants: Readonly<Record<string, Variant>> = {
   "V6, a workspace of PatientSim": {
     files: {
       "5f0c1d9e.json": {
-        metadata: { workspace_id: "5f0c1d9e", name: "v6 workspace", ...meta, updated_at: "2026-01-02T03:04:05", product: "patientsim", schema_version: "2.0" },
-        provenance_summary: { total_entities: 1, by_source_type: { generated: 1 }, source_systems: [], skills_used: [] },
+        metadata: {
+          workspace_id: "5f0c1d9e",
+          name: "v6 workspace",
+          ...meta,
+          updated_at: "2026-01-02T03:04:05",
+          product: "patientsim",
+          schema_version: "2.0"
+        },
+        provenance_summary: {
+          total_entities: 1,
+          by_source_type: { generated: 1 },
+          source_systems: [],
+          skills_used: []
+        },
         entities: {
           patients: [wrapper("ab12cd34", "patient", { id: "v6p", mrn: "v6m" })],
           encounters: [],
-          diagnoses: [wrapper("v6m:E11", "diagnosis", { code: "E11" }), wrapper("v6m:E11", "diagnosis", { code: "E11", description: "again" })],
+          diagnoses: [
+            wrapper("v6m:E11", "diagnosis", { code: "E11" }),
+            wrapper("v6m:E11", "diagnosis", { code: "E11", description: "again" })
+          ],
           medications: []
         }
       }
@@ -108,7 +142,9 @@ const variants: Readonly<Record<string, Variant>> = {
         metadata: { workspace_id: "77aa", name: "v6 members", product: "membersim", schema_version: "2.0" },
         entities: {
           members: [wrapper("v6x", "members", { member_id: "v6x" })],
-          claims: [wrapper("v6c", "claims", { claim_id: "v6c", claim_lines: [{ line_number: 1 }, { line_number: 2 }] })],
+          claims: [
+            wrapper("v6c", "claims", { claim_id: "v6c", claim_lines: [{ line_number: 1 }, { line_number: 2 }] })
+          ],
           care_gaps: [wrapper("v6g", "care_gaps", { measure: "CDC" })]
         }
       }
@@ -125,7 +161,16 @@ const variants: Readonly<Record<string, Variant>> = {
     ]
   },
   "V7, a scenario file 1.0": {
-    files: { "v7.json": { schema_version: "1.0", scenario_id: "v7-id", name: "v7 scenario", ...meta, created_by: "someone", entities: { members: [{ member_id: "v7m" }] } } },
+    files: {
+      "v7.json": {
+        schema_version: "1.0",
+        scenario_id: "v7-id",
+        name: "v7 scenario",
+        ...meta,
+        created_by: "someone",
+        entities: { members: [{ member_id: "v7m" }] }
+      }
+    },
     format: "V7",
     name: "v7 scenario",
     cohort: { ...metaColumns, legacy_id: "v7-id" },
@@ -150,7 +195,13 @@ const variants: Readonly<Record<string, Variant>> = {
     entities: ["v8.json patient /entities/patients/0"]
   },
   "V8 of the time when cohorts were scenarios": {
-    files: { "v8 old.json": { scenario_id: "v8-old", scenario_name: "v8 scenario", entities: { claims: [{ claim_id: "v8c", other_diagnoses: "[\"25\"]" }] } } },
+    files: {
+      "v8 old.json": {
+        scenario_id: "v8-old",
+        scenario_name: "v8 scenario",
+        entities: { claims: [{ claim_id: "v8c", other_diagnoses: '["25"]' }] }
+      }
+    },
     format: "V8",
     name: "v8 scenario",
     cohort: { legacy_id: "v8-old" },
@@ -158,7 +209,14 @@ const variants: Readonly<Record<string, Variant>> = {
   },
   "V9, a saver directory with malformed plurals": {
     files: {
-      "cohort.json": { cohort_id: "v9-id", name: "v9 cohort", ...meta, entity_count: 5, files: ["core.json", "patientsim.json"], exported_at: "2026-01-05" },
+      "cohort.json": {
+        cohort_id: "v9-id",
+        name: "v9 cohort",
+        ...meta,
+        entity_count: 5,
+        files: ["core.json", "patientsim.json"],
+        exported_at: "2026-01-05"
+      },
       "core.json": { persons: [{ person_id: "v9x" }], facilitys: [{ facility_id: "v9f" }], pharmacys: [{ id: "v9h" }] },
       "patientsim.json": { patients: [{ id: "v9p" }], diagnosis: [{ code: "B02" }], allergys: [{ allergen: "nuts" }] }
     },
@@ -175,7 +233,12 @@ const variants: Readonly<Record<string, Variant>> = {
     ]
   },
   "V10, a saver file": {
-    files: { "v10.json": { scenario: { scenario_id: "v10-id", name: "v10 scenario", description: "d", tags: ["x"] }, entities: { patient: [{ id: "v10p" }], claim_line: [{ id: "v10l" }] } } },
+    files: {
+      "v10.json": {
+        scenario: { scenario_id: "v10-id", name: "v10 scenario", description: "d", tags: ["x"] },
+        entities: { patient: [{ id: "v10p" }], claim_line: [{ id: "v10l" }] }
+      }
+    },
     format: "V10",
     name: "v10 scenario",
     cohort: { description: "d", legacy_id: "v10-id" },
@@ -185,7 +248,10 @@ const variants: Readonly<Record<string, Variant>> = {
   "V11a, a saved directory with a bare array": {
     files: {
       "scenario.json": { id: "v11a-id", name: "v11a scenario", ...meta, updated_at: "2025-12-28T00:00:00" },
-      "patients.json": [{ patient_id: "v11a1", scenario_id: "v11a-id" }, { patient_id: "v11a2", scenario_id: "v11a-id" }]
+      "patients.json": [
+        { patient_id: "v11a1", scenario_id: "v11a-id" },
+        { patient_id: "v11a2", scenario_id: "v11a-id" }
+      ]
     },
     format: "V11",
     name: "v11a scenario",
@@ -258,14 +324,28 @@ const variants: Readonly<Record<string, Variant>> = {
     entities: ["claims-2025.json claim /0"]
   },
   "V13, a bare object of a product": {
-    files: { "export of one.json": { member_id: "v13m", subscriber_id: "v13m", given_name: "A", family_name: "B", group_id: "g", plan_code: "p", coverage_start: "2025-01-01" } },
+    files: {
+      "export of one.json": {
+        member_id: "v13m",
+        subscriber_id: "v13m",
+        given_name: "A",
+        family_name: "B",
+        group_id: "g",
+        plan_code: "p",
+        coverage_start: "2025-01-01"
+      }
+    },
     format: "V13",
     name: "export of one",
     entities: ["export of one.json member "]
   },
   "V16b, a sharing directory of the agent": {
     files: {
-      "metadata.json": { cohort: { id: "v16-id", name: "v16 cohort", description: "d" }, entity_counts: { patients: 1, lab_results: 2 }, exported_at: "2026-02-03" },
+      "metadata.json": {
+        cohort: { id: "v16-id", name: "v16 cohort", description: "d" },
+        entity_counts: { patients: 1, lab_results: 2 },
+        exported_at: "2026-02-03"
+      },
       "patients.json": [{ id: "v16p" }],
       "lab_results.json": [{ id: "v16l1" }, { id: "v16l2" }]
     },
@@ -290,12 +370,18 @@ const variants: Readonly<Record<string, Variant>> = {
     },
     format: "V17",
     name: "v17 cohort",
-    cohort: { description: "d", created_at: "2026-01-04T05:06:07.000008", updated_at: "2026-01-05T05:06:07", product: "healthsim", legacy_id: "v17-id" },
+    cohort: {
+      description: "d",
+      created_at: "2026-01-04T05:06:07.000008",
+      updated_at: "2026-01-05T05:06:07",
+      product: "healthsim",
+      legacy_id: "v17-id"
+    },
     tags: ["x"],
     entities: ["v17.json patient /entities/patients/0"]
   },
   "any other document, kept whole": {
-    files: { "heading.json": { heading: "No cohort", lines: ["a", { b: [1, 2.50] }] } },
+    files: { "heading.json": { heading: "No cohort", lines: ["a", { b: [1, 2.5] }] } },
     format: "unknown",
     name: "heading",
     entities: [],
@@ -365,7 +451,9 @@ describe("the variants", () => {
           assert.deepStrictEqual(item && remarksOf(item), expected.remarks ?? [])
           const head = state.heads.find(({ name }) => name === expected.name)
           assert.deepStrictEqual(
-            Object.fromEntries(Object.entries(head ?? {}).filter(([name, value]) => value !== null && !ourOwn.includes(name))),
+            Object.fromEntries(
+              Object.entries(head ?? {}).filter(([name, value]) => value !== null && !ourOwn.includes(name))
+            ),
             expected.cohort ?? {}
           )
           const ofCohort = (rows: ReadonlyArray<Row>) => rows.filter((row) => row["cohort_name"] === expected.name)
@@ -387,4 +475,3 @@ describe("the variants", () => {
     }
   })
 })
-

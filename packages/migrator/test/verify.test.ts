@@ -62,13 +62,16 @@ const verifyAfter = Effect.fnUntraced(function* (...statements: ReadonlyArray<st
     statements.map((statement) => /^(?:UPDATE|DELETE FROM|INSERT INTO) mallard\.(\w+)/.exec(statement)?.[1] ?? "")
   )
   for (const table of tables) yield* client.unsafe(`CREATE OR REPLACE TABLE kept.${table} AS FROM mallard.${table}`)
-  for (const statement of statements) yield* client.unsafe(statement)
-  const report = yield* verifyDatabase(client)
-  for (const table of tables) {
-    yield* client.unsafe(`TRUNCATE mallard.${table}`)
-    yield* client.unsafe(`INSERT INTO mallard.${table} FROM kept.${table}`)
-  }
-  return report
+  const putBack = Effect.gen(function* () {
+    for (const table of tables) {
+      yield* client.unsafe(`TRUNCATE mallard.${table}`)
+      yield* client.unsafe(`INSERT INTO mallard.${table} FROM kept.${table}`)
+    }
+  })
+  return yield* Effect.gen(function* () {
+    for (const statement of statements) yield* client.unsafe(statement)
+    return yield* verifyDatabase(client)
+  }).pipe(Effect.ensuring(Effect.orDie(putBack)))
 })
 
 interface Change {
@@ -189,7 +192,8 @@ const assertFound = (report: VerifyReport, where: RegExp, what: string): void =>
 const seenIn: Readonly<Record<string, string>> = {
   part_texts: "part_texts|parts",
   cohort_members: "cohort_members|parts",
-  collections: "collections|parts"
+  // A link to another entity shows in the text of the entity that it hangs on.
+  links: "links|encounters|claims"
 }
 
 const whereOf = (table: string): RegExp => new RegExp(`^mallard\\.(?:${seenIn[table] ?? table})\\b`)
@@ -425,6 +429,58 @@ describe("verify", () => {
           }
         }),
       120_000
+    )
+
+    it.effect("finds garbage where templates, fragments and pointers stand, and is not stopped by it", () =>
+      Effect.gen(function* () {
+        const places = [
+          ["entity_shapes", "template"],
+          ["entity_shapes", "filled"],
+          ["claims", "extra"],
+          ["part_texts", "text"],
+          ["json_values", "extra"],
+          ["links", "pointer"]
+        ] as const
+        for (const text of [
+          "''",
+          "chr(1)",
+          "chr(1) || 'list' || chr(1)",
+          "'{\"a\\q\":' || chr(1) || 'one' || chr(1) || '}'"
+        ]) {
+          for (const [table, column] of places) {
+            const statement = `UPDATE mallard.${table} SET ${column} = ${text} WHERE ${firstRow(table)} AND ${column} IS DISTINCT FROM ${text}`
+            yield* assertAllFound([{ table, what: `${text} as ${table}.${column}`, statement }])
+          }
+        }
+        for (const table of ["claims", "encounters", "patients", "members"]) {
+          const report = yield* verifyAfter(`UPDATE mallard.${table} SET shape_id = 0 WHERE ${firstRow(table)}`)
+          assertFound(report, whereOf(table), `no shape for ${table}`)
+        }
+        // One fragment more than the shape asks for, in shapes with none, one and several.
+        for (const fragment of ["''", "'1'"]) {
+          for (const table of ["members", "claims", "encounters", "patients", "vital_signs"]) {
+            const { client } = yield* Store
+            for (const [id] of yield* queryRows(
+              client,
+              `SELECT min(entity_id) FROM mallard.${table} GROUP BY extra IS NULL`
+            )) {
+              const more = `coalesce(extra || chr(10), '') || ${fragment}`
+              const report = yield* verifyAfter(
+                `UPDATE mallard.${table} SET extra = ${more} WHERE entity_id = ${Number(id)}`
+              )
+              assertFound(
+                report,
+                new RegExp(`^mallard\\.${table} entity_id ${Number(id)}\\b`),
+                `${fragment} more in ${table}`
+              )
+            }
+          }
+        }
+        const circle = yield* verifyAfter(
+          "UPDATE mallard.links SET child_kind = parent_kind, child_entity_id = parent_entity_id WHERE true"
+        )
+        assertFound(circle, /^mallard\.links/, "entities inside themselves")
+      })
     )
 
     it.effect("finds whole collections whose elements changed places, wherever they stand", () =>

@@ -1,0 +1,278 @@
+import { assert, describe, it } from "@effect/vitest"
+import { compactText } from "@mallard/testkit"
+import { Effect } from "effect"
+import { rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { verify, type MigrateOptions } from "@mallard/migrator"
+import { cohortFile, everyKind, savedFolders, variedSources } from "./fixtures.ts"
+import {
+  cohorts,
+  contents,
+  entities,
+  exported,
+  hasLog,
+  itemOf,
+  ledgerTables,
+  migrated,
+  outcomes,
+  remarksOf,
+  rowCounts,
+  run,
+  sha256
+} from "./support.ts"
+
+/** Everything is a large file, read a few bytes at a time. */
+const tiny: Partial<MigrateOptions> = { sizes: { wholeFileBytes: 0, windowBytes: 64 } }
+
+const patients = (count: number, size: number): ReadonlyArray<string> =>
+  Array.from({ length: count }, (_, at) => `{"id":"p${at}","mrn":"m${at}","note":"${"x".repeat(size)}","n":${at}.50}`)
+
+const big = (count: number, size: number): string =>
+  `{\n "name": "big",\n "entities": {"patients": [\n  ${patients(count, size).join(",\n  ")}\n ]},\n "after": [1, {"é": "ü"}]\n}\n`
+
+const compactBig = (count: number, size: number): string =>
+  `{"name":"big","entities":{"patients":[${patients(count, size).join(",")}]},"after":[1,{"é":"ü"}]}`
+
+/** Much text that is no entity. */
+const wordy = `{"name":"wordy","story":${JSON.stringify("word ".repeat(400_000))},"entities":{"patients":[{"id":"p"}]},"numbers":[${Array.from({ length: 20_000 }, (_, at) => at).join(",")}]}`
+
+const isEmpty = (database: string) =>
+  Effect.map(rowCounts(database), (counts) => Object.keys(counts).filter((table) => !ledgerTables.includes(table)))
+
+describe("a file that is larger than what is read whole", () => {
+  it.effect("gives the same rows, texts and digests as when it is read whole", () =>
+    Effect.gen(function* () {
+      const sources = {
+        ...Object.fromEntries(Object.entries(variedSources).filter(([name]) => !name.includes("ncpdp"))),
+        "every kind.json": everyKind,
+        "family/enrollment.json": savedFolders["vale-family"]?.["enrollment.json"]?.text ?? "",
+        "family/claims.json": savedFolders["vale-family"]?.["claims.json"]?.text ?? "",
+        "marked.json": `\u{feff}${cohortFile("marked", "p7")}`,
+        "wide.json": Buffer.from(`\u{feff}${cohortFile("wide 😀", "p8")}`, "utf16le"),
+        "claims-2024.json": '[{"claim_id":"c9","claim_lines":[{"line_number":1}]}, 5, {"claim_id":"c10"}]'
+      }
+      const whole = yield* migrated(sources)
+      const windows = yield* migrated(sources, tiny)
+      assert.strictEqual(whole.report.outcome, "done")
+      assert.strictEqual(windows.report.outcome, "done")
+      assert.strictEqual(windows.report.verification.mismatched, 0)
+      assert.deepStrictEqual(yield* cohorts(windows.database), yield* cohorts(whole.database))
+      assert.deepStrictEqual(yield* entities(windows.database), yield* entities(whole.database))
+      assert.deepStrictEqual(yield* exported(windows.database), yield* exported(whole.database))
+      const remarks = ({ report, source }: typeof whole) =>
+        report.items.map((item) => [item.path.slice(source.length), item.digest, item.source_sha256, remarksOf(item)])
+      assert.deepStrictEqual(remarks(windows), remarks(whole))
+      const again = yield* run(windows.database, [windows.source], tiny)
+      assert.deepStrictEqual(new Set(Object.values(outcomes(again))), new Set(["unchanged"]))
+    })
+  )
+
+  it.effect("is written as it is read, in one transaction", () =>
+    Effect.gen(function* () {
+      const text = big(40_000, 250)
+      const { database, report } = yield* migrated(
+        { "big.json": text, "wordy.json": wordy },
+        { sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
+      )
+      assert.strictEqual(report.outcome, "done", JSON.stringify(report.items))
+      assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
+      assert.strictEqual(itemOf(report, "big.json").digest, sha256(compactBig(40_000, 250)))
+      assert.strictEqual((yield* exported(database)).get("wordy/wordy.json"), compactText(wordy))
+      assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [2, 0])
+    })
+  )
+
+  it.effect("leaves nothing behind when it turns out to be broken after rows were written", () =>
+    Effect.gen(function* () {
+      const text = big(40_000, 250)
+      const broken = text.replace('"after": [1', '"after": [1 x')
+      const sizes = { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 }
+      const { database, report, source } = yield* migrated(
+        { "big.json": broken, "small.json": cohortFile("small", "p") },
+        { sizes }
+      )
+      assert.deepStrictEqual(outcomes(report), { "big.json": "rejected", "small.json": "migrated" })
+      const [remark] = itemOf(report, "big.json").remarks
+      assert.strictEqual(remark?.line, broken.slice(0, broken.indexOf(" x,")).split("\n").length)
+      assert.include(remark?.message, "(byte ")
+      assert.deepStrictEqual(
+        yield* rowCounts(database).pipe(Effect.map((counts) => [counts["patients"], counts["cohort_members"]])),
+        [1, 1]
+      )
+      assert.strictEqual((yield* verify({ database, sources: [] })).mismatched, 0)
+      // Mended, it is migrated.
+      writeFileSync(join(source, "big.json"), text)
+      assert.deepStrictEqual(outcomes(yield* run(database, [source], { sizes })), {
+        "big.json": "migrated",
+        "small.json": "unchanged"
+      })
+    })
+  )
+
+  it.effect("is refused with its place, whatever is wrong with it", () =>
+    Effect.gen(function* () {
+      const bad = {
+        "latin.json": Buffer.concat([
+          Buffer.from(`{\n"name":"${"é".repeat(100)}","x":"`),
+          Buffer.from([0xe9, 0x22, 0x7d])
+        ]),
+        "end.json": `{\n"name":"end","patients":[{"id":"p"}`,
+        "marked.json": `\u{feff}{\n"a": }`,
+        "number.json": '{\n\n"a": 01}'
+      }
+      const places = (report: Effect.Success<ReturnType<typeof run>>) =>
+        report.items.map(({ outcome, path, remarks: [remark] }) => [
+          path.split("/").at(-1),
+          outcome,
+          remark?.code,
+          remark?.line,
+          remark?.column,
+          /\(byte \d+\)/.exec(remark?.message ?? "")?.[0]
+        ])
+      const whole = yield* migrated(bad)
+      const windows = yield* migrated(bad, tiny)
+      assert.deepStrictEqual(places(windows.report), places(whole.report))
+      assert.deepStrictEqual(places(whole.report), [
+        ["end.json", "rejected", "unexpected-end", 2, 36, "(byte 37)"],
+        ["latin.json", "rejected", "invalid-utf8", 2, 116, "(byte 217)"],
+        ["marked.json", "rejected", "unexpected-byte", 2, 6, "(byte 10)"],
+        ["number.json", "rejected", "invalid-number", 3, 7, "(byte 9)"]
+      ])
+      assert.deepStrictEqual(yield* isEmpty(windows.database), [])
+    })
+  )
+
+  it.effect("takes part in conflicts of names like any other", () =>
+    Effect.gen(function* () {
+      const sizes = { wholeFileBytes: 200, windowBytes: 64, batchFiles: 1 }
+      const large = (id: string) => cohortFile("same", id, { description: "long ".repeat(60) })
+      for (const files of [
+        { "a.json": cohortFile("same", "1"), "b.json": large("2") },
+        { "a.json": large("1"), "b.json": cohortFile("same", "2") },
+        { "a.json": large("1"), "b.json": large("2") }
+      ]) {
+        const { database, report } = yield* migrated(files, { sizes })
+        assert.deepStrictEqual(outcomes(report), { "a.json": "rejected", "b.json": "rejected" })
+        assert.deepStrictEqual(yield* cohorts(database), [])
+        assert.strictEqual(report.verification.mismatched, 0)
+      }
+      const stored = yield* migrated({ "a.json": large("1") }, { sizes })
+      writeFileSync(join(stored.source, "b.json"), cohortFile("same", "2"))
+      const report = yield* run(stored.database, [stored.source], { sizes, onConflict: "replace" })
+      assert.deepStrictEqual(outcomes(report), { "a.json": "unchanged", "b.json": "rejected" })
+    })
+  )
+
+  it.effect("is rehearsed without writing", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated(
+        { "big.json": big(40_000, 250) },
+        { dryRun: true, sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
+      )
+      assert.deepStrictEqual(outcomes(report), { "big.json": "migrated" })
+      assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
+      assert.isFalse(hasLog(database))
+    })
+  )
+})
+
+describe("limits", () => {
+  const limited = { maxEntityBytes: 1 << 20, maxDepth: 100 }
+  const nested = (depth: number) =>
+    `{"name":"deep","patients":[{"id":"p","x":${"[".repeat(depth)}${"]".repeat(depth)}}]}`
+
+  for (const [how, sizes] of [
+    ["read whole", {}],
+    ["read through windows", { wholeFileBytes: 0, windowBytes: 1 << 16 }]
+  ] as const) {
+    it.effect(`refuse one entity or one string that is too large, and keep what fits: ${how}`, () =>
+      Effect.gen(function* () {
+        const { database, report } = yield* migrated(
+          {
+            "entity.json": big(1, 1 << 20),
+            "string.json": `{"name":"string","story":"${"s".repeat((1 << 20) + 10)}","patients":[{"id":"p"}]}`,
+            "fits.json": `{"name":"fits","patients":[{"id":"p","note":"${"x".repeat((1 << 20) - 200)}"}]}`,
+            "deep.json": nested(200),
+            "level.json": nested(90).replace("deep", "level")
+          },
+          { ...limited, sizes }
+        )
+        assert.deepStrictEqual(outcomes(report), {
+          "deep.json": "rejected",
+          "entity.json": "rejected",
+          "fits.json": "migrated",
+          "level.json": "migrated",
+          "string.json": "rejected"
+        })
+        assert.deepStrictEqual(remarksOf(itemOf(report, "deep.json")), ["too-deep"])
+        assert.deepStrictEqual(remarksOf(itemOf(report, "entity.json")), ["too-large"])
+        assert.deepStrictEqual(remarksOf(itemOf(report, "string.json")), ["too-large"])
+        for (const name of ["deep.json", "entity.json", "string.json"]) {
+          assert.isNumber(itemOf(report, name).remarks[0]?.line)
+          assert.isNumber(itemOf(report, name).remarks[0]?.column)
+        }
+        assert.lengthOf(yield* cohorts(database), 2)
+        assert.strictEqual(report.verification.mismatched, 0)
+      })
+    )
+  }
+})
+
+describe("a run that is asked to stop", () => {
+  it.effect("keeps whole items and goes on from there when it is run again", () =>
+    Effect.gen(function* () {
+      const files = Object.fromEntries(
+        Array.from({ length: 6 }, (_, at) => [`${at}.json`, cohortFile(`c${at}`, `p${at}`)])
+      )
+      for (const batchFiles of [1, 2, 500]) {
+        let items = 0
+        const { database, report, source } = yield* migrated(files, {
+          sizes: { batchFiles },
+          isStopped: () => items >= 2,
+          onProgress: (progress) => {
+            if (progress.phase === "item") items++
+          }
+        })
+        if (batchFiles === 500) {
+          // All was in one batch, which was whole before anything was asked for.
+          assert.strictEqual(report.outcome, "done")
+          continue
+        }
+        assert.strictEqual(report.outcome, "interrupted")
+        assert.isTrue(report.totals.balanced)
+        assert.deepStrictEqual([report.totals.migrated, report.totals.skipped], [2, 4])
+        assert.deepStrictEqual(remarksOf(itemOf(report, "5.json")), ["interrupted"])
+        assert.isFalse(hasLog(database))
+        assert.strictEqual((yield* verify({ database, sources: [] })).mismatched, 0)
+        const again = yield* run(database, [source])
+        assert.deepStrictEqual([again.totals.unchanged, again.totals.migrated], [2, 4])
+      }
+    })
+  )
+
+  it.effect("gives up a large file in the middle, all of it", () =>
+    Effect.gen(function* () {
+      let bytes = 0
+      const sizes = { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 }
+      const { database, report, source } = yield* migrated(
+        { "a.json": cohortFile("a", "p"), "big.json": big(40_000, 250) },
+        {
+          sizes,
+          isStopped: () => bytes > 12 << 20,
+          onProgress: (progress) => {
+            if (progress.phase === "read") bytes += progress.bytes
+          }
+        }
+      )
+      assert.strictEqual(report.outcome, "interrupted")
+      assert.deepStrictEqual(outcomes(report), { "a.json": "migrated", "big.json": "skipped" })
+      assert.isFalse(hasLog(database))
+      assert.deepStrictEqual(yield* rowCounts(database).pipe(Effect.map((counts) => counts["patients"])), 1)
+      const again = yield* run(database, [source], { sizes })
+      assert.deepStrictEqual(outcomes(again), { "a.json": "unchanged", "big.json": "migrated" })
+      rmSync(join(source, "a.json"))
+      assert.strictEqual((yield* verify({ database, sources: [source] })).findings.length, 0)
+      assert.isAbove((yield* contents(database)).get("patients")?.length ?? 0, 40_000)
+    })
+  )
+})
