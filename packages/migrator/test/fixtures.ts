@@ -8,7 +8,7 @@ const times = <A>(count: number, make: (number: number) => A): ReadonlyArray<A> 
   Array.from({ length: count }, (_, index) => make(index + 1))
 
 /** Pointers `base/0` to `base/count-1`. */
-export const elements = (base: string, count: number): ReadonlyArray<string> =>
+const elements = (base: string, count: number): ReadonlyArray<string> =>
   times(count, (number) => `${base}/${number - 1}`)
 
 interface Fixture {

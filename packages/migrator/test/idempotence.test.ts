@@ -362,6 +362,7 @@ describe("the order of sources", () => {
       const empty = join(folder, "empty.duckdb")
       yield* run(empty, [])
       let number = 0
+      const context = yield* Effect.context<never>()
       const property = fc.asyncProperty(
         fc.uniqueArray(arbitraryDocument, { maxLength: 2, selector: ({ name }) => name }),
         fc
@@ -372,7 +373,7 @@ describe("the order of sources", () => {
         fc.constantFrom<ConflictRule>("fail", "skip", "replace", "rename"),
         fc.constantFrom(1, 2, 3, 500),
         (stored, [, documents], onConflict, batchFiles) =>
-          Effect.runPromise(
+          Effect.runPromiseWith(context)(
             Effect.gen(function* () {
               const base = join(folder, String(number++))
               const database = join(base, "test.duckdb")

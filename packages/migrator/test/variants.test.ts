@@ -419,7 +419,7 @@ class Migrated extends Context.Service<Migrated, State>()("Migrated") {
   )
 }
 
-const ourOwn = ["cohort_id", "name", "seq", "change", "tags", "saved_at", "digest", "entity_count", "entities"]
+const ourOwn = new Set(["cohort_id", "name", "seq", "change", "tags", "saved_at", "digest", "entity_count", "entities"])
 
 describe("the variants", () => {
   layer(Migrated.layer)("once migrated", (it) => {
@@ -452,14 +452,14 @@ describe("the variants", () => {
           const head = state.heads.find(({ name }) => name === expected.name)
           assert.deepStrictEqual(
             Object.fromEntries(
-              Object.entries(head ?? {}).filter(([name, value]) => value !== null && !ourOwn.includes(name))
+              Object.entries(head ?? {}).filter(([name, value]) => value !== null && !ourOwn.has(name))
             ),
             expected.cohort ?? {}
           )
           const ofCohort = (rows: ReadonlyArray<Row>) => rows.filter((row) => row["cohort_name"] === expected.name)
           assert.deepStrictEqual(
             ofCohort(state.tags).map((row) => row["tag"]),
-            expected.tags ?? []
+            [...(expected.tags ?? [])]
           )
           const found = ofCohort(state.entities)
           assert.deepStrictEqual(

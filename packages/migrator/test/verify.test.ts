@@ -7,8 +7,7 @@ import {
   openStore,
   queryRows,
   tableColumns,
-  verifyDatabase,
-  type VerifyReport
+  verifyDatabase
 } from "@mallard/duckdb-store"
 import { type EntityKind, kinds } from "@mallard/schema"
 import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -17,7 +16,7 @@ import { Context, Effect, Layer, Result } from "effect"
 import * as fc from "fast-check"
 import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { verify } from "@mallard/migrator"
+import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { cohortFile, everyKind, variedSources } from "./fixtures.ts"
 import { type Files, run } from "./support.ts"
 
@@ -163,7 +162,7 @@ const assertAllFound = Effect.fnUntraced(function* (changes: ReadonlyArray<Chang
   for (const { table, what } of made) assertFound(report, whereOf(table), what)
 })
 
-const describeFindings = ({ findings }: VerifyReport): string =>
+const describeFindings = ({ findings }: Pick<FullVerifyReport, "findings">): string =>
   findings
     .slice(0, 5)
     .map(({ code, where }) => `${code} ${where}`)
@@ -180,7 +179,7 @@ const other = (column: string, type: string): string => {
   return `coalesce(${name}, 0) + 1`
 }
 
-const assertFound = (report: VerifyReport, where: RegExp, what: string): void => {
+const assertFound = (report: Pick<FullVerifyReport, "findings" | "mismatched">, where: RegExp, what: string): void => {
   assert.isAbove(report.mismatched, 0, `${what} is not found`)
   assert.isTrue(
     report.findings.some((finding) => where.test(finding.where)),
