@@ -1,4 +1,5 @@
-import { existsSync, readdirSync } from "node:fs"
+import { availableParallelism } from "node:os"
+import { existsSync, readdirSync, realpathSync } from "node:fs"
 import { basename, join } from "node:path"
 import { defineConfig } from "vitest/config"
 
@@ -13,6 +14,8 @@ const shared = join(here, "..", "shared")
 
 export default defineConfig({
   test: {
+    // Most tests wait for the disk or for child processes: one worker more than there are processors keeps both busy.
+    maxWorkers: availableParallelism() + 1,
     include: ["test/**/*.test.ts"],
     // `tools/test.ts` fails for a package without tests; here a package may be run before it has any.
     passWithNoTests: true,
@@ -20,7 +23,7 @@ export default defineConfig({
     // Real databases on a busy machine of two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    provide: { shared: existsSync(shared) ? shared : undefined },
+    provide: { shared: existsSync(shared) ? realpathSync(shared) : undefined },
     projects: roots.map((root) => ({ extends: true as const, root, test: { name: basename(root) } }))
   }
 })
