@@ -27,7 +27,7 @@ import {
   EntityBatch,
   EntityIndex,
   EntityReader,
-  MemberRows,
+  type MemberRows,
   ShapeDictionary
 } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
