@@ -65,11 +65,12 @@ export const soakChunk = async (options: ChunkOptions): Promise<ChunkResult> => 
   const { together, left } = tellApart(specimens)
   const dear = turns[Math.floor(from / Math.max(1, runs)) % turns.length] ?? new Set()
   const group = await checkGroup(engine, together, join(folder, "group"), dear)
-  // One counterexample for each law is enough, the best one of a specimen that shows it alone.
+  // One counterexample for each law is enough, the best one of a specimen that shows it alone, and one for each specimen.
   const found = new Map<Law, { readonly violation: Violation; readonly run: number | undefined }>()
   const remember = (violation: Violation, run: number | undefined): void => {
     const known = found.get(violation.law)
     if (known !== undefined && (known.run !== undefined || run === undefined)) return
+    if (run !== undefined && [...found.values()].some((other) => other.run === run)) return
     found.set(violation.law, { violation, run })
   }
   for (const violation of group.violations) remember(violation, violation.specimen)

@@ -50,7 +50,7 @@ const label = (text: string): string => `chr(1) || '${text}' || chr(1)`
 
 /** How a template spells the zone of a TIMESTAMP column. */
 const zoneOf = (column: Column): string =>
-  `CASE WHEN regexp_matches(template, ${label(`c:${column.name}:[a-z0-9]*[zu]`)}) THEN 'utc'` +
+  `CASE WHEN regexp_matches(template, ${label(`(?:c:${column.name}:[a-z0-9]*[zu]|x:${column.name}:z)`)}) THEN 'utc'` +
   ` WHEN contains(template, ${label(`x:${column.name}:o`)}) THEN 'offset' ELSE 'none' END`
 
 /** Whether a template holds a value for the column that the column itself could not take. */

@@ -9,7 +9,7 @@ import { LABEL } from "./internal/ShapeTrie.ts"
 /** What stands at a label. */
 export type Label =
   | { readonly tag: "column"; readonly column: number; readonly style: number }
-  | { readonly tag: "extra"; readonly column: number | undefined; readonly offset: boolean }
+  | { readonly tag: "extra"; readonly column: number | undefined }
   | { readonly tag: "list" }
   | { readonly tag: "one" }
 
@@ -25,12 +25,12 @@ export class TemplateProblem extends Error {
 }
 
 const parseLabel = (text: string, codecs: ReadonlyArray<ColumnCodec>): Label => {
-  if (text === "x") return { tag: "extra", column: undefined, offset: false }
+  if (text === "x") return { tag: "extra", column: undefined }
   if (text === "list" || text === "one") return { tag: text }
   const [kind, name = "", style = "", ...rest] = text.split(":")
   const column = codecs.findIndex((codec) => codec.name === name)
   if (column < 0 || rest.length > 0) throw new TemplateProblem("a label names no column")
-  if (kind === "x" && (style === "" || style === "o")) return { tag: "extra", column, offset: style === "o" }
+  if (kind === "x" && (style === "" || style === "o" || style === "z")) return { tag: "extra", column }
   const parsed = kind === "c" ? styleFromName(codecs[column]!, style) : undefined
   if (parsed === undefined) throw new TemplateProblem("a label has an unknown style")
   return { tag: "column", column, style: parsed }

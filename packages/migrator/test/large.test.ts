@@ -258,7 +258,7 @@ describe("a run that is asked to stop", () => {
         { "a.json": cohortFile("a", "p"), "big.json": big(40_000, 250) },
         {
           sizes,
-          isStopped: () => bytes > 12 << 20,
+          isStopped: () => bytes > 9 << 20,
           onProgress: (progress) => {
             if (progress.phase === "read") bytes += progress.bytes
           }

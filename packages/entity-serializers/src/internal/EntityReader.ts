@@ -290,7 +290,12 @@ export class EntityReader {
         const reason = reasonOf(verdict)
         this.fragment(at, t.o)
         this.remarks.add(reason, slot.pointer, offset)
-        node = trie.afterInexact(slot, takes, reason === "time-with-offset")
+        const isFine = reason === "time-too-fine"
+        node = trie.afterInexact(
+          slot,
+          takes,
+          reason === "time-with-offset" ? "o" : isFine && isUtc(t.output, t.o) ? "z" : ""
+        )
       }
     }
     this.checkSize(from)
@@ -575,6 +580,9 @@ export class EntityReader {
     if (this.tokenizer.p - from > this.maxEntityBytes) this.tokenizer.fail("too-large", from)
   }
 }
+
+/** Whether the quoted time that ends at `end` ends in `Z` or `+00:00`. */
+const isUtc = (bytes: Uint8Array, end: number): boolean => bytes[end - 2] === 90 || bytes[end - 7] === 43
 
 const be32 = (text: string, at: number): number =>
   (text.charCodeAt(at) << 24) |

@@ -84,8 +84,8 @@ export class Takes {
   readonly columns: ReadonlyArray<number>
   readonly styles: Array<number> = []
   readonly exact: Array<TrieNode> = []
-  inexact: TrieNode | undefined
-  inexactOffset: TrieNode | undefined
+  /** By what the value told about its zone. */
+  readonly inexact: Record<"" | "o" | "z", TrieNode | undefined> = { "": undefined, o: undefined, z: undefined }
   /** Inside a container that these JSON columns copy. */
   object: TrieNode | undefined
   array: TrieNode | undefined
@@ -377,18 +377,18 @@ export class ShapeTrie {
     return next
   }
 
-  /** After a leaf that goes to `extra` while its home column holds a best value or NULL. */
-  afterInexact(slot: Slot, takes: Takes, offset: boolean): TrieNode {
-    const known = offset ? takes.inexactOffset : takes.inexact
+  /**
+   * After a leaf that goes to `extra` while its home column holds a best value or NULL. `zone` tells of a time that it had
+   * an offset (`o`) or was in UTC (`z`).
+   */
+  afterInexact(slot: Slot, takes: Takes, zone: "" | "o" | "z"): TrieNode {
+    const known = takes.inexact[zone]
     if (known !== undefined) return known
-    const next = this.afterLabel(slot, `x:${this.codec(takes.columns[0]!).name}${offset ? ":o" : ""}`, {
+    const next = this.afterLabel(slot, `x:${this.codec(takes.columns[0]!).name}${zone === "" ? "" : `:${zone}`}`, {
       claims: this.claim(slot, takes, true),
       filled: this.fill(slot, takes.columns)
     })
-    if (this.keeps(slot.folded)) {
-      if (offset) takes.inexactOffset = next
-      else takes.inexact = next
-    }
+    if (this.keeps(slot.folded)) takes.inexact[zone] = next
     return next
   }
 
