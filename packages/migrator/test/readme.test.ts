@@ -6,7 +6,7 @@ import { join } from "node:path"
 it("the example of the README prints what stands under it", () => {
   const folder = join(import.meta.dirname, "..")
   const [, example = "", output = ""] =
-    /```ts\n([^]*?)```\n+```text\n([^]*?)```/.exec(readFileSync(join(folder, "README.md"), "utf8")) ?? []
+    /```ts run\n([^]*?)```\n+```text\n([^]*?)```/.exec(readFileSync(join(folder, "README.md"), "utf8")) ?? []
   assert.include(example, "@mallard/migrator")
   const printed = execFileSync(process.execPath, ["--input-type=module-typescript"], {
     input: example,
