@@ -381,7 +381,7 @@ const variants: Readonly<Record<string, Variant>> = {
     entities: ["v17.json patient /entities/patients/0"]
   },
   "any other document, kept whole": {
-    files: { "heading.json": { heading: "No cohort", lines: ["a", { b: [1, 2.5] }] } },
+    files: { "heading.json": { heading: "No cohort", rows: ["a", { b: [1, 2.5] }] } },
     format: "unknown",
     name: "heading",
     entities: [],
