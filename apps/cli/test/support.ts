@@ -29,6 +29,13 @@ export const writeFiles = (folder: string, files: Readonly<Record<string, string
   }
 }
 
+/** Nothing of the environment of the tests, in which a package manager says where it was called. */
+const environmentOf = (folder: string): NodeJS.ProcessEnv => ({
+  PATH: process.env["PATH"],
+  HOME: folder,
+  USERPROFILE: folder
+})
+
 /** Starts the program in a folder that is its home too. */
 export const start = (
   folder: string,
@@ -37,7 +44,7 @@ export const start = (
 ): ChildProcess =>
   spawn(process.execPath, [program, ...args], {
     cwd: folder,
-    env: { PATH: process.env["PATH"], HOME: folder, USERPROFILE: folder, ...env },
+    env: { ...environmentOf(folder), ...env },
     stdio: ["ignore", "pipe", "pipe"]
   })
 
@@ -62,7 +69,7 @@ export const run = (
 
 /** Runs any other program. */
 export const runOther = (command: string, args: ReadonlyArray<string>, cwd: string): Promise<Outcome> =>
-  outcomeOf(spawn(command, args, { cwd, stdio: ["ignore", "pipe", "pipe"] }))
+  outcomeOf(spawn(command, args, { cwd, env: environmentOf(cwd), stdio: ["ignore", "pipe", "pipe"] }))
 
 /** Waits until a file exists. */
 export const appears = async (path: string): Promise<void> => {
