@@ -115,10 +115,7 @@ const measureImport = (): void => {
   const rounds = values.quick ? 1 : Number(values.rounds)
   mkdirSync(work, { recursive: true })
   console.log("building the program")
-  const built = spawnSync("turbo", ["run", "build", "--filter=@mallard/cli", "--output-logs=errors-only"], {
-    cwd: root,
-    stdio: "inherit"
-  })
+  const built = spawnSync(process.execPath, ["build.ts"], { cwd: join(root, "apps", "cli"), stdio: "inherit" })
   if (built.status !== 0 || !existsSync(program)) fail("the build failed")
 
   const many = generate("many", 50, entities)
