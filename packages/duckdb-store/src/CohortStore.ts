@@ -33,6 +33,7 @@ import {
 } from "./internal/content.ts"
 import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
+import { planPurge, type PurgePlan } from "./Purge.ts"
 import { makeRenderer } from "./Rendering.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
@@ -260,6 +261,8 @@ export class CohortStore extends Context.Service<
       before: RevisionRef,
       after: RevisionRef
     ) => Effect.Effect<RevisionDiff, CohortNotFound | InvalidRequest | SqlError.SqlError>
+    /** What `purge` would remove for good, of all deleted cohorts or those of these names and ids. Removes nothing. */
+    readonly purgePlan: (cohorts?: ReadonlyArray<string>) => Effect.Effect<PurgePlan, SqlError.SqlError>
     /** Counts, ranges, distributions and samples of the latest revision. */
     readonly summary: (
       nameOrId: string,
@@ -457,12 +460,7 @@ const make = Effect.gen(function* () {
   const diffSide = Effect.fnUntraced(function* (ref: RevisionRef) {
     const { contentId, description, name, product, tags } = yield* revisionOfRef(ref)
     const parts = yield* storedParts(sql, contentId)
-    const skeletons = new Map(
-      parts.map(({ path, pieces }) => [
-        path,
-        pieces.join("").replace(LABEL, (_, label) => (label === "list" ? "[]" : "{}"))
-      ])
-    )
+    const skeletons = new Map(parts.map(({ path, pieces }) => [path, skeletonOf(pieces)]))
     return { name, description, tags, product, members: yield* membersOfContent(sql, contentId), skeletons }
   })
   const textsOf = Effect.fnUntraced(function* (head: RevisionState, options: TextExportOptions) {
@@ -498,6 +496,7 @@ const make = Effect.gen(function* () {
   })
   return CohortStore.of({
     ...writing,
+    purgePlan: Effect.fn("CohortStore.purgePlan")((cohorts) => planPurge(sql, cohorts)),
     diff: Effect.fn("CohortStore.diff")(function* (before, after) {
       return diffSides(yield* diffSide(before), yield* diffSide(after))
     }),
@@ -717,8 +716,13 @@ const make = Effect.gen(function* () {
   })
 })
 
-/** A label in the pieces of a document. */
-const LABEL = /\u0001([a-z]+)\u0001/g
+/** The literal text of a document in pieces: odd parts between the separators are labels. */
+const skeletonOf = (pieces: ReadonlyArray<string>): string =>
+  pieces
+    .join("")
+    .split("\u0001")
+    .map((part, at) => (at % 2 === 0 ? part : part === "list" ? "[]" : "{}"))
+    .join("")
 
 const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> =>
   Effect.try({ try: write, catch: (cause) => new InvalidRequest({ reason: "not-written", cause }) })

@@ -43,6 +43,8 @@ export type Json = string | object
 export interface SaveRequest extends NameHints {
   /** Without it the document's own name, else one made up from keywords, context or the day. */
   readonly name?: string | undefined
+  /** Used where neither `name` nor the document gives one, as a file's. */
+  readonly fallbackName?: string | undefined
   /** Lists of entities by type, as `{ patients: [...] }`. */
   readonly entities?: Json | undefined
   /** A whole document, kept as it is. */
@@ -289,7 +291,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lo
     readonly head: RevisionState | undefined
     readonly overwrite: boolean
     readonly path: string | undefined
-    readonly hints: NameHints
+    readonly hints: NameHints & Pick<SaveRequest, "fallbackName">
     /** Times of the cohort where the document gives none. */
     readonly base?: RevisionState | undefined
     /** Stored parts that stay, before this one. */
@@ -306,7 +308,9 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lo
         const facts = recogniser.facts(result)
         const described = { ...facts, ...given }
         const name =
-          described.name ?? (yield* uniqueMadeUpName({ types: Object.keys(countsOf(result)), ...staged.hints }))
+          described.name ??
+          staged.hints.fallbackName ??
+          (yield* uniqueMadeUpName({ types: Object.keys(countsOf(result)), ...staged.hints }))
         yield* checkName(name)
         const head = staged.head ?? (yield* headNamed(sql, name))
         if (head !== undefined && head.change !== "deleted" && !staged.overwrite) {
