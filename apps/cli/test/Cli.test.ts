@@ -561,7 +561,27 @@ describe("signals", () => {
 describe("help", () => {
   it("is what the golden files say", async () => {
     const folder = makeFolder()
-    for (const command of ["mallard", "migrate", "verify", "list", "show", "export"]) {
+    for (const command of [
+      "mallard",
+      "migrate",
+      "verify",
+      "list",
+      "show",
+      "export",
+      "summary",
+      "history",
+      "diff",
+      "load",
+      "save",
+      "import",
+      "rename",
+      "tag",
+      "clone",
+      "merge",
+      "delete",
+      "undelete",
+      "gc"
+    ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)
       assert.strictEqual(outcome.stderr, "")

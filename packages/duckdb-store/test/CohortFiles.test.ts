@@ -107,11 +107,12 @@ describe("exported cohorts", () => {
           "lab results": fc.array(entity, { minLength: 1, maxLength: 2 })
         })
         let number = 0
+        const run = Effect.runPromiseWith(yield* Effect.context())
         yield* Effect.promise(() =>
           fc.assert(
             fc.asyncProperty(lists, async (entities) => {
               const name = `there ${number++}`
-              const back = await Effect.runPromise(
+              const back = await run(
                 Effect.gen(function* () {
                   yield* store.save({ name, entities: JSON.stringify(entities), tags: ["é"], description: "ü" })
                   const [file] = (yield* store.exportTexts(name, { format: "v1" })).files
@@ -119,7 +120,7 @@ describe("exported cohorts", () => {
                   return yield* store.collect(`${name} back`)
                 })
               )
-              const there = await Effect.runPromise(store.collect(name))
+              const there = await run(store.collect(name))
               // Lists with wrapped and other elements change their order.
               const sorted = (texts: ReadonlyMap<string, ReadonlyArray<string>>) =>
                 [...texts].map(([type, list]) => [type, list.toSorted()])
