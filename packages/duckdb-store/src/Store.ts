@@ -74,10 +74,11 @@ const needsAlias = (path: string): boolean =>
 const MEMORY_LIMIT = "600MB"
 
 /**
- * A write-ahead log may grow this far before DuckDB checkpoints by itself. Its default of 16 MB rewrites the same row
- * groups over and over during a load, which costs time and leaves the file larger.
+ * A commit that would make the write-ahead log larger than this goes straight into the file instead, which spares writing
+ * everything twice. DuckDB's default of 16 MB does so for every small commit, which rewrites the same row groups over and
+ * over and leaves the file larger.
  */
-const CHECKPOINT_THRESHOLD = "1GB"
+const CHECKPOINT_THRESHOLD = "128MB"
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
