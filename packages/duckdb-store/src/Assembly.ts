@@ -44,7 +44,7 @@ export interface StoredPart {
 }
 
 /** Members that are fetched at once. */
-const WINDOW_MEMBERS = 50_000
+const WINDOW_MEMBERS = 200_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
@@ -234,7 +234,9 @@ const renderAgain = Effect.fnUntraced(function* (
 })
 
 /** What a visitor of documents is told. All calls for one part come in order. */
-export interface PartVisitor {
+export interface PartVisitor<E = never> {
+  /** Run now and then: a visitor that hands texts on may have to wait. */
+  readonly pause?: Effect.Effect<void, E>
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
@@ -248,11 +250,11 @@ export interface PartVisitor {
 }
 
 /** Visits the documents of all contents that a condition on `p` (parts) selects, by content and part. */
-export const visitParts = Effect.fnUntraced(function* (
+export const visitParts = Effect.fnUntraced(function* <E = never>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   where: string,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const counts = yield* queryRows(
     client,
@@ -286,7 +288,10 @@ export const visitParts = Effect.fnUntraced(function* (
     const window = yield* Fiber.join(next)
     // The database works on the next window while this one is looked at.
     next = yield* Effect.forkChild(fetch(at + 1))
-    for (const part of chosen) yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+    for (const part of chosen) {
+      yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+      if (visitor.pause !== undefined) yield* visitor.pause
+    }
   }
 })
 
@@ -323,13 +328,13 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
       : `${alias}.content_id BETWEEN ${first.contentId} AND ${last.contentId} AND (${alias}.content_id > ${first.contentId} OR ${alias}.part >= ${first.part}) AND (${alias}.content_id < ${last.contentId} OR ${alias}.part <= ${last.part})`
 }
 
-const visitPart = Effect.fnUntraced(function* (
+const visitPart = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
   window: Window,
   large: boolean,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   visitor.start(part)
   let collection = 0
@@ -359,14 +364,14 @@ const OPEN = Buffer.from("[")
 const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
 
-const visitCollection = Effect.fnUntraced(function* (
+const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
   collection: number,
   list: boolean,
   window: Window | undefined,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const where = `content_id = ${part.contentId} AND part = ${part.part} AND collection = ${collection}`
   const highest = yield* window === undefined
@@ -409,6 +414,7 @@ const visitCollection = Effect.fnUntraced(function* (
       const blocks = yield* Fiber.join(next)
       next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
       visit(blocks.get(at) ?? [])
+      if (visitor.pause !== undefined) yield* visitor.pause
     }
     yield* Fiber.join(next)
   }

@@ -15,7 +15,7 @@ import {
   type ValueRemark
 } from "@mallard/entity-serializers"
 import { Effect, Fiber, Result, Schema, type Scope } from "effect"
-import { createHash, hash } from "node:crypto"
+import { createHash, hash, subtle } from "node:crypto"
 import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
 import { stemOf } from "./internal/DirectoryCohort.ts"
@@ -106,6 +106,8 @@ export interface ReadOptions<E> {
 interface Fetched {
   readonly buffer: Buffer
   readonly count: number
+  /** Of the bytes, lower-case hex. */
+  readonly sha256: string
 }
 
 /** Smaller files are read sooner than another thread is asked to do it; larger ones would need too much memory. */
@@ -171,7 +173,11 @@ const fetchWhole = (
       const count = yield* meanwhile ? open.readMeanwhile(into) : open.read(into)
       if (count !== open.bytes) return yield* new SourceError({ reason: "changed", path: file.path })
       yield* open.checkUnchanged
-      return { buffer, count }
+      const bytes = buffer.subarray(0, count)
+      const sha256 = meanwhile
+        ? Buffer.from(yield* Effect.promise(() => subtle.digest("SHA-256", bytes))).toString("hex")
+        : hash("sha256", bytes, "hex")
+      return { buffer, count, sha256 }
     })
   )
 
@@ -198,11 +204,10 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
-  const { buffer, count } = yield* buffers.fetch(file)
+  const { buffer, count, sha256: sourceSha256 } = yield* buffers.fetch(file)
   if (options.next !== undefined) yield* buffers.fetchAhead(options.next)
   options.onBytes?.(count)
   const raw = buffer.subarray(0, count)
-  const sourceSha256 = hash("sha256", raw, "hex")
   if (options.isKnown?.(sourceSha256) === true) return undefined
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {
