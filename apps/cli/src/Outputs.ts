@@ -11,6 +11,19 @@ const BLOCK = 1 << 20
 /** Bytes that may wait to be written before the writer of them has to wait. */
 const MAX_WAITING = 32 << 20
 
+/** Memory that is used again from block to block. */
+class Blocks {
+  private readonly free: Array<Buffer> = []
+
+  take(): Buffer {
+    return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK)
+  }
+
+  give(block: Buffer): void {
+    this.free.push(block)
+  }
+}
+
 /** A file that is being written beside the place where it will be, by other threads than the one that makes its text. */
 class PendingFile {
   readonly path: string
@@ -19,15 +32,18 @@ class PendingFile {
   private readonly temporary: string
   private readonly handle: number
   private readonly onWaiting: (bytes: number) => void
-  private block = Buffer.allocUnsafe(BLOCK)
+  private readonly blocks: Blocks
+  private block: Buffer
   private used = 0
   private isFinished = false
 
-  constructor(path: string, onWaiting: (bytes: number) => void) {
+  constructor(path: string, blocks: Blocks, onWaiting: (bytes: number) => void) {
     const folder = dirname(path)
     mkdirSync(folder, { recursive: true })
     this.path = path
     this.onWaiting = onWaiting
+    this.blocks = blocks
+    this.block = blocks.take()
     this.temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
     this.handle = openSync(this.temporary, "wx", 0o600)
     this.done = Promise.resolve()
@@ -48,6 +64,7 @@ class PendingFile {
     if (this.isFinished) return
     this.isFinished = true
     this.hand()
+    this.blocks.give(this.block)
     this.then(() => fsyncAsync(this.handle))
     this.done = this.done.finally(() => closeSync(this.handle))
     this.done.catch(() => {})
@@ -67,7 +84,7 @@ class PendingFile {
   private hand(): void {
     const { block, used } = this
     if (used === 0) return
-    this.block = Buffer.allocUnsafe(BLOCK)
+    this.block = this.blocks.take()
     this.used = 0
     this.onWaiting(used)
     this.then(async () => {
@@ -75,6 +92,7 @@ class PendingFile {
         const { bytesWritten } = await writeAsync(this.handle, block, written, used - written, null)
         written += bytesWritten
       }
+      this.blocks.give(block)
       this.onWaiting(-used)
     })
   }
@@ -95,11 +113,12 @@ export class FileSet {
   /** Groups that are being finished. */
   private readonly finishing = new Set<Promise<void>>()
   private readonly folders = new Set<string>()
+  private readonly blocks = new Blocks()
   private waiting = 0
   private failure: { readonly cause: unknown } | undefined
 
   open(path: string): Pick<PendingFile, "write" | "finish"> {
-    const file = new PendingFile(path, (bytes) => {
+    const file = new PendingFile(path, this.blocks, (bytes) => {
       this.waiting += bytes
     })
     this.group.push(file)

@@ -45,6 +45,7 @@ export interface StoredPart {
 
 /** Members that are fetched at once. */
 const WINDOW_MEMBERS = 200_000
+const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
@@ -305,7 +306,9 @@ const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArr
   let members = 0
   for (const part of parts) {
     const last = windows.at(-1)
-    if (last === undefined || last.length === MAX_PARTS || members + part.members > WINDOW_MEMBERS) {
+    // The first windows are small: nothing else can be done while they are fetched.
+    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
+    if (last === undefined || last.length === MAX_PARTS || members + part.members > most) {
       windows.push([part])
       members = part.members
     } else {
