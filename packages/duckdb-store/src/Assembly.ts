@@ -349,7 +349,7 @@ const visitPart = Effect.fnUntraced(function* (
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection++, name === "list", large ? undefined : window, visitor)
+      yield* visitCollection(client, renderer, part, collection++, name, large ? undefined : window, visitor)
     }
   }
   visitor.end()
@@ -358,13 +358,14 @@ const visitPart = Effect.fnUntraced(function* (
 const OPEN = Buffer.from("[")
 const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
+const LINE_FEED = Buffer.from("\n")
 
 const visitCollection = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
   collection: number,
-  list: boolean,
+  label: string,
   window: Window | undefined,
   visitor: PartVisitor
 ) {
@@ -374,10 +375,11 @@ const visitCollection = Effect.fnUntraced(function* (
     : Effect.succeed([[undefined]])
   const most = Number(highest[0]?.[0] ?? -1)
   let expected = 0
+  const separator = label === "lines" ? LINE_FEED : COMMA
   const visit = (blocks: ReadonlyArray<Block>): void => {
     for (const block of blocks) {
       if (block.sound && block.first === expected) {
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         visitor.sound(block.ends.length)
         visitor.text(block.text, 0, block.text.length)
         expected += block.ends.length
@@ -385,7 +387,7 @@ const visitCollection = Effect.fnUntraced(function* (
       }
       for (const element of elementsOf(block)) {
         if (element.ordinal !== expected) visitor.gap(collection)
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         if (element.matches) visitor.sound(1)
         else visitor.changed(element)
         visitor.text(element.bytes, element.start, element.end)
@@ -393,7 +395,7 @@ const visitCollection = Effect.fnUntraced(function* (
       }
     }
   }
-  if (list) visitor.text(OPEN, 0, 1)
+  if (label === "list") visitor.text(OPEN, 0, 1)
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
@@ -412,8 +414,8 @@ const visitCollection = Effect.fnUntraced(function* (
     }
     yield* Fiber.join(next)
   }
-  if (list) visitor.text(CLOSE, 0, 1)
-  else if (expected !== 1) visitor.gap(collection)
+  if (label === "list") visitor.text(CLOSE, 0, 1)
+  else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
 
 /** The compact text of one part as a whole: for documents that fit in memory. */

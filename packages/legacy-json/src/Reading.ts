@@ -12,15 +12,27 @@ import {
   type JsonProblemCode,
   MemberRows,
   type Pause,
+  stringMember,
   type ValueRemark
 } from "@mallard/entity-serializers"
 import { Effect, Result, Schema, type Scope } from "effect"
 import { createHash, hash } from "node:crypto"
-import { openFile } from "./ChangeWatch.ts"
+import { openFile, type OpenFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
-import { stemOf } from "./internal/DirectoryCohort.ts"
+import { mayHoldLines, stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
-import { type CohortMeta, literalRules, metaOf, rulesFor, secondRules, type Variant, variantOf } from "./Recognition.ts"
+import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
+import {
+  type CohortMeta,
+  type Guess,
+  guessOf,
+  guessOfLarge,
+  metaOf,
+  type RootHint,
+  secondRules,
+  type Variant,
+  variantOf
+} from "./Recognition.ts"
 import { printablePath, SourceError } from "./SourceError.ts"
 import type { SourceFile } from "./Sources.ts"
 
@@ -76,6 +88,8 @@ export interface PartRead {
   readonly counts: ReadonlyArray<number>
   readonly meta: CohortMeta
   readonly rootKeys: ReadonlyArray<string> | undefined
+  /** What the document is, if it is plainly no cohort. */
+  readonly notCohort: NotCohort | undefined
   readonly remarks: ReadonlyArray<LocatedRemark>
   readonly remarkCount: number
 }
@@ -135,7 +149,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
-  const open = yield* openFile(file.path, file.identity)
+  const open = yield* openSource(file)
   const buffer = buffers.atLeast(open.bytes + 2)
   // One byte more than there should be, so that a file that grows is noticed.
   const count = yield* open.read(buffer.subarray(0, open.bytes + 1))
@@ -151,7 +165,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   }
   const { bytes, encoding } = text.success
   const stem = stemOf(file.name)
-  let rules = rulesFor({ stem, keys: rootKeysOf(bytes) })
+  let guess = guessOf(hintOf(file, bytes))
   const tokenizer = documents.entities.tokenizer
   for (let attempt = 0; ; attempt++) {
     // The tokenizer wants a zero byte behind the text; of the file's own buffer there is one to spare.
@@ -170,17 +184,17 @@ const readWhole = Effect.fnUntraced(function* <E>(
     // Offsets count from the first byte of the text.
     tokenizer.base = -tokenizer.p
     tokenizer.last = true
-    const result = yield* drive(documents, rules, Effect.void, Effect.void)
+    const result = yield* drive(documents, guess.rules, Effect.void, Effect.void)
     if (result instanceof JsonProblem) {
       const reason = result.code === "unexpected-end" && isBlank(bytes) ? "the file is empty" : result.message
       return yield* rejected(file, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
     }
     const second = attempt === 0 ? secondRules(result, stem) : undefined
     if (second === undefined) {
-      return partOf(file, documents, rules, result, encoding, sourceSha256, locate(bytes, result.remarks))
+      return partOf(file, documents, guess, result, encoding, sourceSha256, locate(bytes, result.remarks))
     }
     yield* options.takeBack
-    rules = second
+    guess = { rules: second, variant: undefined }
   }
 })
 
@@ -188,22 +202,39 @@ const isSpace = (byte: number | undefined): boolean => byte === 32 || byte === 1
 
 const isBlank = (bytes: Uint8Array): boolean => bytes.every(isSpace)
 
-/** Reads the keys of the root object, or of the first object of a root array, from the first bytes. */
-const rootKeysOf = (bytes: Uint8Array): ReadonlyArray<string> => {
+/** What the first bytes show of the root. */
+const hintOf = (file: SourceFile, bytes: Uint8Array): RootHint => {
+  const lines = mayHoldLines(file.name)
+  return {
+    stem: stemOf(file.name),
+    lines,
+    keys: rowKeysOf(bytes, lines),
+    said: (key) => stringMember(bytes.subarray(0, outlineLimit), key)
+  }
+}
+
+/** Reads the keys of the first object of a root array, or of the first line, from the first bytes. */
+const rowKeysOf = (bytes: Uint8Array, lines: boolean): ReadonlyArray<string> => {
   let p = 0
   while (isSpace(bytes[p])) p++
-  if (bytes[p] !== 91) return []
+  if (bytes[p] !== 91 && !lines) return []
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, outlineLimit)).toString("utf8")
   const at = head.indexOf("{")
   return at < 0 ? [] : [...outlineOf(head.slice(at), true).members.keys()]
 }
+
+/** Opens a source's file, or what it says to read instead. */
+const openSource = (
+  file: SourceFile
+): Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope> =>
+  file.open ?? openFile(file.path, file.identity)
 
 const readLarge = Effect.fnUntraced(function* <E>(
   file: SourceFile,
   documents: DocumentReader,
   options: ReadOptions<E>
 ) {
-  const open = yield* openFile(file.path, file.identity)
+  const open = yield* openSource(file)
   const raw = createHash("sha256")
   const text = new Utf8Stream()
   const chunk = Buffer.allocUnsafeSlow(options.windowBytes ?? WINDOW_BYTES)
@@ -254,11 +285,8 @@ const readLarge = Effect.fnUntraced(function* <E>(
   tokenizer.p = 0
   tokenizer.base = 0
   yield* refill()
-  const stem = stemOf(file.name)
-  const head = Buffer.from(window.buffer, 0, Math.min(length, outlineLimit)).toString("utf8")
-  const isResource = outlineOf(head, true).members.has("resourceType")
-  const rules = isResource ? literalRules : rulesFor({ stem, keys: rootKeysOf(window.subarray(0, length)) })
-  const result = yield* drive(documents, rules, options.onWindow, refill())
+  const guess = guessOfLarge(hintOf(file, window.subarray(0, length)))
+  const result = yield* drive(documents, guess.rules, options.onWindow, refill())
   if (result instanceof JsonProblem) {
     const position = yield* positionInFile(file, result.offset, true)
     const offset = result.offset + markLength(text.encoding)
@@ -274,7 +302,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   return partOf(
     file,
     documents,
-    rules,
+    guess,
     result,
     text.encoding ?? "utf-8",
     raw.digest("hex"),
@@ -314,7 +342,7 @@ const advance = (reading: Generator<Pause, DocumentResult>): IteratorResult<Paus
 const partOf = (
   file: SourceFile,
   documents: DocumentReader,
-  rules: DocumentRules,
+  { rules, variant }: Guess,
   result: DocumentResult,
   encoding: SourceEncoding,
   sourceSha256: string,
@@ -325,7 +353,12 @@ const partOf = (
   documents.pieces = []
   return {
     file,
-    variant: variantOf(result.rootKeys, result.collections, result.captures, rules.tag === "entity"),
+    variant:
+      file.variant ??
+      (result.rootKeys === undefined && result.collections.length > 0 ? variant : undefined) ??
+      (rules.tag === "documents" && result.rootKeys === undefined
+        ? "lines"
+        : variantOf(result.rootKeys, result.collections, result.captures, rules.tag === "entity")),
     encoding,
     sourceSha256,
     digest: result.digest,
@@ -335,6 +368,10 @@ const partOf = (
     counts: result.counts,
     meta: metaOf(rules.tag === "entity" ? new Map() : result.captures),
     rootKeys: result.rootKeys,
+    notCohort:
+      result.rootKeys === undefined || result.collections.length > 0
+        ? undefined
+        : notCohortOf(result.rootKeys, stemOf(file.name)),
     remarks,
     remarkCount: result.remarkCount
   }
@@ -390,7 +427,7 @@ const markLength = (encoding: SourceEncoding | undefined): number => (encoding =
 
 /** Line and column of an offset in a file too large to be held: in its text as UTF-8, or in its raw bytes. */
 const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: number, inText: boolean) {
-  const open = yield* openFile(file.path)
+  const open = yield* file.open ?? openFile(file.path)
   const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const text = new Utf8Stream()
   let line = 1

@@ -8,11 +8,12 @@
  */
 
 import { basename, dirname, join, parse, resolve } from "node:path"
-import { DateTime, Effect } from "effect"
-import { type FileIdentity } from "./ChangeWatch.ts"
+import { DateTime, Effect, type Scope } from "effect"
+import { type FileIdentity, type OpenFile } from "./ChangeWatch.ts"
 import { directoryCohortOf, stemOf } from "./internal/DirectoryCohort.ts"
 import * as Files from "./internal/Files.ts"
 import { type Outline, outlineOfFile } from "./internal/Outline.ts"
+import { type Variant } from "./Recognition.ts"
 import { SourceError } from "./SourceError.ts"
 
 /** A file to be read. */
@@ -24,6 +25,10 @@ export interface SourceFile {
   readonly modifiedMs: number
   /** What tells whether it is still the same when it is opened. */
   readonly identity: FileIdentity
+  /** What is read instead of the file at `path`, such as a cohort of the database there; `bytes` may then be an estimate. */
+  readonly open?: Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope>
+  /** What it is, where that does not depend on what is read. */
+  readonly variant?: Variant
 }
 
 /** One cohort: a file of any shape, or a folder whose files are its parts. */

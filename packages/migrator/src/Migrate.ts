@@ -20,6 +20,7 @@ import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-se
 import {
   findSources,
   type FoundSources,
+  notCohortNames,
   type PartRead,
   readPart,
   ReadBuffers,
@@ -581,6 +582,11 @@ class Loader {
       const described = describe(source, parts)
       const { name, digest } = described
       const base = reportOf(source, described)
+      const notCohort = source.kind === "file" ? parts[0]?.notCohort : undefined
+      if (notCohort !== undefined) {
+        const remarks = [plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)]
+        return yield* rejected({ ...base, outcome: "skipped", cohort: null, digest: null, remarks, remark_count: 1 })
+      }
       const claim = { number, path: source.path, digest }
       const decision = decide({
         name,
@@ -799,6 +805,9 @@ interface Description {
   readonly parts: ReadonlyArray<PartReport>
 }
 
+/** Variants whose documents may hold nothing that is known. */
+const entityless: ReadonlySet<string> = new Set(["unknown", "V14", "V15", "V16", "lines"])
+
 const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
 
 const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
@@ -825,7 +834,7 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
     }
   }
   const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
-  const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
+  const unknown = parts.every((part) => entityless.has(part.variant))
   if (total === 0 && unknown && meta?.name === undefined) {
     remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
     remarkCount++
@@ -882,7 +891,9 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
   const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
   if (metadata?.rootKeys?.includes("files") === true) return "V9"
   if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
-  return "V11"
+  const [first] = parts
+  const isExport = first?.variant === "V14" || first?.variant === "V15"
+  return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
 }
 
 /** Microseconds of a source's own time: without zone as written, with an offset the instant. */
