@@ -381,6 +381,7 @@ const visitCollection = Effect.fnUntraced(function* (
       if (block.sound && block.first === expected) {
         if (expected > 0) visitor.text(separator, 0, 1)
         visitor.sound(block.ends.length)
+        if (label === "lines") separateByLines(block.text, block.ends)
         visitor.text(block.text, 0, block.text.length)
         expected += block.ends.length
         continue
@@ -417,6 +418,11 @@ const visitCollection = Effect.fnUntraced(function* (
   if (label === "list") visitor.text(CLOSE, 0, 1)
   else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
+
+/** The texts of a block are joined by commas unless its collection is one of lines. */
+const separateByLines = (text: Buffer, ends: Int32Array): void => {
+  for (let i = 0; i < ends.length - 1; i++) text[ends[i]!] = NEWLINE
+}
 
 /** The compact text of one part as a whole: for documents that fit in memory. */
 export const partText: (

@@ -327,7 +327,9 @@ export class DocumentReader {
         this.rootKeys = undefined
         this.capturing = false
       }
-      yield* this.ruled(rule, index === 0 ? "" : `/${index}`, yield* this.next())
+      const c = yield* this.next()
+      if (index === 0 && c === 123) this.rootKeys = []
+      yield* this.ruled(rule, index === 0 ? "" : `/${index}`, c)
       yield* this.progress()
       if (!(yield* this.another())) return
     }

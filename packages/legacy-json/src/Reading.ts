@@ -194,7 +194,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
       return partOf(file, documents, guess, result, encoding, sourceSha256, locate(bytes, result.remarks))
     }
     yield* options.takeBack
-    guess = { rules: second, variant: undefined }
+    guess = { rules: second, variant: result.rootKeys?.includes("resourceType") === true ? "V15" : undefined }
   }
 })
 
@@ -208,6 +208,7 @@ const hintOf = (file: SourceFile, bytes: Uint8Array): RootHint => {
   return {
     stem: stemOf(file.name),
     lines,
+    isArray: rootByteOf(bytes) === OPEN_ARRAY,
     keys: rowKeysOf(bytes, lines),
     said: (key) => stringMember(bytes.subarray(0, outlineLimit), key)
   }
@@ -215,12 +216,18 @@ const hintOf = (file: SourceFile, bytes: Uint8Array): RootHint => {
 
 /** Reads the keys of the first object of a root array, or of the first line, from the first bytes. */
 const rowKeysOf = (bytes: Uint8Array, lines: boolean): ReadonlyArray<string> => {
-  let p = 0
-  while (isSpace(bytes[p])) p++
-  if (bytes[p] !== 91 && !lines) return []
+  if (rootByteOf(bytes) !== OPEN_ARRAY && !lines) return []
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, outlineLimit)).toString("utf8")
   const at = head.indexOf("{")
   return at < 0 ? [] : [...outlineOf(head.slice(at), true).members.keys()]
+}
+
+const OPEN_ARRAY = 91
+
+const rootByteOf = (bytes: Uint8Array): number | undefined => {
+  let p = 0
+  while (isSpace(bytes[p])) p++
+  return bytes[p]
 }
 
 /** Opens a source's file, or what it says to read instead. */

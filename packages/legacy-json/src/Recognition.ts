@@ -3,7 +3,7 @@
  * cohort. Recognition goes by type keys at document level, declared children and declared containers, never by
  * searching.
  */
-import type { Collection, DocumentRules, Rule, Rules } from "@mallard/entity-serializers"
+import type { Collection, DocumentRules, KindChoice, Rule, Rules } from "@mallard/entity-serializers"
 import {
   kindByName,
   kindOfTypeKey,
@@ -177,6 +177,8 @@ export interface RootHint {
   readonly stem: string
   /** Whether the file may hold several documents, each on lines of its own. */
   readonly lines: boolean
+  /** Whether the root, or the first of several, is an array. */
+  readonly isArray: boolean
   /** Keys of the first object of a root array, or of the first line; otherwise none. */
   readonly keys: ReadonlyArray<string>
   /** What the root object says under a key, as far as the first bytes show it. */
@@ -235,10 +237,10 @@ const rowsOf = ({ keys, stem }: RootHint) => {
 
 /** Rules to try first. */
 export const guessOf = (hint: RootHint): Guess => {
-  const rows = hint.lines && !areRows(hint) ? undefined : rowsOf(hint)
+  const rows = hint.isArray || !hint.lines || areRows(hint) ? rowsOf(hint) : undefined
   if (!hint.lines) return { rules: { tag: "keys", rules: keyRules(), array: rows?.kind }, variant: rows?.variant }
-  return rows === undefined
-    ? { rules: { tag: "documents", rule: lineRule }, variant: undefined }
+  return rows === undefined || hint.isArray
+    ? { rules: { tag: "documents", rule: lineRule(rows?.kind) }, variant: rows?.variant }
     : { rules: { tag: "lines", kind: rows.kind }, variant: rows.variant }
 }
 
@@ -253,10 +255,11 @@ const areRows = ({ keys, said, stem }: RootHint): boolean => {
 const WRAPPER_KEYS = ["entity_id", "entity_type", "data"]
 
 /** The rule for one document of several. */
-const lineRule: Rule = {
+const lineRule = (elements: KindChoice | undefined): Rule => ({
   tag: "choose",
-  rule: (look) => ruleOfResource(look) ?? { tag: "object", rules: keyRules() }
-}
+  rule: (look) => ruleOfResource(look) ?? { tag: "object", rules: keyRules() },
+  ...(elements === undefined ? {} : { elements })
+})
 
 /** Rules for a large document, of which only the first bytes can be looked at before it is read. */
 export const guessOfLarge = (hint: RootHint): Guess => {

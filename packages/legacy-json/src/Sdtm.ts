@@ -27,8 +27,7 @@ export const domainOf = (name: string): string | undefined => {
 const subjectKeys = new Set(["STUDYID", "USUBJID", "DOMAIN"])
 
 /** Whether the keys are those of a record. */
-export const isRecord = (keys: ReadonlyArray<string>): boolean =>
-  keys.some((key) => subjectKeys.has(key.toUpperCase()))
+export const isRecord = (keys: ReadonlyArray<string>): boolean => keys.some((key) => subjectKeys.has(key.toUpperCase()))
 
 /** The kinds of records of a domain, unless they say another; undefined where only they say. */
 export const recordsOf =

@@ -5,10 +5,11 @@
  */
 
 import { createHash, type Hash } from "node:crypto"
-import { Effect, type Result } from "effect"
-import { type FileIdentity, openFile } from "./ChangeWatch.ts"
+import { Effect, type Result, type Scope } from "effect"
+import { type FileIdentity, openFile, type OpenFile } from "./ChangeWatch.ts"
 import { type EncodingProblem, type SourceEncoding, Utf8Stream } from "./Encoding.ts"
 import { SourceError } from "./SourceError.ts"
+import type { SourceFile } from "./Sources.ts"
 
 /**
  * The SHA-256 of the compact text of a document that comes in chunks of UTF-8, cut anywhere. Compact text: no white space;
@@ -173,9 +174,21 @@ export interface FileDigest {
  * Digests a file of any size in constant memory. Fails with `changed` if it was written to meanwhile or is not the version
  * `expected`, with `invalid-utf8` or `invalid-utf16` and the offset if it is no text.
  */
-export const digestOfFile = Effect.fn("digestOfFile")(
-  function* (path: string, expected?: FileIdentity) {
-    const file = yield* openFile(path, expected)
+export const digestOfFile = Effect.fn("digestOfFile")((path: string, expected?: FileIdentity) =>
+  digestOf(path, openFile(path, expected))
+)
+
+/** The digests of what a source's file gives, which is not always the file of its path. */
+export const digestOfSource = Effect.fn("digestOfSource")((file: SourceFile) =>
+  digestOf(file.path, file.open ?? openFile(file.path))
+)
+
+const digestOf = Effect.fnUntraced(
+  function* (
+    path: string,
+    open: Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope>
+  ) {
+    const file = yield* open
     const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, file.bytes + 1))
     const raw = createHash("sha256")
     const compact = new CompactDigest()

@@ -31,9 +31,9 @@ export interface SourceFile {
   readonly variant?: Variant
 }
 
-/** One cohort: a file of any shape, or a folder whose files are its parts. */
+/** One cohort: a file of any shape, or a folder whose files are its parts; or a database that may hold any number. */
 export interface Source {
-  readonly kind: "file" | "directory"
+  readonly kind: "file" | "directory" | "database"
   /** Absolute and free of links. */
   readonly path: string
   /** The name to use if the documents say none: the stem of the file, or the name of the folder. */
@@ -72,8 +72,8 @@ export interface FoundSources {
 }
 
 /**
- * Finds the sources at the paths. A path may be a folder or a file, whatever its extension; relative ones start from `cwd`,
- * else from the process's own. The order of the paths, and naming one twice, make no difference.
+ * Finds the sources at the paths. A path may be a folder or a file, whatever its extension (`.duckdb`, `.ddb` and `.db` are
+ * databases, which are found only if given); relative ones start from `cwd`, else from the process's own. The order of the paths, and naming one twice, make no difference.
  *
  * A folder is one source of kind `directory` if one of its JSON files is metadata (`cohort.json`, `scenario.json` or
  * `metadata.json` with a name or id and no entities), or if all are named after parts (`patient.json`, `claims.json`,
@@ -124,7 +124,8 @@ export const findSources = Effect.fn("findSources")(function* (
   const parts = new Set([...sources.values()].flatMap(({ files }) => files.map(({ path }) => path)))
   for (const entry of given.values()) {
     if (!(entry instanceof SourceError) && entry.type === "file" && !parts.has(entry.path)) {
-      sources.set(entry.path, fileSource({ ...entry, name: basename(entry.path) }, parse(entry.path).name))
+      const source = fileSource({ ...entry, name: basename(entry.path) }, parse(entry.path).name)
+      sources.set(entry.path, databaseName.test(source.path) ? { ...source, kind: "database" } : source)
     }
   }
   const result: FoundSources = {
@@ -195,6 +196,7 @@ const storeName = ".healthsim"
 const cohortFolders: ReadonlyArray<string> = ["cohorts", "scenarios", "workspaces"]
 const otherFolders: ReadonlySet<string> = new Set(["profiles", "journeys"])
 const backupName = /^(?:cohorts|scenarios)_backup/
+const databaseName = /\.(?:duckdb|ddb|db)$/i
 const jsonName = /\.(?:nd)?json$/i
 
 const look = (path: string, cwd = process.cwd()): Omit<Files.Entry, "name" | "isUtf8"> | SourceError => {

@@ -36,6 +36,7 @@ import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
+import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
 import {
   type ItemReport,
   noVerification,
@@ -115,10 +116,20 @@ class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFa
 
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
+  // Databases among the sources stay open until all is done.
+  return yield* Effect.scoped(migrateAll(options))
+})
+
+const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const found = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
-  const [missing] = found.missing
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
+  const { sources, unread } = yield* expandDatabases(onDisk.sources, {
+    target: options.database,
+    memoryLimit: options.memoryLimit
+  })
+  const found = { ...onDisk, sources }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -134,7 +145,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
       : yield* verifyRun(options, loaded.firstRevision)
   const ended = yield* Clock.currentTimeMillis
   const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
-  const items = [...loaded.items, ...unreadable]
+  const items = [...loaded.items, ...unread.map(unreadItem), ...unreadable]
   const report: RunReport = {
     run,
     outcome: outcomeOf(items, verification, loaded.interrupted),
@@ -142,7 +153,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
     database: options.database,
     items,
     ignored: found.ignored,
-    totals: totalsOf(found.sources.length + unreadable.length, items),
+    totals: totalsOf(found.sources.length + unread.length + unreadable.length, items),
     verification,
     timings: {
       find: afterFind - started,
@@ -969,6 +980,14 @@ const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark
   outcome: "rejected",
   remarks,
   remark_count: remarks.length
+})
+
+const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
+  ...bareItem(path, bytes),
+  outcome,
+  format: "V18",
+  remarks: [plainRemark(code, message)],
+  remark_count: 1
 })
 
 const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({
