@@ -332,6 +332,7 @@ const visitPart = Effect.fnUntraced(function* (
   visitor: PartVisitor
 ) {
   visitor.start(part)
+  const windowOf = large ? yield* smallCollections(client, renderer, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -349,10 +350,43 @@ const visitPart = Effect.fnUntraced(function* (
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection++, name, large ? undefined : window, visitor)
+      yield* visitCollection(client, renderer, part, collection, name, yield* windowOf(collection), visitor)
+      collection++
     }
   }
   visitor.end()
+})
+
+/**
+ * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
+ * fit in one. To be asked in order.
+ */
+const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: StoredPart) {
+  const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
+  const rows = yield* queryRows(
+    client,
+    `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection`
+  )
+  const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
+  const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  let next = 0
+  let window: Window = { blocks: new Map(), pieces: new Map() }
+  return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
+    if ((sizes.get(collection) ?? 0) > WINDOW_MEMBERS) return undefined
+    if (collection < next || collection >= end) return window
+    let members = 0
+    for (next = collection; next < end; next++) {
+      members += sizes.get(next) ?? 0
+      if (members > WINDOW_MEMBERS) break
+    }
+    const blocks = yield* fetchWindow(
+      client,
+      renderer,
+      (alias) => `${of(alias)} AND ${alias}.collection BETWEEN ${collection} AND ${next - 1}`
+    )
+    window = { blocks, pieces: new Map() }
+    return window
+  })
 })
 
 const OPEN = Buffer.from("[")

@@ -19,8 +19,9 @@ import { Effect, Result, Schema, type Scope } from "effect"
 import { createHash, hash } from "node:crypto"
 import { openFile, type OpenFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
-import { mayHoldLines, stemOf } from "./internal/DirectoryCohort.ts"
+import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
+import { mayHoldLines } from "./Lines.ts"
 import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
 import {
   type CohortMeta,
@@ -414,16 +415,18 @@ const locate = <A extends { readonly offset: number }>(
   const order = things.map((thing, index) => ({ thing, index })).sort((a, b) => a.thing.offset - b.thing.offset)
   const located: Array<A & { line: number; column: number }> = []
   let line = 1
-  let lineStart = 0
   let newline = bytes.indexOf(10)
+  let column = 1
+  let at = 0
   for (const { thing, index } of order) {
     while (newline >= 0 && newline < thing.offset) {
       line++
-      lineStart = newline + 1
-      newline = bytes.indexOf(10, lineStart)
+      column = 1
+      at = newline + 1
+      newline = bytes.indexOf(10, at)
     }
-    let column = 1
-    for (let i = lineStart; i < thing.offset && i < bytes.length; i++) if ((bytes[i]! & 0xc0) !== 0x80) column++
+    // From the place before on the same line: all of a file may be one line.
+    for (; at < thing.offset && at < bytes.length; at++) if ((bytes[at]! & 0xc0) !== 0x80) column++
     located[index] = { ...thing, line, column }
   }
   return located

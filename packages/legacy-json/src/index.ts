@@ -1,5 +1,6 @@
 export * from "./ChangeWatch.ts"
 export * from "./Encoding.ts"
+export * from "./Lines.ts"
 export * from "./SecondReader.ts"
 export * from "./SourceError.ts"
 export * from "./Sources.ts"

@@ -25,9 +25,21 @@ export interface UnreadDatabase {
   readonly message: string
 }
 
-export type UnreadReason = keyof typeof messages
+export type UnreadReason =
+  | "git-lfs-pointer"
+  | "same-database"
+  | "mallard-database"
+  | "no-cohort-tables"
+  | "no-cohorts"
+  | "wal"
+  | "locked"
+  | "not-a-database"
+  | "newer"
+  | "damaged"
+  | "permission"
+  | "io"
 
-const messages = {
+const messages: Readonly<Record<UnreadReason, string>> = {
   "git-lfs-pointer":
     "it is no database but the pointer that Git LFS leaves in its place; fetch the database itself (git lfs pull), then run again",
   "same-database": "it is the database that this run writes to; name another one with --db",
@@ -37,11 +49,11 @@ const messages = {
   wal: "a write-ahead log (the name that ends in .wal) lies beside it, and reading would change the database; let HealthSim or DuckDB open and close it once, then run again",
   locked: "another program has it open; close that program, then run again",
   "not-a-database": "it is no DuckDB database",
-  "newer-version": "a newer DuckDB wrote it than this program can read",
+  newer: "a newer DuckDB wrote it than this program can read",
   damaged: "it is damaged",
   permission: "the operating system does not permit reading it; change its permissions or run as its owner",
   io: "reading it failed; check the disk, then run again"
-} as const
+}
 
 /** Sources, with each database among them replaced by its cohorts. */
 export interface ExpandedSources {
@@ -108,8 +120,9 @@ const openReason = ({ reason }: DuckDbOpenError): UnreadReason => {
     case "locked":
     case "already-open":
       return "locked"
-    case "not-a-database":
     case "newer-version":
+      return "newer"
+    case "not-a-database":
     case "damaged":
     case "permission":
       return reason

@@ -43,9 +43,6 @@ export const directoryCohortOf = (
 /** The name of a file without its extension. */
 export const stemOf = (name: string): string => name.replace(/(?<=.)\.(?:(?:nd)?json|jsonl)$/i, "")
 
-/** Whether a file of this name may hold several documents, each on lines of its own. */
-export const mayHoldLines = (name: string): boolean => /\.(?:ndjson|jsonl)$/i.test(name)
-
 const metadataNames: ReadonlyArray<string> = ["cohort.json", "scenario.json", "metadata.json"]
 
 const nameKeys = ["name", "cohort_name", "scenario_name"]
