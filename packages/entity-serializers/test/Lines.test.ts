@@ -1,7 +1,7 @@
 import { type DocumentRules, JsonProblem, type Look, stringMember } from "@mallard/entity-serializers"
 import { kindByName } from "@mallard/schema"
 import { arbitraryDocument, compactText, textOfFile } from "@mallard/testkit"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { isDeepStrictEqual } from "node:util"
 import { assert, describe, it } from "vitest"
 import { cohortRules, readDocument, readInWindows, reset, setUp } from "./support.ts"

@@ -79,7 +79,8 @@ export interface FoundSources {
  * `metadata.json` with a name or id and no entities), or if all are named after parts (`patient.json`, `claims.json`,
  * `membersim.json`, `pharmacy-claim-ncpdp.json` …) and none has a name or `entities` of its own; at most the first 64 KiB of
  * each are looked at for this. Sub-folders are sources of their own. HealthSim's stores themselves (`.healthsim/cohorts`,
- * `scenarios`, `workspaces`) are never one cohort, and its profiles, journeys and backups are read only if given.
+ * `scenarios`, `workspaces`) are never one cohort, and its profiles, journeys and backups are read only if given,
+ * and so are those in a folder with a `workspace.json`.
  */
 export const findSources = Effect.fn("findSources")(function* (
   paths: ReadonlyArray<string>,
@@ -194,6 +195,8 @@ export const defaultPlaces = (home: string): Effect.Effect<DefaultPlaces> =>
 
 const storeName = ".healthsim"
 const cohortFolders: ReadonlyArray<string> = ["cohorts", "scenarios", "workspaces"]
+/** Lies in each of the agent's workspaces, beside the same folders as in the store. */
+const workspaceName = "workspace.json"
 const otherFolders: ReadonlySet<string> = new Set(["profiles", "journeys"])
 const backupName = /^(?:cohorts|scenarios)_backup/
 const databaseName = /\.(?:duckdb|ddb|db)$/i
@@ -233,8 +236,10 @@ const sort = (folder: string, entries: ReadonlyArray<Files.Entry>): Visit => {
   const unreadable: Array<SourceError> = []
   const folders: Array<string> = []
   const files: Array<Files.Entry> = []
+  const isOfTools =
+    basename(folder) === storeName || entries.some(({ name, type }) => type === "file" && name === workspaceName)
   for (const entry of entries) {
-    const reason = reasonToIgnore(folder, entry)
+    const reason = reasonToIgnore(folder, entry, isOfTools)
     if (reason !== undefined) {
       ignored.push({ path: entry.path, reason })
     } else if (!entry.isUtf8) {
@@ -248,12 +253,12 @@ const sort = (folder: string, entries: ReadonlyArray<Files.Entry>): Visit => {
   return { sources: group(folder, files), ignored, unreadable, folders }
 }
 
-const reasonToIgnore = (folder: string, { name, type }: Files.Entry): IgnoredReason | undefined => {
+const reasonToIgnore = (folder: string, { name, type }: Files.Entry, isOfTools: boolean): IgnoredReason | undefined => {
   if (type === "folder") {
     const isInStore = basename(folder) === storeName
     return jsonName.test(name)
       ? "folder-named-json"
-      : isInStore && otherFolders.has(name)
+      : isOfTools && otherFolders.has(name)
         ? "not-cohorts"
         : isInStore && backupName.test(name)
           ? "backup"

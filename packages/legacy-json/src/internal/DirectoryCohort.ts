@@ -72,8 +72,9 @@ const isContainer = (kind: MemberKind): boolean => kind === "object" || kind ===
 
 const isWholeCohort = (outline: Outline): boolean =>
   outline.members.has("entities") ||
-  outline.metadata.get("name") === "text" ||
-  nameKeys.some((key) => outline.members.get(key) === "text")
+  // A resource's name is that of a place or the like.
+  (!outline.members.has("resourceType") &&
+    (outline.metadata.get("name") === "text" || nameKeys.some((key) => outline.members.get(key) === "text")))
 
 /** The parts that are no kind of entity: the products' files, and what HealthSim keeps as plain JSON. */
 const otherParts: ReadonlySet<string> = new Set([
