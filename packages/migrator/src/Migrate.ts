@@ -20,6 +20,7 @@ import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-se
 import {
   findSources,
   type FoundSources,
+  notCohortNames,
   type PartRead,
   readPart,
   ReadBuffers,
@@ -36,6 +37,7 @@ import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
+import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
 import {
   type ItemReport,
   noVerification,
@@ -115,10 +117,20 @@ class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFa
 
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
+  // Databases among the sources stay open until all is done.
+  return yield* Effect.scoped(migrateAll(options))
+})
+
+const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const found = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
-  const [missing] = found.missing
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
+  const { sources, unread } = yield* expandDatabases(onDisk.sources, {
+    target: options.database,
+    memoryLimit: options.memoryLimit
+  })
+  const found = { ...onDisk, sources }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -134,7 +146,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
       : yield* verifyRun(options, loaded.firstRevision)
   const ended = yield* Clock.currentTimeMillis
   const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
-  const items = [...loaded.items, ...unreadable]
+  const items = [...loaded.items, ...unread.map(unreadItem), ...unreadable]
   const report: RunReport = {
     run,
     outcome: outcomeOf(items, verification, loaded.interrupted),
@@ -142,7 +154,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
     database: options.database,
     items,
     ignored: found.ignored,
-    totals: totalsOf(found.sources.length + unreadable.length, items),
+    totals: totalsOf(found.sources.length + unread.length + unreadable.length, items),
     verification,
     timings: {
       find: afterFind - started,
@@ -695,6 +707,11 @@ class Loader {
       const described = describe(source, parts)
       const { name, digest } = described
       const base = reportOf(source, described)
+      const notCohort = source.kind === "file" ? parts[0]?.notCohort : undefined
+      if (notCohort !== undefined) {
+        const remarks = [plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)]
+        return yield* rejected({ ...base, outcome: "skipped", cohort: null, digest: null, remarks, remark_count: 1 })
+      }
       const claim = { number, path: source.path, digest }
       const decision = decide({
         name,
@@ -913,6 +930,9 @@ interface Description {
   readonly parts: ReadonlyArray<PartReport>
 }
 
+/** Variants whose documents may hold nothing that is known. */
+const entityless: ReadonlySet<string> = new Set(["unknown", "V14", "V15", "V16", "lines"])
+
 const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
 
 const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
@@ -939,7 +959,7 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
     }
   }
   const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
-  const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
+  const unknown = parts.every((part) => entityless.has(part.variant))
   if (total === 0 && unknown) {
     remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
     remarkCount++
@@ -993,7 +1013,9 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
   const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
   if (metadata?.rootKeys?.includes("files") === true) return "V9"
   if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
-  return "V11"
+  const [first] = parts
+  const isExport = first?.variant === "V14" || first?.variant === "V15"
+  return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
 }
 
 /** Microseconds of a source's own time: without zone as written, with an offset the instant. */
@@ -1069,6 +1091,14 @@ const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark
   outcome: "rejected",
   remarks,
   remark_count: remarks.length
+})
+
+const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
+  ...bareItem(path, bytes),
+  outcome,
+  format: "V18",
+  remarks: [plainRemark(code, message)],
+  remark_count: 1
 })
 
 const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({
