@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs"
 import { basename } from "node:path"
 import { InvalidRequest, type Recogniser, type SaveRequest } from "@mallard/duckdb-store"
 import { type DocumentResult } from "@mallard/entity-serializers"
-import { metaOf, rulesFor, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
+import { guessOf, metaOf, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
 import { Effect, Result } from "effect"
 
 const STDIN = 0
@@ -32,18 +32,17 @@ export const readDocument = (path: string, shown: string): Effect.Effect<SaveReq
   })
 
 const recogniserOf = (text: string, stem: string): Recogniser => {
-  const rules = rulesFor({ stem, keys: firstKeys(text) })
-  let isWhole = false
+  const isArray = text.trimStart().startsWith("[")
+  const { rules, variant } = guessOf({ stem, lines: false, isArray, keys: firstKeys(text), said: () => undefined })
+  let second: ReturnType<typeof secondRules>
   return {
     rules,
-    again: (result) => {
-      const second = secondRules(result, stem)
-      isWhole = second?.tag === "entity"
-      return second
-    },
-    facts: (result: DocumentResult) => {
-      const meta = metaOf(result.captures)
-      return { ...meta, format: variantOf(result.rootKeys, result.collections, result.captures, isWhole) }
+    again: (result) => (second = secondRules(result, stem)),
+    facts: ({ captures, collections, rootKeys }: DocumentResult) => {
+      const isWhole = second?.tag === "entity"
+      const meta = metaOf(isWhole ? new Map() : captures)
+      const known = second === undefined && rootKeys === undefined && collections.length > 0 ? variant : undefined
+      return { ...meta, format: known ?? variantOf(rootKeys, collections, captures, isWhole) }
     }
   }
 }

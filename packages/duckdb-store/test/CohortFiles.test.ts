@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import * as fc from "fast-check"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { CohortStore, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
+import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
 import { leaves, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
 import { temporaryFolder, valuesOf, withStore } from "./support.ts"
 
@@ -96,6 +96,15 @@ describe("exported cohorts", () => {
       })
     )
   )
+
+  it("of several documents in one file keep each on its line", () => {
+    const text = '{"a":1,"_b":2}\n[{"_c":{}}]\n"x"'
+    assert.strictEqual(documentText(text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"\n')
+    assert.strictEqual(documentText(text, {}), `${text}\n`)
+    assert.deepStrictEqual(diffTexts(text, text.replace('"x"', '"y"')), [
+      { pointer: "/2", before: '"x"', after: '"y"' }
+    ])
+  })
 
   it.effect("come back from cohort files: whatever objects were saved are read again, key for key", () =>
     inStore(

@@ -1,4 +1,5 @@
 export * from "./Decision.ts"
+export * from "./HealthSimDatabase.ts"
 export * from "./Migrate.ts"
 export * from "./Report.ts"
 export * from "./VerifySources.ts"

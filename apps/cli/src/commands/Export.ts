@@ -4,6 +4,7 @@ import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
 import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
@@ -109,13 +110,10 @@ const exportOne = Effect.fnUntraced(
           isSound = isAsStored
         }
       }
-      yield* streamDocuments(
-        command,
-        opened,
-        where,
-        () => sink,
-        () => terminal.isOutClosed
-      )
+      yield* streamDocuments(command, opened, where, () => sink, {
+        isClosed: () => terminal.isOutClosed,
+        pause: Effect.void
+      })
       return isSound ? undefined : yield* changed(session, [cohort.name])
     }
     const out = resolve(session.cwd, command.out)
@@ -140,7 +138,7 @@ const exportOne = Effect.fnUntraced(
     )
 )
 
-/** Writes every cohort: one of a single file as `NAME.json`, one of several files as a folder. */
+/** Writes every cohort: one of a single file as `NAME.json` (or `.ndjson`), one of several files as a folder. */
 const exportAll = Effect.fnUntraced(function* (
   session: Session,
   command: ExportCommand,
@@ -156,7 +154,9 @@ const exportAll = Effect.fnUntraced(function* (
     const [first] = parts
     if (first === undefined) continue
     const name = safeName(first.cohortName, taken)
-    const paths = parts.length === 1 ? [join(folder, `${name}.json`)] : yield* pathsBelow(join(folder, name), parts)
+    const extension = mayHoldLines(first.path) ? "ndjson" : "json"
+    const paths =
+      parts.length === 1 ? [join(folder, `${name}.${extension}`)] : yield* pathsBelow(join(folder, name), parts)
     parts.forEach(({ contentId, part }, index) => {
       const key = keyOf(contentId, part)
       targets.set(key, [...(targets.get(key) ?? []), paths[index]!])
@@ -214,12 +214,11 @@ const writeFiles = (
     let content: number | undefined
     let isSound = true
     const settle = (): void => {
-      if (isSound) files.publish()
-      else files.discard()
+      files.settle(isSound)
       isSound = true
     }
     const sinkOf = (part: StoredPart): Sink => {
-      if (part.contentId !== content) settle()
+      if (content !== undefined && part.contentId !== content) settle()
       content = part.contentId
       const open = (targets.get(keyOf(part.contentId, part.part)) ?? []).map((path) => files.open(path))
       return {
@@ -232,15 +231,22 @@ const writeFiles = (
         }
       }
     }
-    return streamDocuments(command, opened, where, sinkOf, () => false).pipe(
+    const waitFor = (done: () => Promise<void>): Effect.Effect<void, CommandFailed> =>
+      Effect.catchDefect(Effect.promise(done), failOfFile)
+    return streamDocuments(command, opened, where, sinkOf, {
+      isClosed: () => false,
+      pause: waitFor(() => files.room())
+    }).pipe(
       Effect.andThen(
-        Effect.sync(() => {
+        Effect.suspend(() => {
           settle()
-          files.sync()
-          return broken
-        }).pipe(Effect.catchDefect(failOfFile))
+          return Effect.as(
+            waitFor(() => files.close()),
+            broken
+          )
+        })
       ),
-      Effect.ensuring(Effect.sync(() => files.discard()))
+      Effect.ensuring(Effect.promise(() => files.discard()))
     )
   })
 
@@ -262,7 +268,7 @@ const streamDocuments = Effect.fnUntraced(function* (
   opened: Opened,
   where: string,
   sinkOf: (part: StoredPart) => Sink,
-  isClosed: () => boolean
+  { isClosed, pause }: { readonly isClosed: () => boolean; readonly pause: Effect.Effect<void, CommandFailed> }
 ) {
   const renderer = yield* makeRenderer(opened.client)
   const block = Buffer.allocUnsafe(BLOCK)
@@ -287,8 +293,10 @@ const streamDocuments = Effect.fnUntraced(function* (
       digest = part.digest
       take = sink.write
       finish = sink.end
-      if (command.compact && !command.ascii) return
-      const pretty = new PrettyText({ ascii: command.ascii, ...(command.compact ? {} : { indent: 2 }) }, sink.write)
+      // Of NDJSON, each document has its line.
+      const isCompact = command.compact || mayHoldLines(part.path)
+      if (isCompact && !command.ascii) return
+      const pretty = new PrettyText({ ascii: command.ascii, ...(isCompact ? {} : { indent: 2 }) }, sink.write)
       take = (bytes) => pretty.push(bytes)
       finish = (isAsStored) => {
         pretty.end()
@@ -304,6 +312,7 @@ const streamDocuments = Effect.fnUntraced(function* (
     sound: () => {},
     changed: () => {},
     gap: () => {},
+    pause,
     end: () => {
       drain()
       finish(hash.digest("hex") === digest)
