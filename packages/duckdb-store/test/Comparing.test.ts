@@ -268,6 +268,19 @@ describe("appending", () => {
     )
   )
 
+  it.effect("to a list that was empty, or held no entity, makes entities of what comes", () =>
+    inStore(
+      Effect.fnUntraced(function* (store) {
+        for (const patients of ["", '"none"']) {
+          const name = `list of ${patients}`
+          yield* store.save({ name, entities: `{"patients":[${patients}],"encounters":[{"id":"e"}]}` })
+          yield* store.append(name, { patients: [{ id: "p1" }] })
+          assert.strictEqual((yield* store.find(name)).entities["patient"], 1, name)
+        }
+      })
+    )
+  )
+
   it.effect("goes on after somebody else has written through the same database", () =>
     inStore(
       Effect.fnUntraced(function* (store) {
