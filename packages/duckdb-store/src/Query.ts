@@ -80,6 +80,7 @@ export const QueryReason = Schema.Literals([
   "memory",
   "row-too-large",
   "crashed",
+  "not-started",
   "bad-cursor",
   "no-such-cohort",
   "bad-limit"
@@ -98,6 +99,10 @@ const texts: Readonly<Record<QueryReason, readonly [what: string, next: string]>
   memory: ["The query needs too much memory", "Filter or aggregate more, or allow it more memory."],
   "row-too-large": ["A single row is larger than a page may be", "Select fewer columns, or a part of the long values."],
   crashed: ["The database engine gave up on the query", "Nothing was changed. Ask in another way."],
+  "not-started": [
+    "The process of the query could not be started",
+    "Install Mallard again, or close other programs if there are very many."
+  ],
   "bad-cursor": [
     "The cursor belongs to another query, or the database has changed since",
     "Start again without a cursor."
@@ -384,7 +389,10 @@ const engineError = (problem: EngineProblem, { path, sql }: QueryRequest): Query
   })
 }
 
-type Ended = { readonly _tag: "ended"; readonly reason: "timeout" | "memory" | "row-too-large" | "crashed" }
+type Ended = {
+  readonly _tag: "ended"
+  readonly reason: "timeout" | "memory" | "row-too-large" | "crashed" | "not-started"
+}
 
 /** Beside this module both in the sources and where it is compiled or bundled: a bundle has to contain it. */
 const childPath = (): string =>
@@ -422,6 +430,21 @@ const ask = (request: QueryRequest, timeout: number): Effect.Effect<QueryAnswer 
       if (memoryOf(child) > request.memory) kill("memory")
     }, WATCH_MS)
     const chunks: Array<Buffer> = []
+    const finish = (code: number | null) => {
+      clearTimeout(deadline)
+      clearInterval(watch)
+      const reason = ended ?? (code === MEMORY_EXIT ? "memory" : undefined)
+      // A process that began answers, or is killed, or dies of a signal.
+      const otherwise = code === null || code > 128 ? "crashed" : "not-started"
+      resume(Effect.succeed(reason === undefined ? answerIn(chunks, otherwise) : { _tag: "ended", reason }))
+    }
+    child.on("close", finish)
+    child.on("error", () => {
+      ended ??= "not-started"
+      if (child.pid === undefined) finish(null)
+    })
+    // Without a process there may be no streams either.
+    if (child.pid === undefined) return
     let bytes = 0
     const answer = child.stdio[ANSWER]
     answer?.on("data", (chunk: Buffer) => {
@@ -430,15 +453,6 @@ const ask = (request: QueryRequest, timeout: number): Effect.Effect<QueryAnswer 
       if (bytes > request.maxBytes + ANSWER_SLACK) kill("row-too-large")
     })
     answer?.on("error", () => {})
-    child.on("error", () => {
-      ended ??= "crashed"
-    })
-    child.on("close", (code) => {
-      clearTimeout(deadline)
-      clearInterval(watch)
-      const reason = ended ?? (code === MEMORY_EXIT ? "memory" : undefined)
-      resume(Effect.succeed(reason === undefined ? answerIn(Buffer.concat(chunks)) : { _tag: "ended", reason }))
-    })
     child.stdin?.on("error", () => {})
     child.stdin?.write(`${JSON.stringify(request)}\n`)
     return Effect.callback<void>((done) => {
@@ -449,12 +463,12 @@ const ask = (request: QueryRequest, timeout: number): Effect.Effect<QueryAnswer 
   })
 
 /** An answer that was cut short is none. */
-const answerIn = (bytes: Buffer): QueryAnswer | Ended => {
+const answerIn = (chunks: ReadonlyArray<Buffer>, otherwise: Ended["reason"]): QueryAnswer | Ended => {
   try {
-    const answer: QueryAnswer = JSON.parse(bytes.toString("utf8"))
+    const answer: QueryAnswer = JSON.parse(Buffer.concat(chunks).toString("utf8"))
     return answer
   } catch {
-    return { _tag: "ended", reason: "crashed" }
+    return { _tag: "ended", reason: otherwise }
   }
 }
 

@@ -242,6 +242,7 @@ const attempts: Readonly<Record<string, ReadonlyArray<Attempt>>> = {
     "SELECT mrn COLLATE nocase.tr FROM patients",
     "FROM patients AT (VERSION => 1)",
     "SELECT DEFAULT",
+    "SELECT sum(1) EXPORT_STATE FROM patients",
     "SELECT 1e400"
   ),
   "more or less than one statement": [
