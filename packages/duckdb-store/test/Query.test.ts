@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { Effect, Fiber } from "effect"
+import { execFileSync, spawn } from "node:child_process"
 import * as fc from "fast-check"
 import { copyFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -55,6 +56,10 @@ const questions: Readonly<Record<string, ReadonlyArray<unknown>>> = {
   "SELECT text->>'$.a[1].b', json_extract(text, '$.n')::VARCHAR, json_type(text::JSON) FROM json_values": [
     ["deep", "12345678901234567890", "OBJECT"]
   ],
+  "SELECT sum(x) FILTER (x > 0) OVER (PARTITION BY x % 2 ORDER BY x ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) FROM range(5) t(x) ORDER BY ALL LIMIT 40%":
+    [[1], [2]],
+  "SELECT string_agg(mrn, '+' ORDER BY mrn DESC) FILTER (gender = 'female') FROM (SELECT DISTINCT mrn, gender FROM patients)":
+    [["M3+M1"]],
   "SELECT name, entities->'patient', tags->>0 FROM cohorts ORDER BY name": [
     ["first", "2", "t1"],
     ["second", "2", "t2"]
@@ -406,6 +411,31 @@ describe("interrupting a query", () => {
   )
 })
 
+describe("the process of a query", () => {
+  it.effect("ends when the caller is gone", () =>
+    Effect.promise(async () => {
+      const source = `
+        import { Effect } from "effect"
+        import { queryDatabase } from "./src/index.ts"
+        const sql = "SELECT count(*) FROM range(100000000000) a, range(100000) b"
+        await Effect.runPromise(queryDatabase({ path: ${JSON.stringify(database.path)}, sql, timeout: 600000 }))
+      `
+      const caller = spawn(process.execPath, ["--input-type=module-typescript", "-e", source], {
+        cwd: join(import.meta.dirname, ".."),
+        stdio: "ignore"
+      })
+      const childOf = () => Number(execFileSync("pgrep", ["-P", String(caller.pid)], { encoding: "utf8" }).trim())
+      const pid = await vi.waitFor(childOf, { timeout: 30_000, interval: 100 })
+      assert.isAbove(pid, 0)
+      // By then it is busy.
+      await new Promise((done) => setTimeout(done, 1000))
+      assert.isTrue(process.kill(pid, 0))
+      caller.kill("SIGKILL")
+      await vi.waitFor(() => assert.throws(() => process.kill(pid, 0)), { timeout: 10_000 })
+    })
+  )
+})
+
 describe("describeTables", () => {
   it.effect("names each view that queries may read, with its columns and what they mean", () =>
     Effect.gen(function* () {
@@ -439,6 +469,74 @@ describe("describeTables", () => {
   )
 })
 
+/** Parses as the process of a query does. */
+const makeSerializer = async () => {
+  const instance = await DuckDBInstance.create(":memory:")
+  const connection = await instance.connect()
+  const serialize = async (sql: string) => {
+    const reader = await connection.runAndReadAll("SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", [sql])
+    return String(reader.getRows()[0]?.[0])
+  }
+  return { connection, serialize }
+}
+
+describe("the judgement of a tree", () => {
+  type Tree = Record<string, unknown>
+  const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null
+
+  /** Every object in a tree, so that it can be changed in place. */
+  const objectsIn = (value: unknown): ReadonlyArray<Tree> =>
+    isTree(value) ? [...(Array.isArray(value) ? [] : [value]), ...Object.values(value).flatMap(objectsIn)] : []
+
+  const published = new Set(views.map(({ name }) => name))
+  const isAdmitted = (tree: unknown) => "views" in judgeTree(JSON.stringify(tree), published)
+
+  /** Changes each object that `pick` picks, one at a time, and gives the number of trees that were judged. */
+  const changed = async (pick: (tree: Tree) => boolean, change: (tree: Tree) => Tree) => {
+    const { serialize } = await makeSerializer()
+    let count = 0
+    for (const sql of Object.keys(questions)) {
+      const whole: unknown = JSON.parse(await serialize(sql))
+      assert.isTrue(isAdmitted(whole), sql)
+      for (const found of objectsIn(whole).filter(pick)) {
+        const before = { ...found }
+        for (const key of Object.keys(found)) delete found[key]
+        Object.assign(found, change(before))
+        assert.isFalse(isAdmitted(whole), `${sql}: ${JSON.stringify(found).slice(0, 300)}`)
+        for (const key of Object.keys(found)) delete found[key]
+        Object.assign(found, before)
+        count++
+      }
+      assert.isTrue(isAdmitted(whole), sql)
+    }
+    return count
+  }
+
+  const isExpression = (tree: Tree) => typeof tree["class"] === "string"
+  const kinds = /^(?:.*_NODE|.*_MODIFIER|BASE_TABLE|SUBQUERY|JOIN|EMPTY|TABLE_FUNCTION|EXPRESSION_LIST|PIVOT|SHOW_REF)$/
+  const isNode = (tree: Tree) => isExpression(tree) || kinds.test(String(tree["type"]))
+
+  it("finds a function that is not on the list in the place of any expression", async () => {
+    const call = { class: "FUNCTION", type: "FUNCTION", function_name: "read_text", schema: "", children: [] }
+    assert.isAbove(await changed(isExpression, () => call), 200)
+  })
+
+  it("finds a table that is not published in the place of any table", async () => {
+    const table = { type: "BASE_TABLE", schema_name: "", table_name: "duckdb_settings", catalog_name: "" }
+    const isTable = (tree: Tree) => kinds.test(String(tree["type"])) && "alias" in tree && !isExpression(tree)
+    assert.isAbove(await changed(isTable, () => table), 60)
+  })
+
+  it("refuses every node that has something more in it than expected", async () => {
+    assert.isAbove(await changed(isNode, (tree) => ({ ...tree, surprise: { class: "CONSTANT" } })), 300)
+  })
+
+  it("refuses every node of an unknown sort", async () => {
+    const change = (tree: Tree) => ({ ...tree, [isExpression(tree) ? "class" : "type"]: "SURPRISE" })
+    assert.isAbove(await changed(isNode, change), 300)
+  })
+})
+
 describe("the list of functions", () => {
   interface Known {
     readonly name: string
@@ -448,16 +546,12 @@ describe("the list of functions", () => {
   let serialize: (sql: string) => Promise<string>
 
   beforeAll(async () => {
-    const instance = await DuckDBInstance.create(":memory:")
-    const connection = await instance.connect()
+    const { connection, serialize: made } = await makeSerializer()
+    serialize = made
     const reader = await connection.runAndReadAll(
       "SELECT DISTINCT lower(function_name), function_type IN ('table', 'table_macro', 'pragma') FROM duckdb_functions()"
     )
     known = reader.getRows().map(([name, isTable]) => ({ name: String(name), isTable: isTable === true }))
-    serialize = async (sql) => {
-      const found = await connection.runAndReadAll("SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", [sql])
-      return String(found.getRows()[0]?.[0])
-    }
   })
 
   const verdict = async (sql: string) => {

@@ -85,7 +85,7 @@ type Part =
   | "replacements"
   | "cases"
   | "orders"
-  | "order_modifier"
+  | "modifier"
   | "statement"
   | "node"
   | "ref"
@@ -113,7 +113,7 @@ const expressions: Readonly<Record<string, Shape>> = {
     catalog: "none",
     children: "exprs",
     filter: "expr",
-    order_bys: "order_modifier",
+    order_bys: "modifier",
     distinct: "plain",
     is_operator: "plain",
     export_state: "none"
@@ -276,14 +276,16 @@ class Judge {
     const tree = this.tree(value)
     const shape = this.shapeOf(nodes, tree["type"])
     const inner = this.commonTables(tree["cte_map"], scope, depth)
-    for (const modifier of this.list(tree["modifiers"])) {
-      const found = this.tree(modifier)
-      this.walk(found, { type: "plain", ...this.shapeOf(modifiers, found["type"]) }, inner, depth)
-    }
+    for (const modifier of this.list(tree["modifiers"])) this.modifier(modifier, inner, depth)
     if (tree["type"] !== "RECURSIVE_CTE_NODE") return this.walk(tree, { ...anyNode, ...shape }, inner, depth)
     // Only the step sees the table that it builds.
     this.walk(tree, { ...anyNode, ...shape, right: "plain" }, inner, depth)
     this.node(tree["right"], new Set([...inner, nameOf(tree["cte_name"])]), depth + 1)
+  }
+
+  private modifier(value: unknown, scope: Scope, depth: number): void {
+    const tree = this.tree(value)
+    this.walk(tree, { type: "plain", ...this.shapeOf(modifiers, tree["type"]) }, scope, depth)
   }
 
   /** Each common table expression sees those before it. */
@@ -421,8 +423,8 @@ class Judge {
     switch (part) {
       case "expr":
         return this.expression(value, scope, depth)
-      case "order_modifier":
-        return this.walk(this.tree(value), { type: "plain", orders: "orders" }, scope, depth)
+      case "modifier":
+        return this.modifier(value, scope, depth)
       case "statement":
         return this.statement(value, scope, depth)
       case "node":
