@@ -200,7 +200,7 @@ describe.concurrent("pages", () => {
             })
           )
         ),
-        { numRuns: 5, examples: [[4096, 2048]] }
+        { numRuns: 3, examples: [[4096, 2048]] }
       )
     )
   )
