@@ -43,8 +43,9 @@ export interface StoredPart {
   readonly digest: string
 }
 
-/** Members that are fetched at once. */
+/** Members, and bytes of their sources, that are fetched at once. */
 const WINDOW_MEMBERS = 200_000
+const WINDOW_BYTES = 96 << 20
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
@@ -259,16 +260,17 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 ) {
   const counts = yield* queryRows(
     client,
-    `SELECT p.content_id, p.part, p.path, p.digest, coalesce(m.members, 0)
+    `SELECT p.content_id, p.part, p.path, p.digest, p.bytes, coalesce(m.members, 0)
      FROM mallard.parts p LEFT JOIN (SELECT content_id, part, count(*) AS members FROM mallard.cohort_members GROUP BY content_id, part) m
        ON m.content_id = p.content_id AND m.part = p.part
      WHERE ${where} ORDER BY p.content_id, p.part`
   )
-  const parts = counts.map(([contentId, part, path, digest, members]) => ({
+  const parts = counts.map(([contentId, part, path, digest, bytes, members]) => ({
     contentId: Number(contentId),
     part: Number(part),
     path: String(path),
     digest: String(digest),
+    bytes: Number(bytes),
     members: Number(members)
   }))
   const windows = windowsOf(parts)
@@ -297,29 +299,44 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 })
 
 interface CountedPart extends StoredPart {
+  /** Size of its source. */
+  readonly bytes: number
   readonly members: number
 }
 
-/** Parts in groups that are fetched at once: whole parts, at most a window's members, large ones alone. */
+/** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
 const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
+  let bytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
     // The first windows are small: nothing else can be done while they are fetched.
     const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
-    if (last === undefined || last.length === MAX_PARTS || members + part.members > most) {
+    if (
+      last === undefined ||
+      last.length === MAX_PARTS ||
+      members + part.members > most ||
+      bytes + part.bytes > WINDOW_BYTES
+    ) {
       windows.push([part])
       members = part.members
+      bytes = part.bytes
     } else {
       last.push(part)
       members += part.members
+      bytes += part.bytes
     }
   }
   return windows
 }
 
-const isLarge = (parts: ReadonlyArray<CountedPart>): boolean => parts.length === 1 && parts[0]!.members > WINDOW_MEMBERS
+const isLarge = (parts: ReadonlyArray<CountedPart>): boolean =>
+  parts.length === 1 && membersAtOnce(parts[0]!) < parts[0]!.members
+
+/** Members of a part that are fetched at once, by their average size. */
+const membersAtOnce = ({ bytes, members }: CountedPart): number =>
+  Math.max(1, Math.min(WINDOW_MEMBERS, Math.floor((WINDOW_BYTES * members) / Math.max(bytes, 1))))
 
 /** The condition that selects the rows of consecutive parts. */
 const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {
@@ -334,7 +351,7 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
 const visitPart = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   window: Window,
   large: boolean,
   visitor: PartVisitor<E>
@@ -370,7 +387,7 @@ const COMMA = Buffer.from(",")
 const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   collection: number,
   list: boolean,
   window: Window | undefined,
@@ -405,17 +422,18 @@ const visitCollection = Effect.fnUntraced(function* <E>(
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
+    const size = membersAtOnce(part)
     const slice = (from: number) =>
       fetchWindow(
         client,
         renderer,
         (m) =>
-          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + WINDOW_MEMBERS - 1}`
+          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + size - 1}`
       )
     let next = yield* Effect.forkChild(slice(0))
-    for (let from = 0; from <= most; from += WINDOW_MEMBERS) {
+    for (let from = 0; from <= most; from += size) {
       const blocks = yield* Fiber.join(next)
-      next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
+      next = yield* Effect.forkChild(slice(from + size))
       visit(blocks.get(at) ?? [])
       if (visitor.pause !== undefined) yield* visitor.pause
     }

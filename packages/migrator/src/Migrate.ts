@@ -169,6 +169,8 @@ interface KnownItem {
 
 interface Stored {
   readonly heads: Map<string, StoredHead>
+  /** Paths of sources that an earlier run rejected because others claimed their names. */
+  readonly rivals: ReadonlySet<string>
   /** By path and hash of the source. */
   readonly known: ReadonlyMap<string, KnownItem>
 }
@@ -210,7 +212,11 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
       entities: JSON.parse(String(entities))
     })
   }
-  const stored: Stored = { heads, known }
+  const contested = yield* queryRows(
+    client,
+    `SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'rejected' AND contains(remarks, '"name-conflict"')`
+  )
+  const stored: Stored = { heads, known, rivals: new Set(contested.map(([path]) => String(path))) }
   return stored
 })
 
@@ -238,7 +244,7 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
         yield* writer.transaction(run, recordRun(writer, run, options, "started", null, null))
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
-        const items = loader.reports()
+        const items = loader.reports(found.sources)
         const outcome = outcomeOf(items, noVerification, loader.interrupted)
         yield* writer.transaction(
           run,
@@ -263,10 +269,14 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
-    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>() }
+    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>(), rivals: new Set<string>() }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
-  const loaded: Loaded = { items: loader.reports(), interrupted: loader.interrupted, firstRevision: undefined }
+  const loaded: Loaded = {
+    items: loader.reports(found.sources),
+    interrupted: loader.interrupted,
+    firstRevision: undefined
+  }
   return loaded
 })
 
@@ -344,6 +354,8 @@ class Loader {
   private readonly writer: BatchWriter
   private readonly run_: string
   private readonly buffers = new ReadBuffers()
+  /** In the order in which they are read. */
+  private sources: ReadonlyArray<Source> = []
   private readonly items: Array<ItemReport | undefined> = []
   private readonly sizes: Sizes
   /** Names claimed in this run, by whom. */
@@ -361,8 +373,13 @@ class Loader {
     this.run_ = run
   }
 
-  reports(): ReadonlyArray<ItemReport> {
-    return this.items.filter((item) => item !== undefined).map((item) => this.withAllClaimants(item))
+  /** What became of sources, in their order. */
+  reports(found: ReadonlyArray<Source>): ReadonlyArray<ItemReport> {
+    const numbers = new Map(this.sources.map((source, number) => [source, number]))
+    return found
+      .map((source) => this.items[numbers.get(source) ?? -1])
+      .filter((item) => item !== undefined)
+      .map((item) => this.withAllClaimants(item))
   }
 
   /** Every source that claims a contested name is named, also those that came later. */
@@ -380,14 +397,22 @@ class Loader {
     return plainRemark("name-conflict", conflictMessage(others))
   }
 
-  readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
+  readonly run = Effect.fnUntraced({ self: this }, function* (found: ReadonlyArray<Source>) {
+    // Sources that fought over names before come last and together: then nothing is stored only to be taken back.
+    const isRival = ({ path }: Source): boolean => this.stored.rivals.has(path)
+    const sources = [...found.filter((source) => !isRival(source)), ...found.filter(isRival)]
+    const firstRival = sources.findIndex(isRival)
+    this.sources = sources
     for (let next = 0; next < sources.length || this.pending !== undefined;) {
       if (next === sources.length) yield* this.settle(sources)
       else if (this.options.isStopped?.() === true) {
         this.interrupted = true
         yield* this.settle(sources)
         for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
-      } else next = yield* this.batch(sources, next, this.sizes.batchFiles)
+      } else {
+        const most = next === firstRival ? sources.length - next : this.sizes.batchFiles
+        next = yield* this.batch(sources, next, firstRival > next ? Math.min(most, firstRival - next) : most)
+      }
     }
     if (this.disowned.size > 0) {
       const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
@@ -415,7 +440,7 @@ class Loader {
     const undo = Effect.sync(() => {
       this.claims = new Map(before.claims)
     })
-    return yield* this.writer.stage(this.run_, this.fill(batch, sources, most)).pipe(
+    return yield* this.writer.stage(this.run_, this.complete(batch, sources, most)).pipe(
       Effect.map(({ committed, result }) => {
         this.hold(result)
         this.pending = { first, end: batch.end, before, staged: result, committed }
@@ -531,7 +556,8 @@ class Loader {
     }
   )
 
-  private readonly fill = Effect.fnUntraced(
+  /** Reads what else belongs to the batch, and puts all of it into the transaction. */
+  private readonly complete = Effect.fnUntraced(
     { self: this },
     function* (batch: Batch, sources: ReadonlyArray<Source>, most: number) {
       const { writer } = this
@@ -914,10 +940,7 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
   }
   const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
   const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
-  if (total === 0 && unknown && meta?.name === undefined) {
-    remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
-    remarkCount++
-  } else if (total === 0 && unknown) {
+  if (total === 0 && unknown) {
     remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
     remarkCount++
   }
