@@ -42,6 +42,8 @@ const storeCodes: Readonly<Record<string, number>> = {
   "bad-option": exitCode.usage
 }
 
+const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
+
 /** What to print about a failure, and the exit code. */
 export interface Described {
   readonly code: number
@@ -95,6 +97,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return refusal(error, known.tag)
     case "InvalidRequest":
       return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
+    case "QueryError":
+      return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError":
       return {
         code: exitCode.failed,

@@ -94,7 +94,7 @@ export const renderHistory = (history: ReadonlyArray<Revision>, paint: Paint): R
 const MAX_NAME = 60
 
 /** Rows of cells in columns; numbers to the right. */
-const table = (
+export const table = (
   head: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   right: ReadonlySet<number>,

@@ -579,6 +579,7 @@ describe("help", () => {
       "verify",
       "list",
       "show",
+      "query",
       "export",
       "summary",
       "history",
