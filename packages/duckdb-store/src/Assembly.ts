@@ -43,8 +43,10 @@ export interface StoredPart {
   readonly digest: string
 }
 
-/** Members that are fetched at once. */
-const WINDOW_MEMBERS = 50_000
+/** Members, and bytes of their sources, that are fetched at once. */
+const WINDOW_MEMBERS = 200_000
+const WINDOW_BYTES = 96 << 20
+const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
@@ -234,7 +236,9 @@ const renderAgain = Effect.fnUntraced(function* (
 })
 
 /** What a visitor of documents is told. All calls for one part come in order. */
-export interface PartVisitor {
+export interface PartVisitor<E = never> {
+  /** Run now and then: a visitor that hands texts on may have to wait. */
+  readonly pause?: Effect.Effect<void, E>
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
@@ -248,24 +252,25 @@ export interface PartVisitor {
 }
 
 /** Visits the documents of all contents that a condition on `p` (parts) selects, by content and part. */
-export const visitParts = Effect.fnUntraced(function* (
+export const visitParts = Effect.fnUntraced(function* <E = never>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   where: string,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const counts = yield* queryRows(
     client,
-    `SELECT p.content_id, p.part, p.path, p.digest, coalesce(m.members, 0)
+    `SELECT p.content_id, p.part, p.path, p.digest, p.bytes, coalesce(m.members, 0)
      FROM mallard.parts p LEFT JOIN (SELECT content_id, part, count(*) AS members FROM mallard.cohort_members GROUP BY content_id, part) m
        ON m.content_id = p.content_id AND m.part = p.part
      WHERE ${where} ORDER BY p.content_id, p.part`
   )
-  const parts = counts.map(([contentId, part, path, digest, members]) => ({
+  const parts = counts.map(([contentId, part, path, digest, bytes, members]) => ({
     contentId: Number(contentId),
     part: Number(part),
     path: String(path),
     digest: String(digest),
+    bytes: Number(bytes),
     members: Number(members)
   }))
   const windows = windowsOf(parts)
@@ -286,32 +291,52 @@ export const visitParts = Effect.fnUntraced(function* (
     const window = yield* Fiber.join(next)
     // The database works on the next window while this one is looked at.
     next = yield* Effect.forkChild(fetch(at + 1))
-    for (const part of chosen) yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+    for (const part of chosen) {
+      yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+      if (visitor.pause !== undefined) yield* visitor.pause
+    }
   }
 })
 
 interface CountedPart extends StoredPart {
+  /** Size of its source. */
+  readonly bytes: number
   readonly members: number
 }
 
-/** Parts in groups that are fetched at once: whole parts, at most a window's members, large ones alone. */
+/** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
 const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
+  let bytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
-    if (last === undefined || last.length === MAX_PARTS || members + part.members > WINDOW_MEMBERS) {
+    // The first windows are small: nothing else can be done while they are fetched.
+    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
+    if (
+      last === undefined ||
+      last.length === MAX_PARTS ||
+      members + part.members > most ||
+      bytes + part.bytes > WINDOW_BYTES
+    ) {
       windows.push([part])
       members = part.members
+      bytes = part.bytes
     } else {
       last.push(part)
       members += part.members
+      bytes += part.bytes
     }
   }
   return windows
 }
 
-const isLarge = (parts: ReadonlyArray<CountedPart>): boolean => parts.length === 1 && parts[0]!.members > WINDOW_MEMBERS
+const isLarge = (parts: ReadonlyArray<CountedPart>): boolean =>
+  parts.length === 1 && membersAtOnce(parts[0]!) < parts[0]!.members
+
+/** Members of a part that are fetched at once, by their average size. */
+const membersAtOnce = ({ bytes, members }: CountedPart): number =>
+  Math.max(1, Math.min(WINDOW_MEMBERS, Math.floor((WINDOW_BYTES * members) / Math.max(bytes, 1))))
 
 /** The condition that selects the rows of consecutive parts. */
 const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {
@@ -323,13 +348,13 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
       : `${alias}.content_id BETWEEN ${first.contentId} AND ${last.contentId} AND (${alias}.content_id > ${first.contentId} OR ${alias}.part >= ${first.part}) AND (${alias}.content_id < ${last.contentId} OR ${alias}.part <= ${last.part})`
 }
 
-const visitPart = Effect.fnUntraced(function* (
+const visitPart = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   window: Window,
   large: boolean,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   visitor.start(part)
   const windowOf = large ? yield* smallCollections(client, renderer, part) : () => Effect.succeed(window)
@@ -361,7 +386,7 @@ const visitPart = Effect.fnUntraced(function* (
  * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
  * fit in one. To be asked in order.
  */
-const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: StoredPart) {
+const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: CountedPart) {
   const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
   const rows = yield* queryRows(
     client,
@@ -369,15 +394,16 @@ const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, r
   )
   const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
   const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  const size = membersAtOnce(part)
   let next = 0
   let window: Window = { blocks: new Map(), pieces: new Map() }
   return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
-    if ((sizes.get(collection) ?? 0) > WINDOW_MEMBERS) return undefined
+    if ((sizes.get(collection) ?? 0) > size) return undefined
     if (collection < next || collection >= end) return window
     let members = 0
     for (next = collection; next < end; next++) {
       members += sizes.get(next) ?? 0
-      if (members > WINDOW_MEMBERS) break
+      if (members > size) break
     }
     const blocks = yield* fetchWindow(
       client,
@@ -394,14 +420,14 @@ const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
 const LINE_FEED = Buffer.from("\n")
 
-const visitCollection = Effect.fnUntraced(function* (
+const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   collection: number,
   label: string,
   window: Window | undefined,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const where = `content_id = ${part.contentId} AND part = ${part.part} AND collection = ${collection}`
   const highest = yield* window === undefined
@@ -434,18 +460,20 @@ const visitCollection = Effect.fnUntraced(function* (
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
+    const size = membersAtOnce(part)
     const slice = (from: number) =>
       fetchWindow(
         client,
         renderer,
         (m) =>
-          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + WINDOW_MEMBERS - 1}`
+          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + size - 1}`
       )
     let next = yield* Effect.forkChild(slice(0))
-    for (let from = 0; from <= most; from += WINDOW_MEMBERS) {
+    for (let from = 0; from <= most; from += size) {
       const blocks = yield* Fiber.join(next)
-      next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
+      next = yield* Effect.forkChild(slice(from + size))
       visit(blocks.get(at) ?? [])
+      if (visitor.pause !== undefined) yield* visitor.pause
     }
     yield* Fiber.join(next)
   }
