@@ -149,10 +149,9 @@ export class ReadBuffers {
   /** Begins to fetch a file that will be read next, while the one fetched before is being looked at. */
   fetchAhead(file: SourceFile): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most || this.ahead !== undefined)
-        return Effect.void
-      // What comes from elsewhere may be gone with the scope that it lives in.
-      if (file.open !== undefined) return Effect.void
+      // What is read instead of a file comes from a database, which is not asked for two things at once.
+      if (file.open !== undefined || this.ahead !== undefined) return Effect.void
+      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most) return Effect.void
       const { current, other } = this
       this.current = other
       this.other = current
