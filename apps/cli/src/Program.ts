@@ -68,6 +68,7 @@ export const makeProgram = (session: Session) => {
         Flag.withDefault(10_000)
       ),
       memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)"),
+      report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
     Effect.fnUntraced(function* (input) {
@@ -77,7 +78,8 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
-        memory: Option.getOrUndefined(input.memory)
+        memory: Option.getOrUndefined(input.memory),
+        report: Option.getOrUndefined(input.report)
       })
     })
   ).pipe(
@@ -110,6 +112,50 @@ export const makeProgram = (session: Session) => {
       { command: "mallard verify", description: "Render every document and check every row" },
       { command: "mallard verify --source old-cohorts", description: "Compare with the sources as well" }
     ])
+  )
+
+  const report = Command.make(
+    "report",
+    {
+      run: Argument.String("RUN").pipe(
+        Argument.withDescription("Id of a run, or how it begins (default: the last run)"),
+        Argument.optional
+      ),
+      format: Flag.Literals("format", ["text", "json", "html", "md", "junit"]).pipe(
+        Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
+        Flag.optional
+      ),
+      out: text("out", "FILE", "Write to this file")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runReport } = yield* Effect.promise(() => import("./commands/Report.ts"))
+      yield* runReport(session, {
+        ...options,
+        run: Option.getOrUndefined(input.run),
+        format: Option.getOrUndefined(input.format),
+        out: Option.getOrUndefined(input.out)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Report on a run, for people or for programs"),
+    Command.withExamples([
+      { command: "mallard report", description: "What became of each source in the last run" },
+      { command: "mallard report --out report.html", description: "The same as a page with charts" }
+    ])
+  )
+
+  const runs = Command.make(
+    "runs",
+    {},
+    Effect.fnUntraced(function* () {
+      const options = yield* common
+      const { runRuns } = yield* Effect.promise(() => import("./commands/Runs.ts"))
+      yield* runRuns(session, options)
+    })
+  ).pipe(
+    Command.withDescription("List the runs: who ran what, when, with which options and result"),
+    Command.withExamples([{ command: "mallard runs", description: "List all runs, the last one last" }])
   )
 
   const list = Command.make(
@@ -172,7 +218,7 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify] },
+      { group: "Migration", commands: [migrate, verify, report, runs] },
       { group: "Cohorts", commands: [list, show, exportCommand] }
     ]),
     Command.withExamples([

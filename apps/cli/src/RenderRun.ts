@@ -158,12 +158,16 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
   const many = total > 0 ? ` (${entities(total)}: ${byKind(report.totals.entities)})` : ""
   return [
     paint("bold", `${summaryOf(report)}${many}`),
+    ...(report.totals.balanced ? [] : [paint("red", unbalanced(report))]),
     ...verificationLines(report, view),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
     ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
   ]
 }
+
+const unbalanced = ({ totals }: RunReport): string =>
+  `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
 const verificationLines = (
   { dry_run, timings, totals, verification }: RunReport,

@@ -7,10 +7,13 @@ import { existsSync } from "node:fs"
 import {
   BatchWriter,
   blobText,
+  commitRows,
   contentDigest,
   duplicateIds,
   type NewPart,
   type NewRevision,
+  nextIds,
+  now,
   openStore,
   queryRows,
   type StoreError,
@@ -31,9 +34,11 @@ import {
   WINDOW_BYTES
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
-import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Schema } from "effect"
 import type { SqlError } from "effect/sql"
+import { environmentOf } from "./internal/environment.ts"
+import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
 import {
   type ItemReport,
@@ -64,6 +69,16 @@ export interface MigrateOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** How a run divides its work; what is left out is as in `defaultSizes`. */
   readonly sizes?: Partial<Sizes> | undefined
+  /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
+  readonly replays?: ReadonlyMap<string, Replayed> | undefined
+}
+
+/** An item of an earlier run. */
+export interface Replayed {
+  readonly run: string
+  readonly item: number
+  /** Where it was then. */
+  readonly path: string
 }
 
 /** How a run divides its work: what it stores does not depend on it. */
@@ -125,24 +140,33 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   })
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
-  const loaded = yield* options.dryRun ? rehearse(options, found, run) : load(options, found, run)
+  const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+  const loaded = yield* options.dryRun
+    ? rehearse(options, found, run)
+    : load(options, found, run, unreadable, afterFind - started)
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
     options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
       ? noVerification
       : yield* verifyRun(options, loaded.firstRevision)
   const ended = yield* Clock.currentTimeMillis
-  const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
     run,
+    command: "migrate",
     outcome: outcomeOf(items, verification, loaded.interrupted),
     dry_run: options.dryRun,
     database: options.database,
+    started_at: new Date(started).toISOString(),
+    ended_at: new Date(ended).toISOString(),
+    program: options.program,
+    options: optionsOf(options),
+    environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
     totals: totalsOf(found.sources.length + unreadable.length, items),
     verification,
+    slowest: loaded.slowest,
     timings: {
       find: afterFind - started,
       load: afterLoad - afterFind,
@@ -150,8 +174,45 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
       total: ended - started
     }
   }
-  return report
+  return verification === noVerification ? report : yield* recordProof(report)
 })
+
+/** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
+const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* openStore({ path: report.database, program: report.program })
+      const at = yield* now
+      const { findings, ...counts } = report.verification
+      yield* Effect.provideService(
+        Effect.gen(function* () {
+          const check = (yield* nextIds).get("data_integrity_checks") ?? 1
+          yield* commitRows(report.run, {
+            data_integrity_checks: [{ check_id: check, run_id: report.run, at, ...counts }],
+            migration_runs: [
+              {
+                run_id: report.run,
+                event: "verified",
+                at,
+                outcome: report.outcome,
+                options: null,
+                totals: JSON.stringify({ verification: { ...counts, findings }, timings: report.timings }),
+                program: report.program ?? ""
+              }
+            ]
+          })
+        }),
+        DuckDbClient,
+        client
+      )
+      yield* client.checkpoint
+      return report
+    })
+  ).pipe(
+    Effect.catch(() =>
+      Effect.succeed({ ...report, notes: ["The proof could not be noted in the database: it was open elsewhere."] })
+    )
+  )
 
 const bytesOf = (source: Source): number => source.files.reduce((sum, file) => sum + file.bytes, 0)
 
@@ -220,9 +281,18 @@ interface Loaded {
   readonly interrupted: boolean
   /** The first revision that the run wrote. */
   readonly firstRevision: number | undefined
+  readonly slowest: NonNullable<RunReport["slowest"]>
+  /** Version of DuckDB; empty if it was not asked. */
+  readonly duckdb: string
 }
 
-const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+const load = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  unreadable: ReadonlyArray<ItemReport>,
+  findMs: number
+) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({
@@ -231,23 +301,39 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
         memoryLimit: options.memoryLimit
       })
       return yield* Effect.gen(function* () {
+        const began = yield* Clock.currentTimeMillis
+        const [version] = yield* queryRows(client, "SELECT version()")
+        const duckdb = String(version?.[0] ?? "")
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
-        yield* writer.transaction(run, recordRun(writer, run, options, "started", null, null))
+        const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
+        yield* writer.transaction(run, recordRun(writer, run, options, "started", null, asked, null))
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
         const items = loader.reports()
-        const outcome = outcomeOf(items, noVerification, loader.interrupted)
+        const all = [...items, ...unreadable]
+        const outcome = outcomeOf(all, noVerification, loader.interrupted)
+        const facts: RunFacts = {
+          ignored: found.ignored,
+          slowest: loader.slowest.list,
+          timings: { find: findMs, load: (yield* Clock.currentTimeMillis) - began }
+        }
         yield* writer.transaction(
           run,
-          recordRun(writer, run, options, "finished", outcome, totalsOf(found.sources.length, items))
+          Effect.suspend(() => {
+            loader.recordRest(unreadable)
+            const totals = totalsOf(found.sources.length + unreadable.length, all)
+            return recordRun(writer, run, options, "finished", outcome, facts, totals)
+          })
         )
         yield* client.checkpoint
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
-          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined
+          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
+          slowest: loader.slowest.list,
+          duckdb
         }
         return loaded
       }).pipe(
@@ -265,7 +351,13 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>() }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
-  const loaded: Loaded = { items: loader.reports(), interrupted: loader.interrupted, firstRevision: undefined }
+  const loaded: Loaded = {
+    items: loader.reports(),
+    interrupted: loader.interrupted,
+    firstRevision: undefined,
+    slowest: loader.slowest.list,
+    duckdb: ""
+  }
   return loaded
 })
 
@@ -275,6 +367,7 @@ const recordRun = (
   options: MigrateOptions,
   event: "started" | "finished",
   outcome: string | null,
+  about: unknown,
   totals: unknown
 ): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (at) =>
@@ -283,11 +376,25 @@ const recordRun = (
       event,
       at: BigInt(at) * 1000n,
       outcome,
-      options: JSON.stringify({ on_conflict: options.onConflict, paths: options.paths.length }),
+      options: JSON.stringify(about),
       totals: totals === null ? null : JSON.stringify(totals),
       program: options.program
     })
   )
+
+/** What was asked, as the ledger and the report tell it. */
+const optionsOf = (options: MigrateOptions): RunOptions => ({
+  command: "migrate",
+  paths: options.paths,
+  on_conflict: options.onConflict,
+  verify: options.verify !== false,
+  max_entity_bytes: options.maxEntityBytes,
+  max_depth: options.maxDepth,
+  ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
+  ...(options.replays === undefined
+    ? {}
+    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) })
+})
 
 /** An item whose rows wait in the current transaction. */
 interface StagedItem {
@@ -306,6 +413,9 @@ interface Claimant extends Claim {
 
 class Loader {
   interrupted = false
+  readonly slowest = new SlowestSources()
+  /** Numbers of items that no transaction has recorded. */
+  private readonly unrecorded = new Set<number>()
   /** Whether items of the current batch turned out to be contested after they were put into it. */
   private mustRepeat = false
   private readonly options: MigrateOptions
@@ -331,7 +441,24 @@ class Loader {
   }
 
   reports(): ReadonlyArray<ItemReport> {
-    return this.items.filter((item) => item !== undefined).map((item) => this.withAllClaimants(item))
+    return this.items
+      .filter((item) => item !== undefined)
+      .map((item) => this.withAllClaimants(item))
+      .map((item) => {
+        const replays = this.options.replays?.get(item.path)
+        return replays === undefined ? item : { ...item, replays }
+      })
+  }
+
+  /** Records, in the current transaction, the items that were not reached or not taken, and those found unreadable. */
+  recordRest(unreadable: ReadonlyArray<ItemReport>): void {
+    for (const number of this.unrecorded) {
+      const report = this.items[number]
+      if (report !== undefined) this.recordItem({ number, report, revisionId: undefined })
+    }
+    unreadable.forEach((report, at) =>
+      this.recordItem({ number: this.items.length + at, report, revisionId: undefined })
+    )
   }
 
   /** Every source that claims a contested name is named, also those that came later. */
@@ -353,7 +480,10 @@ class Loader {
     for (let next = 0; next < sources.length;) {
       if (this.options.isStopped?.() === true) {
         this.interrupted = true
-        for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
+        for (; next < sources.length; next++) {
+          this.items[next] = interruptedItem(sources[next]!)
+          this.unrecorded.add(next)
+        }
         break
       }
       next = yield* this.batch(sources, next, this.sizes.batchFiles)
@@ -411,6 +541,7 @@ class Loader {
             return next
           }
           this.finish(first, failedItem(sources[first]!, error))
+          this.unrecorded.add(first)
           return first + 1
         })
       )
@@ -447,7 +578,9 @@ class Loader {
             this.options.isStopped?.() === true)
         )
           break
+        const began = yield* Clock.currentTimeMillis
         staged.push(yield* this.item(source, end, large))
+        this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         bytes += size
         end++
         if (writer.wantsFlush) yield* writer.flush

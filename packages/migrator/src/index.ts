@@ -1,4 +1,5 @@
 export * from "./Decision.ts"
 export * from "./Migrate.ts"
 export * from "./Report.ts"
+export * from "./Reports.ts"
 export * from "./VerifySources.ts"

@@ -1,13 +1,17 @@
 /** `mallard migrate`: brings sources into the database and tells what became of each. */
 import { defaultPlaces, printablePath } from "@mallard/legacy-json"
-import { type ConflictRule, exitCodes, migrate, type RunReport } from "@mallard/migrator"
+import { type ConflictRule, exitCodes, migrate, type RunReport, withQuality } from "@mallard/migrator"
 import { Effect } from "effect"
+import { resolve } from "node:path"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
+import { fileFailure } from "../Outputs.ts"
+import { formatOf, renderReport, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { parseSize } from "../Size.ts"
+import type { Paint } from "../Terminal.ts"
 
 export interface MigrateCommand extends CommonOptions {
   readonly paths: ReadonlyArray<string>
@@ -18,6 +22,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly maxEntitySize: string
   readonly maxDepth: number
   readonly memory: string | undefined
+  readonly report: string | undefined
 }
 
 export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
@@ -33,6 +38,12 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
   if (command.maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
   if (command.memory !== undefined && parseSize(command.memory) === undefined) {
     return yield* usage("--memory is no size.", "Give one like 1GB.")
+  }
+  if (command.report !== undefined && formatOf(command.report) === undefined) {
+    return yield* usage(
+      "--report names a file of no known form.",
+      "Let its name end in .html, .json, .md, .xml or .txt."
+    )
   }
   const paths = yield* sourcesOf(session, command.paths)
   const progress = new ProgressReport(session, command.quiet)
@@ -55,7 +66,8 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
   )
   terminal.clearStatus()
   if (command.json) terminal.out(`${JSON.stringify(report)}\n`)
-  else terminal.out(textOf(report, session, command))
+  else terminal.out(textOf(report, session, command, terminal.paint))
+  if (command.report !== undefined) yield* writeFile(session, command, command.report, report)
   if (report.outcome === "interrupted" && !command.json && command.quiet) {
     terminal.error("Stopped. What is stored is whole; run the same command again to go on.\n")
   }
@@ -63,9 +75,34 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
   if (code !== 0) return yield* new Ended({ code })
 })
 
-const textOf = (report: RunReport, session: Session, command: MigrateCommand): string =>
+/** The run is done, and stays so: a report that cannot be written is a warning. */
+const writeFile = (session: Session, command: MigrateCommand, out: string, report: RunReport): Effect.Effect<void> => {
+  const path = resolve(session.cwd, out)
+  return withQuality(report).pipe(
+    Effect.catch(() => Effect.succeed(report)),
+    Effect.flatMap((whole) =>
+      Effect.try({
+        try: () => {
+          const text = (shown: RunReport) => textOf(shown, session, command, (_, plain) => plain)
+          writeReport(path, renderReport(whole, formatOf(out) ?? "text", text))
+          if (!command.quiet && !command.json) session.terminal.error(`Report: ${printablePath(path)}\n`)
+        },
+        catch: (cause) => fileFailure(cause)?.what ?? `Cannot write the report ${printablePath(path)}.`
+      })
+    ),
+    Effect.catch((what) =>
+      Effect.sync(() =>
+        session.terminal.error(
+          `Warning: ${what} The run itself is done; ${session.invocation} report --out FILE writes it again.\n`
+        )
+      )
+    )
+  )
+}
+
+const textOf = (report: RunReport, session: Session, command: MigrateCommand, paint: Paint): string =>
   renderRun(report, {
-    paint: session.terminal.paint,
+    paint,
     cwd: session.cwd,
     verbose: command.verbose,
     quiet: command.quiet,
