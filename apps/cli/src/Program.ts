@@ -30,6 +30,8 @@ const shared = {
 
 const name = Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"))
 
+type BackupFlag = "dir" | "backup" | "passphraseFile" | "identityFile"
+
 /** The whole command line. */
 export const makeProgram = (session: Session) => {
   const root = Command.make("mallard").pipe(
@@ -68,6 +70,18 @@ export const makeProgram = (session: Session) => {
         Flag.withDefault(10_000)
       ),
       memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)"),
+      noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
+      backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+      backupPassphraseFile: text(
+        "backup-passphrase-file",
+        "FILE",
+        "Encrypt the copies with the passphrase in this file"
+      ),
+      backupRecipients: Flag.String("backup-recipient").pipe(
+        Flag.withMetavar("AGE1"),
+        Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
+        Flag.atLeast(0)
+      ),
       report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
@@ -79,7 +93,9 @@ export const makeProgram = (session: Session) => {
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
         memory: Option.getOrUndefined(input.memory),
-        report: Option.getOrUndefined(input.report)
+        report: Option.getOrUndefined(input.report),
+        backupDir: Option.getOrUndefined(input.backupDir),
+        backupPassphraseFile: Option.getOrUndefined(input.backupPassphraseFile)
       })
     })
   ).pipe(
@@ -158,6 +174,72 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([{ command: "mallard runs", description: "List all runs, the last one last" }])
   )
 
+  const store = {
+    dir: text("backup-dir", "DIR", "Folder of the backups (default: beside the database, FILE.backups)")
+  }
+  const keys = {
+    passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+    identityFile: text("backup-identity", "FILE", "age identity for encrypted copies")
+  }
+  const backupId = Argument.String("BACKUP").pipe(
+    Argument.withDescription("Id of a backup or of its run, or how it begins (default: the last backup)"),
+    Argument.optional
+  )
+  const backupOptions = (options: CommonOptions, input: Partial<Record<BackupFlag, Option.Option<string>>>) => ({
+    ...options,
+    dir: Option.getOrUndefined(input.dir ?? Option.none()),
+    backup: Option.getOrUndefined(input.backup ?? Option.none()),
+    passphraseFile: Option.getOrUndefined(input.passphraseFile ?? Option.none()),
+    identityFile: Option.getOrUndefined(input.identityFile ?? Option.none())
+  })
+  const backup = Command.make("backup").pipe(
+    Command.withDescription("The copies of sources that runs made before they wrote"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        store,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupList } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupList(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the backups")),
+      Command.make(
+        "verify",
+        { backup: backupId, ...store, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupVerify } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupVerify(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
+      Command.make(
+        "restore",
+        {
+          backup: backupId,
+          out: text("out", "DIR", "Restore into this folder"),
+          inPlace: on("in-place", "Put back what is missing where it was"),
+          ...store,
+          ...keys
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupRestore } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupRestore(session, {
+            ...backupOptions(options, input),
+            out: Option.getOrUndefined(input.out),
+            inPlace: input.inPlace
+          })
+        })
+      ).pipe(
+        Command.withDescription("Restore files with bytes, modes and times; what is there is never overwritten"),
+        Command.withExamples([
+          { command: "mallard backup restore --out originals", description: "Restore the last backup" }
+        ])
+      )
+    ])
+  )
+
   const list = Command.make(
     "list",
     {},
@@ -218,7 +300,7 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify, report, runs] },
+      { group: "Migration", commands: [migrate, verify, report, runs, backup] },
       { group: "Cohorts", commands: [list, show, exportCommand] }
     ]),
     Command.withExamples([

@@ -1,7 +1,7 @@
 /** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
 import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
 import type { Paint } from "./Terminal.ts"
-import { byKind, counted, duration, entities, grouped, printable, shownPath, sum } from "./Text.ts"
+import { byKind, counted, duration, entities, grouped, printable, shownPath, size, sum } from "./Text.ts"
 
 /** How to show a report. */
 export interface RunView {
@@ -160,10 +160,24 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
     paint("bold", `${summaryOf(report)}${many}`),
     ...(report.totals.balanced ? [] : [paint("red", unbalanced(report))]),
     ...verificationLines(report, view),
+    ...backupLines(report),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
     ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
   ]
+}
+
+const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
+  if (backup === undefined || backup === null) return []
+  const { added_bytes, bytes, files, path } = backup
+  const what = `${counted(files, "file")}, ${size(bytes)}`
+  const done =
+    added_bytes === undefined
+      ? what
+      : added_bytes === 0
+        ? `${what}, all copied before`
+        : `${what}${added_bytes < bytes ? `, ${size(added_bytes)} of it new` : ""}, restored for proof`
+  return [`Backup:   ${done}: ${printable(path)}`]
 }
 
 const unbalanced = ({ totals }: RunReport): string =>

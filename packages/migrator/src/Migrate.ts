@@ -4,6 +4,7 @@
  */
 import { hash, randomUUID } from "node:crypto"
 import { existsSync } from "node:fs"
+import { sep } from "node:path"
 import {
   BatchWriter,
   blobText,
@@ -39,8 +40,10 @@ import { Clock, Effect, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { environmentOf } from "./internal/environment.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
+import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
 import {
+  type BackupReport,
   type ItemReport,
   noVerification,
   outcomeOf,
@@ -69,6 +72,8 @@ export interface MigrateOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** How a run divides its work; what is left out is as in `defaultSizes`. */
   readonly sizes?: Partial<Sizes> | undefined
+  /** Where the sources are copied to before anything is written; without it they are not. */
+  readonly backup?: { readonly store: string; readonly cipher?: CipherSettings | undefined } | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
 }
@@ -95,6 +100,8 @@ export interface Sizes {
 /** What a run tells while it goes. */
 export type Progress =
   | { readonly phase: "found"; readonly sources: number; readonly bytes: number }
+  /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
+  | { readonly phase: "backup"; readonly bytes: number }
   | { readonly phase: "read"; readonly bytes: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
@@ -130,7 +137,10 @@ class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFa
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const found = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const everything = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  // Copies that lie among the sources are our own.
+  const store = `${options.backup?.store ?? backupStoreOf(options.database)}${sep}`
+  const found = { ...everything, ignored: everything.ignored.filter(({ path }) => !path.startsWith(store)) }
   const [missing] = found.missing
   if (missing !== undefined) return yield* missing
   options.onProgress?.({
@@ -166,10 +176,12 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
     ignored: found.ignored,
     totals: totalsOf(found.sources.length + unreadable.length, items),
     verification,
+    ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
     timings: {
       find: afterFind - started,
-      load: afterLoad - afterFind,
+      ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
+      load: afterLoad - afterFind - loaded.backupMs,
       verify: ended - afterLoad,
       total: ended - started
     }
@@ -284,6 +296,8 @@ interface Loaded {
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
+  readonly backup: RunReport["backup"] | undefined
+  readonly backupMs: number
 }
 
 const load = Effect.fnUntraced(function* (
@@ -304,11 +318,18 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
+        const backup = yield* backUp(options, found, run)
+        const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
         const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
-        yield* writer.transaction(run, recordRun(writer, run, options, "started", null, asked, null))
+        yield* writer.transaction(
+          run,
+          Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
+            backup === undefined ? Effect.void : recordBackup(writer, run, backup)
+          )
+        )
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
         const items = loader.reports()
@@ -317,7 +338,11 @@ const load = Effect.fnUntraced(function* (
         const facts: RunFacts = {
           ignored: found.ignored,
           slowest: loader.slowest.list,
-          timings: { find: findMs, load: (yield* Clock.currentTimeMillis) - began }
+          timings: {
+            find: findMs,
+            ...(backup === undefined ? {} : { backup: backupMs }),
+            load: (yield* Clock.currentTimeMillis) - began - backupMs
+          }
         }
         yield* writer.transaction(
           run,
@@ -333,7 +358,9 @@ const load = Effect.fnUntraced(function* (
           interrupted: loader.interrupted,
           firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
           slowest: loader.slowest.list,
-          duckdb
+          duckdb,
+          backup,
+          backupMs
         }
         return loaded
       }).pipe(
@@ -342,6 +369,34 @@ const load = Effect.fnUntraced(function* (
     })
   )
 })
+
+/** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */
+const backUp = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+  const files = found.sources.flatMap((source) => source.files)
+  if (options.backup === undefined || files.length === 0) return undefined
+  const made = yield* makeBackup({
+    ...options.backup,
+    files,
+    run,
+    program: options.program,
+    isStopped: options.isStopped,
+    onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
+  })
+  return made?.report
+})
+
+const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (at) =>
+    writer.record("migration_backups", {
+      backup_id: backup.backup_id,
+      run_id: run,
+      at: BigInt(at) * 1000n,
+      path: backup.path,
+      files: backup.files,
+      bytes: backup.bytes,
+      manifest_sha256: backup.manifest_sha256
+    })
+  )
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
@@ -356,7 +411,9 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     interrupted: loader.interrupted,
     firstRevision: undefined,
     slowest: loader.slowest.list,
-    duckdb: ""
+    duckdb: "",
+    backup: undefined,
+    backupMs: 0
   }
   return loaded
 })
@@ -388,6 +445,7 @@ const optionsOf = (options: MigrateOptions): RunOptions => ({
   paths: options.paths,
   on_conflict: options.onConflict,
   verify: options.verify !== false,
+  backup: options.backup !== undefined,
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),

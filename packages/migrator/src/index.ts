@@ -1,3 +1,5 @@
+export * from "./Backup.ts"
+export * from "./BackupError.ts"
 export * from "./Decision.ts"
 export * from "./Migrate.ts"
 export * from "./Report.ts"

@@ -1,9 +1,10 @@
 /** `mallard migrate`: brings sources into the database and tells what became of each. */
 import { defaultPlaces, printablePath } from "@mallard/legacy-json"
-import { type ConflictRule, exitCodes, migrate, type RunReport, withQuality } from "@mallard/migrator"
+import { backupStoreOf, type ConflictRule, exitCodes, migrate, type RunReport, withQuality } from "@mallard/migrator"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { cipherSettings } from "../Ciphers.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
@@ -23,6 +24,10 @@ export interface MigrateCommand extends CommonOptions {
   readonly maxDepth: number
   readonly memory: string | undefined
   readonly report: string | undefined
+  readonly noBackup: boolean
+  readonly backupDir: string | undefined
+  readonly backupPassphraseFile: string | undefined
+  readonly backupRecipients: ReadonlyArray<string>
 }
 
 export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
@@ -45,6 +50,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       "Let its name end in .html, .json, .md, .xml or .txt."
     )
   }
+  const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
   const progress = new ProgressReport(session, command.quiet)
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
@@ -59,6 +65,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       maxEntityBytes,
       maxDepth: command.maxDepth,
       memoryLimit: command.memory,
+      backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       cwd: session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step
@@ -73,6 +80,26 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
   }
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
+})
+
+/** Where to copy the sources to, unless the user does without; says what that means. */
+const backupSettings = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
+  const { backupDir, backupPassphraseFile, backupRecipients } = command
+  if (command.noBackup) {
+    if (backupDir !== undefined || backupPassphraseFile !== undefined || backupRecipients.length > 0) {
+      return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
+    }
+    if (!command.dryRun && !command.quiet) {
+      session.terminal.error(
+        "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space, and nothing of files that were rejected.\n"
+      )
+    }
+    return undefined
+  }
+  return {
+    store: backupDir === undefined ? undefined : resolve(session.cwd, backupDir),
+    cipher: yield* cipherSettings(session, { passphraseFile: backupPassphraseFile, recipients: backupRecipients })
+  }
 })
 
 /** The run is done, and stays so: a report that cannot be written is a warning. */

@@ -19,6 +19,7 @@ import {
 } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
+import { findBackup } from "../Backup.ts"
 import { RunFacts, RunProof, StoredOptions } from "../internal/RunFacts.ts"
 import {
   ItemOutcome,
@@ -117,6 +118,16 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
       })
     })
   )
+})
+
+/**
+ * The SHA-256 that the manifest of a backup had when it was made; undefined if the database does not know the backup. The
+ * backup is named as for `findBackup`.
+ */
+export const storedBackup = Effect.fn("storedBackup")(function* (database: string, store: string, wanted: string) {
+  const { manifest } = yield* findBackup(store, wanted)
+  const backups = yield* inDatabase(database, readBackups())
+  return backups.find(({ backupId }) => backupId === manifest.backup_id)?.manifestSha256
 })
 
 const inDatabase = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient | CohortStore>) =>
