@@ -240,6 +240,61 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
+  const rollback = Command.make(
+    "rollback",
+    {
+      run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
+      cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
+      test
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRollback } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+      yield* runRollback(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription("Undo a run: each cohort that it changed becomes what it was before; nothing is deleted"),
+    Command.withExamples([
+      { command: "mallard rollback last", description: "Undo the last run" },
+      { command: "mallard rollback 3f9c2a70 --test", description: "See what undoing a run would do" }
+    ])
+  )
+
+  const point = { name: Argument.String("NAME").pipe(Argument.withDescription("Name of a savepoint")) }
+  const savepoint = Command.make("savepoint").pipe(
+    Command.withDescription("Moments that all cohorts can be given back from"),
+    Command.withSubcommands([
+      Command.make(
+        "create",
+        point,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointCreate } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointCreate(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Remember how all cohorts are now; nothing is copied")),
+      Command.make(
+        "list",
+        {},
+        Effect.fnUntraced(function* () {
+          const options = yield* common
+          const { runSavepointList } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointList(session, options)
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the savepoints")),
+      Command.make(
+        "restore",
+        { ...point, test },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointRestore } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointRestore(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Make all cohorts what they were then, as a run of its own"))
+    ])
+  )
+
   const list = Command.make(
     "list",
     {},
@@ -300,7 +355,7 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify, report, runs, backup] },
+      { group: "Migration", commands: [migrate, verify, report, runs, rollback, savepoint, backup] },
       { group: "Cohorts", commands: [list, show, exportCommand] }
     ]),
     Command.withExamples([

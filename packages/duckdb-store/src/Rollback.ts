@@ -132,7 +132,10 @@ const isSame = (head: RevisionFacts, before: RevisionFacts | undefined): boolean
 export const inspectUndo = Effect.fn("Rollback.inspectUndo")(function* (target: UndoTarget, isCascading: boolean) {
   const lines = yield* readLines(target)
   const live = yield* readLive
-  return planUndo(target, lines.values(), live, isCascading)
+  const byName = [...planUndo(target, lines.values(), live, isCascading)]
+  return byName.sort(({ head: { name: left } }, { head: { name: right } }) =>
+    left < right ? -1 : left > right ? 1 : 0
+  )
 })
 
 export interface UndoOptions {
