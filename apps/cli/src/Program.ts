@@ -45,6 +45,10 @@ export const makeProgram = (session: Session) => {
     verbose
   }))
 
+  const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
+    Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
+    Flag.optional
+  )
   const migrate = Command.make(
     "migrate",
     {
@@ -52,10 +56,7 @@ export const makeProgram = (session: Session) => {
         Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
         Argument.variadic()
       ),
-      onConflict: Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
-        Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
-        Flag.optional
-      ),
+      onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
@@ -240,6 +241,66 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const ofRun = {
+    run: text("run", "RUN", "Those of this run (default: the last rejection of each source that is not stored yet)")
+  }
+  const rejects = Command.make("rejects").pipe(
+    Command.withDescription("Sources that were not stored: why, and how to mend them and bring them in"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        ofRun,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsList } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsList(session, { ...options, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List what was not stored, and why")),
+      Command.make(
+        "show",
+        { source: Argument.String("SOURCE").pipe(Argument.withDescription("Path or name of a source")), ...ofRun },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsShow } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsShow(session, { ...options, source: input.source, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withDescription("Show all that is wrong with one")),
+      Command.make(
+        "export",
+        { out: text("out", "DIR", "A new folder for the files to mend"), ...ofRun, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsExport } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsExport(session, {
+            ...options,
+            out: Option.getOrUndefined(input.out),
+            run: Option.getOrUndefined(input.run),
+            passphraseFile: Option.getOrUndefined(input.passphraseFile),
+            identityFile: Option.getOrUndefined(input.identityFile)
+          })
+        })
+      ).pipe(Command.withDescription("Write their original bytes into a folder, to be mended there")),
+      Command.make(
+        "replay",
+        {
+          folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
+          onConflict,
+          dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+          noBackup: on("no-backup", "Copy no source before writing")
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsReplay } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsReplay(session, {
+            ...options,
+            ...input,
+            onConflict: Option.getOrUndefined(input.onConflict)
+          })
+        })
+      ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
+    ])
+  )
+
   const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
   const rollback = Command.make(
     "rollback",
@@ -355,7 +416,7 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify, report, runs, rollback, savepoint, backup] },
+      { group: "Migration", commands: [migrate, verify, report, runs, rejects, rollback, savepoint, backup] },
       { group: "Cohorts", commands: [list, show, exportCommand] }
     ]),
     Command.withExamples([

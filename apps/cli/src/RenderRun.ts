@@ -39,16 +39,20 @@ const isUnrecognised = (item: ItemReport): boolean => item.remarks.some(({ code 
 const nameOf = (item: ItemReport, view: RunView): string =>
   item.cohort === null ? shownPath(item.path, view.cwd) : printable(item.cohort)
 
+/** For a mended source: what it was before. */
+const replayOf = ({ replays }: ItemReport): string =>
+  replays === undefined ? "" : ` (was item ${replays.item} of run ${replays.run.slice(0, 8)})`
+
 const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
   const { paint, quiet } = view
-  const path = shownPath(item.path, view.cwd)
+  const path = `${shownPath(item.path, view.cwd)}${replayOf(item)}`
   const would = report.dry_run ? " (would be stored)" : ""
   switch (item.outcome) {
     case "migrated": {
       if (quiet) return []
       const line = isUnrecognised(item)
-        ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}`
-        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}`
+        ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}${replayOf(item)}`
+        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}${replayOf(item)}`
       const rest = item.remarks.filter(({ code }) => code !== "no-entity-recognised")
       return [line, ...remarkLines(rest, item.remark_count - (item.remarks.length - rest.length), view)]
     }

@@ -561,7 +561,20 @@ describe("signals", () => {
 describe("help", () => {
   it("is what the golden files say", async () => {
     const folder = makeFolder()
-    for (const command of ["mallard", "migrate", "verify", "report", "runs", "list", "show", "export"]) {
+    for (const command of [
+      "mallard",
+      "migrate",
+      "verify",
+      "report",
+      "runs",
+      "rejects",
+      "rollback",
+      "savepoint",
+      "backup",
+      "list",
+      "show",
+      "export"
+    ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)
       assert.strictEqual(outcome.stderr, "")

@@ -127,6 +127,38 @@ export const readBackups = Effect.fn("Runs.readBackups")(function* () {
   }))
 })
 
+/** An item that a run did not store. */
+export interface LedgerReject {
+  readonly runId: string
+  readonly item: number
+  readonly path: string
+  readonly outcome: string
+  readonly bytes: number
+  /** JSON, as the run wrote it. */
+  readonly remarks: string
+}
+
+/** The items that runs rejected or failed to store. */
+export const readRejects = Effect.fn("Runs.readRejects")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{
+    readonly run_id: string
+    readonly item: number
+    readonly path: string
+    readonly outcome: string
+    readonly bytes: bigint | null
+    readonly remarks: string
+  }>(sql, runStatements.rejects)
+  return rows.map(({ bytes, run_id, ...row }): LedgerReject => ({ ...row, runId: run_id, bytes: Number(bytes ?? 0n) }))
+})
+
+/** The runs that stored something from a path that another run had rejected. */
+export const readStoredSince = Effect.fn("Runs.readStoredSince")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{ readonly run_id: string; readonly path: string }>(sql, runStatements.storedSince)
+  return rows.map(({ path, run_id }) => ({ path, runId: run_id }))
+})
+
 /** The shapes of the entities that a run added, with how many rows have each. */
 export const readShapeUses = Effect.fn("Runs.readShapeUses")(function* (runId: string) {
   const sql = yield* DuckDbClient
@@ -171,6 +203,11 @@ LEFT JOIN (SELECT run_id, min(commit_id) AS commit_id FROM mallard.commits GROUP
 WHERE s.event = 'started' ORDER BY c.commit_id, s.at`,
   backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256
 FROM mallard.migration_backups b ORDER BY b.at`,
+  rejects: `SELECT run_id, item, path, outcome, bytes, remarks FROM mallard.migration_items
+WHERE outcome IN ('rejected', 'failed') ORDER BY run_id, item`,
+  storedSince: `SELECT run_id, path FROM mallard.migration_items WHERE outcome = 'migrated' AND (
+  path IN (SELECT path FROM mallard.migration_items WHERE outcome IN ('rejected', 'failed'))
+  OR run_id IN (SELECT run_id FROM mallard.migration_runs WHERE contains(options, '"replays"')))`,
   ranges: `SELECT table_name, first_id, first_id + row_count AS next_id FROM mallard.commits
 WHERE run_id = TRY_CAST(? AS UUID) AND first_id > 0 ORDER BY first_id`,
   shapes: shapesSql(kinds[0]?.table ?? "")

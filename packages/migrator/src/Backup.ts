@@ -395,9 +395,9 @@ const nowhere: Sink = { write: () => {} }
 
 export interface RestoreOptions extends CheckOptions {
   /** The folder to restore into; undefined puts every file back where it was. */
-  readonly out: string | undefined
-  /** Leaves out files for which this is false. */
-  readonly only?: ((path: string) => boolean) | undefined
+  readonly out?: string | undefined
+  /** Says where a file goes instead; undefined leaves it out. */
+  readonly place?: ((path: string) => string | undefined) | undefined
 }
 
 export interface RestoreResult {
@@ -425,8 +425,8 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
       const problems: Array<BackupProblem> = []
       try {
         for (const file of manifest.files) {
-          if (options.only?.(file.path) === false) continue
-          const target = options.out === undefined ? file.path : placeBelow(options.out, manifest.base, file.path)
+          const target = placeOf(options, manifest.base, file.path)
+          if (target === undefined) continue
           if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
           else {
             mkdirSync(dirname(target), { recursive: true })
@@ -443,6 +443,11 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
     })
   )
 
+const placeOf = ({ out, place }: RestoreOptions, base: string, path: string): string | undefined => {
+  if (place !== undefined) return place(path)
+  return out === undefined ? path : placeBelow(out, base, path)
+}
+
 /** A manifest from elsewhere cannot lead out of the folder. */
 const placeBelow = (out: string, base: string, path: string): string => {
   const way = relative(base, path)
@@ -456,11 +461,11 @@ const placeBelow = (out: string, base: string, path: string): string => {
   return place
 }
 
-/** The SHA-256 of each file of a backup, by path. */
-export const hashesOf = (store: string, backup: string): Effect.Effect<ReadonlyMap<string, string>, BackupError> =>
-  Effect.map(
-    findBackup(store, backup),
-    ({ manifest }) => new Map(manifest.files.map(({ path, sha256 }) => [path, sha256]))
-  )
+/** The files of a backup with their sizes and SHA-256. */
+export const filesOf = (
+  store: string,
+  backup: string
+): Effect.Effect<ReadonlyArray<Pick<ManifestFile, "path" | "bytes" | "sha256">>, BackupError> =>
+  Effect.map(findBackup(store, backup), ({ manifest }) => manifest.files)
 
 export type { CipherSettings }

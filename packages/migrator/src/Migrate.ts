@@ -36,8 +36,9 @@ import {
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Effect, Schema } from "effect"
+import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
+import { isStopped } from "./report/Summary.ts"
 import { environmentOf } from "./internal/environment.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
@@ -74,6 +75,8 @@ export interface MigrateOptions {
   readonly sizes?: Partial<Sizes> | undefined
   /** Where the sources are copied to before anything is written; without it they are not. */
   readonly backup?: { readonly store: string; readonly cipher?: CipherSettings | undefined } | undefined
+  /** Where sources that are not stored are copied to when there is no backup of all; without it they are not. */
+  readonly rejectStore?: string | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
 }
@@ -139,7 +142,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   const started = yield* Clock.currentTimeMillis
   const everything = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
   // Copies that lie among the sources are our own.
-  const store = `${options.backup?.store ?? backupStoreOf(options.database)}${sep}`
+  const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
   const found = { ...everything, ignored: everything.ignored.filter(({ path }) => !path.startsWith(store)) }
   const [missing] = found.missing
   if (missing !== undefined) return yield* missing
@@ -335,6 +338,7 @@ const load = Effect.fnUntraced(function* (
         const items = loader.reports()
         const all = [...items, ...unreadable]
         const outcome = outcomeOf(all, noVerification, loader.interrupted)
+        const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
         const facts: RunFacts = {
           ignored: found.ignored,
           slowest: loader.slowest.list,
@@ -349,7 +353,8 @@ const load = Effect.fnUntraced(function* (
           Effect.suspend(() => {
             loader.recordRest(unreadable)
             const totals = totalsOf(found.sources.length + unreadable.length, all)
-            return recordRun(writer, run, options, "finished", outcome, facts, totals)
+            const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
+            return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
           })
         )
         yield* client.checkpoint
@@ -383,6 +388,20 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, found: Foun
     onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
   })
   return made?.report
+})
+
+/** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
+const keepRejects = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  items: ReadonlyArray<ItemReport>
+) {
+  const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
+  if (options.rejectStore === undefined || rejected.size === 0) return undefined
+  const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap((source) => source.files)
+  const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
+  return Option.getOrUndefined(made)?.report
 })
 
 const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): Effect.Effect<void> =>

@@ -1,6 +1,14 @@
 /** `mallard migrate`: brings sources into the database and tells what became of each. */
 import { defaultPlaces, printablePath } from "@mallard/legacy-json"
-import { backupStoreOf, type ConflictRule, exitCodes, migrate, type RunReport, withQuality } from "@mallard/migrator"
+import {
+  backupStoreOf,
+  type ConflictRule,
+  exitCodes,
+  migrate,
+  type Replayed,
+  type RunReport,
+  withQuality
+} from "@mallard/migrator"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
@@ -28,6 +36,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
   readonly backupRecipients: ReadonlyArray<string>
+  readonly replays?: ReadonlyMap<string, Replayed> | undefined
 }
 
 export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
@@ -66,6 +75,8 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       maxDepth: command.maxDepth,
       memoryLimit: command.memory,
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
+      rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
+      replays: command.replays,
       cwd: session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step
@@ -91,7 +102,7 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
     }
     if (!command.dryRun && !command.quiet) {
       session.terminal.error(
-        "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space, and nothing of files that were rejected.\n"
+        "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied.\n"
       )
     }
     return undefined

@@ -217,7 +217,8 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
     totals: stated === undefined ? { ...counted, balanced: false } : { ...stated, balanced: agrees(stated, counted) },
     verification: proof?.verification ?? noVerification,
     backup:
-      backup === undefined
+      // Without a backup of all, what lies there are the rejected sources alone.
+      backup === undefined || options["backup"] === false
         ? null
         : {
             backup_id: backup.backupId,
