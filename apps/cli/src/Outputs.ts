@@ -1,82 +1,184 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { randomBytes } from "node:crypto"
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { closeSync, fsync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
 import { printable } from "./Text.ts"
 
-/** A file that is being written beside the place where it will be. */
-class PendingFile {
-  readonly path: string
-  private readonly temporary: string
-  private handle: number | undefined
+/** Bytes that are gathered before they are written. */
+const BLOCK = 1 << 20
+/** Bytes that may wait to be written before the writer of them has to wait. */
+const MAX_WAITING = 32 << 20
 
-  constructor(path: string) {
-    const folder = dirname(path)
-    mkdirSync(folder, { recursive: true })
-    this.path = path
-    this.temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
-    this.handle = openSync(this.temporary, "wx", 0o600)
+/** Memory that is used again from block to block. */
+class Blocks {
+  private readonly free: Array<Buffer> = []
+
+  take(): Buffer {
+    return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK)
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.handle === undefined) throw new Error(`${basename(this.path)} is finished`)
-    for (let written = 0; written < bytes.length;) written += writeSync(this.handle, bytes, written)
-  }
-
-  /** Afterwards all that was written is on the disk. */
-  finish(): void {
-    if (this.handle !== undefined) fsyncSync(this.handle)
-    this.close()
-  }
-
-  publish(): void {
-    this.finish()
-    renameSync(this.temporary, this.path)
-  }
-
-  discard(): void {
-    this.close()
-    rmSync(this.temporary, { force: true })
-  }
-
-  private close(): void {
-    const { handle } = this
-    this.handle = undefined
-    if (handle !== undefined) closeSync(handle)
+  give(block: Buffer): void {
+    this.free.push(block)
   }
 }
 
-/** Files that belong together. */
+/** A file that is being written beside the place where it will be, by other threads than the one that makes its text. */
+class PendingFile {
+  readonly path: string
+  /** Settles when all that was handed over so far is written. */
+  done: Promise<void>
+  private readonly temporary: string
+  private readonly handle: number
+  private readonly onWaiting: (bytes: number) => void
+  private readonly blocks: Blocks
+  private block: Buffer
+  private used = 0
+  private isFinished = false
+
+  constructor(path: string, blocks: Blocks, onWaiting: (bytes: number) => void) {
+    const folder = dirname(path)
+    mkdirSync(folder, { recursive: true })
+    this.path = path
+    this.onWaiting = onWaiting
+    this.blocks = blocks
+    this.block = blocks.take()
+    this.temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
+    this.handle = openSync(this.temporary, "wx", 0o600)
+    this.done = Promise.resolve()
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let from = 0; from < bytes.length;) {
+      const count = Math.min(bytes.length - from, BLOCK - this.used)
+      this.block.set(bytes.subarray(from, from + count), this.used)
+      this.used += count
+      from += count
+      if (this.used === BLOCK) this.hand()
+    }
+  }
+
+  /** Nothing follows. Once `done`, all is on the disk. */
+  finish(): void {
+    if (this.isFinished) return
+    this.isFinished = true
+    this.hand()
+    this.blocks.give(this.block)
+    this.then(() => fsyncAsync(this.handle))
+    this.done = this.done.finally(() => closeSync(this.handle))
+    this.done.catch(() => {})
+  }
+
+  async publish(): Promise<void> {
+    await this.done
+    renameSync(this.temporary, this.path)
+  }
+
+  async discard(): Promise<void> {
+    this.finish()
+    await this.done.catch(() => {})
+    rmSync(this.temporary, { force: true })
+  }
+
+  private hand(): void {
+    const { block, used } = this
+    if (used === 0) return
+    this.block = this.blocks.take()
+    this.used = 0
+    this.onWaiting(used)
+    this.then(async () => {
+      for (let written = 0; written < used;) {
+        const { bytesWritten } = await writeAsync(this.handle, block, written, used - written, null)
+        written += bytesWritten
+      }
+      this.blocks.give(block)
+      this.onWaiting(-used)
+    })
+  }
+
+  private then(next: () => Promise<void>): void {
+    this.done = this.done.then(next)
+    // Whoever waits for the file hears of it.
+    this.done.catch(() => {})
+  }
+}
+
+const writeAsync = promisify(writeCallback)
+const fsyncAsync = promisify(fsync)
+
+/** Files that are written in groups: those of a group get their names together, when all of them are on the disk. */
 export class FileSet {
-  private files: Array<PendingFile> = []
+  private group: Array<PendingFile> = []
+  /** Groups that are being finished. */
+  private readonly finishing = new Set<Promise<void>>()
   private readonly folders = new Set<string>()
+  private readonly blocks = new Blocks()
+  private waiting = 0
+  private failure: { readonly cause: unknown } | undefined
 
   open(path: string): Pick<PendingFile, "write" | "finish"> {
-    const file = new PendingFile(path)
-    this.files.push(file)
+    const file = new PendingFile(path, this.blocks, (bytes) => {
+      this.waiting += bytes
+    })
+    this.group.push(file)
     return file
   }
 
-  /** Gives all files their names. */
-  publish(): void {
-    for (const file of this.files) {
-      file.publish()
-      this.folders.add(dirname(file.path))
+  /** The group is complete: its files get their names, or go, if it is not sound. */
+  settle(isSound: boolean): void {
+    const { group } = this
+    this.group = []
+    const finishing = (isSound ? this.publish(group) : discardAll(group))
+      .catch((cause: unknown) => {
+        this.failure ??= { cause }
+      })
+      .finally(() => this.finishing.delete(finishing))
+    this.finishing.add(finishing)
+  }
+
+  /** Waits until there is room for more; fails with what a file failed with. */
+  async room(): Promise<void> {
+    while (this.failure === undefined && this.waiting > MAX_WAITING) {
+      await Promise.race([...this.finishing, ...this.group.map(({ done }) => done)]).catch((cause: unknown) => {
+        this.failure ??= { cause }
+      })
     }
-    this.files = []
+    if (this.failure !== undefined) throw this.failure.cause
+  }
+
+  /** Waits until all groups are finished and their names are on the disk. */
+  async close(): Promise<void> {
+    while (this.finishing.size > 0) await Promise.all(this.finishing)
+    if (this.failure !== undefined) throw this.failure.cause
+    for (const folder of this.folders) syncFolder(folder)
   }
 
   /** Removes the files that have no names yet. */
-  discard(): void {
-    for (const file of this.files) file.discard()
-    this.files = []
+  async discard(): Promise<void> {
+    const { group } = this
+    this.group = []
+    await discardAll(group)
+    await Promise.all(this.finishing)
   }
 
-  /** Afterwards the names are on the disk too. */
-  sync(): void {
-    for (const folder of this.folders) syncFolder(folder)
+  private async publish(group: ReadonlyArray<PendingFile>): Promise<void> {
+    try {
+      for (const file of group) file.finish()
+      await Promise.all(group.map(({ done }) => done))
+      for (const file of group) {
+        await file.publish()
+        this.folders.add(dirname(file.path))
+      }
+    } catch (cause) {
+      await discardAll(group)
+      throw cause
+    }
   }
+}
+
+const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
+  for (const file of files) await file.discard()
 }
 
 /** Some systems do not open folders; there it is up to them. */

@@ -34,14 +34,14 @@ export const renderReport = (report: RunReport, format: ReportFormat, text: (rep
   }
 }
 
-/** Writes a file beside its place and gives it its name when it is whole. Throws what the file system says. */
-export const writeReport = (path: string, text: string): void => {
+/** Writes a file beside its place and gives it its name when it is whole. Fails with what the file system says. */
+export const writeReport = async (path: string, text: string): Promise<void> => {
   const files = new FileSet()
   try {
     files.open(path).write(Buffer.from(text))
-    files.publish()
-    files.sync()
+    files.settle(true)
+    await files.close()
   } finally {
-    files.discard()
+    await files.discard()
   }
 }

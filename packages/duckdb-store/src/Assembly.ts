@@ -44,7 +44,8 @@ export interface StoredPart {
 }
 
 /** Members that are fetched at once. */
-const WINDOW_MEMBERS = 50_000
+const WINDOW_MEMBERS = 200_000
+const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
@@ -234,7 +235,9 @@ const renderAgain = Effect.fnUntraced(function* (
 })
 
 /** What a visitor of documents is told. All calls for one part come in order. */
-export interface PartVisitor {
+export interface PartVisitor<E = never> {
+  /** Run now and then: a visitor that hands texts on may have to wait. */
+  readonly pause?: Effect.Effect<void, E>
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
@@ -248,11 +251,11 @@ export interface PartVisitor {
 }
 
 /** Visits the documents of all contents that a condition on `p` (parts) selects, by content and part. */
-export const visitParts = Effect.fnUntraced(function* (
+export const visitParts = Effect.fnUntraced(function* <E = never>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   where: string,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const counts = yield* queryRows(
     client,
@@ -286,7 +289,10 @@ export const visitParts = Effect.fnUntraced(function* (
     const window = yield* Fiber.join(next)
     // The database works on the next window while this one is looked at.
     next = yield* Effect.forkChild(fetch(at + 1))
-    for (const part of chosen) yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+    for (const part of chosen) {
+      yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+      if (visitor.pause !== undefined) yield* visitor.pause
+    }
   }
 })
 
@@ -300,7 +306,9 @@ const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArr
   let members = 0
   for (const part of parts) {
     const last = windows.at(-1)
-    if (last === undefined || last.length === MAX_PARTS || members + part.members > WINDOW_MEMBERS) {
+    // The first windows are small: nothing else can be done while they are fetched.
+    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
+    if (last === undefined || last.length === MAX_PARTS || members + part.members > most) {
       windows.push([part])
       members = part.members
     } else {
@@ -323,13 +331,13 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
       : `${alias}.content_id BETWEEN ${first.contentId} AND ${last.contentId} AND (${alias}.content_id > ${first.contentId} OR ${alias}.part >= ${first.part}) AND (${alias}.content_id < ${last.contentId} OR ${alias}.part <= ${last.part})`
 }
 
-const visitPart = Effect.fnUntraced(function* (
+const visitPart = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
   window: Window,
   large: boolean,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   visitor.start(part)
   let collection = 0
@@ -359,14 +367,14 @@ const OPEN = Buffer.from("[")
 const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
 
-const visitCollection = Effect.fnUntraced(function* (
+const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: StoredPart,
   collection: number,
   list: boolean,
   window: Window | undefined,
-  visitor: PartVisitor
+  visitor: PartVisitor<E>
 ) {
   const where = `content_id = ${part.contentId} AND part = ${part.part} AND collection = ${collection}`
   const highest = yield* window === undefined
@@ -409,6 +417,7 @@ const visitCollection = Effect.fnUntraced(function* (
       const blocks = yield* Fiber.join(next)
       next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
       visit(blocks.get(at) ?? [])
+      if (visitor.pause !== undefined) yield* visitor.pause
     }
     yield* Fiber.join(next)
   }

@@ -32,8 +32,8 @@ import {
 } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient, toSqlError } from "@mallard/sql-duckdb"
-import { Clock, Effect, Exit, Scope, Stream } from "effect"
-import type { SqlError } from "effect/sql"
+import { Clock, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { SqlError } from "effect/sql"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { quoted, queryRows } from "./Rendering.ts"
@@ -137,6 +137,26 @@ export interface WriterMark {
   readonly shapes: number
 }
 
+/** A transaction that holds everything; `committed` waits for its commit and is to be run exactly once. */
+export interface Staged<A> {
+  readonly result: A
+  readonly committed: Effect.Effect<void, SqlError.SqlError>
+}
+
+interface RowIds {
+  /** By code of the kind. */
+  readonly entities: ReadonlyArray<number>
+  readonly shape: number
+  readonly revision: number
+}
+
+/** What a transaction holds: its first ids, and where the journals stood at its end. */
+interface Sealed {
+  readonly first: RowIds
+  readonly indexes: ReadonlyArray<number>
+  readonly shapes: number
+}
+
 export class BatchWriter {
   readonly documents: DocumentReader
   /** Id that the next revision gets. */
@@ -150,9 +170,12 @@ export class BatchWriter {
   private readonly members = new MemberBatch()
   /** Rows of the small tables that wait, by table. */
   private small = new Map<string, Array<Row>>()
-  private firstIds: { entities: ReadonlyArray<number>; shape: number; revision: number } | undefined
+  /** The first ids of the transaction that is being filled. */
+  private first: RowIds
+  /** Whether the database is still busy with the commit of the transaction before. */
+  isCommitting = false
   private readonly counts = new Map<string, number>()
-  private readonly places = new Map<string, ReadonlyArray<Collection>>()
+  private places = new Map<string, ReadonlyArray<Collection>>()
   private appenders = new Map<string, { readonly native: DuckDBAppender; readonly writer: ChunkWriter | undefined }>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
@@ -171,6 +194,7 @@ export class BatchWriter {
     this.nextRevision = nextRevision
     this.nextCommit = nextCommit
     this.documents = new DocumentReader(new EntityReader(this.batch, shapes, indexes))
+    this.first = this.nextRowIds()
   }
 
   /** A writer on an open database; loads what exists already: digests per kind, and shapes. */
@@ -203,15 +227,17 @@ export class BatchWriter {
 
   /** Entities that wait for the end of the transaction or are written in it. */
   get entitiesInTransaction(): number {
-    const first = this.firstIds
-    return first === undefined
-      ? 0
-      : this.indexes.reduce((sum, index, code) => sum + index.nextId - first.entities[code]!, 0)
+    return this.indexes.reduce((sum, index, code) => sum + index.nextId - this.first.entities[code]!, 0)
   }
 
   /** Whether enough rows wait to be worth writing. */
   get wantsFlush(): boolean {
-    return this.documents.entities.tokenizer.o > FLUSH_BYTES || this.members.count > 200_000
+    return this.waitingBytes > FLUSH_BYTES || this.members.count > 200_000
+  }
+
+  /** Bytes of compact text that wait to be written. */
+  get waitingBytes(): number {
+    return this.documents.entities.tokenizer.o
   }
 
   mark(): WriterMark {
@@ -231,38 +257,81 @@ export class BatchWriter {
     this.shapes.rollback(mark.shapes)
   }
 
-  /**
-   * Runs `body` in one transaction and writes the ledger of the commit at its end. When it fails, is interrupted, or the
-   * commit fails, nothing of it remains, neither in the database nor in memory.
-   */
+  /** Runs `body` in one transaction: `stage`, and the commit. */
   transaction<A, E, R>(
     runId: string | undefined,
     body: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | SqlError.SqlError, R> {
+    return Effect.flatMap(this.stage(runId, body), ({ committed, result }) => Effect.as(committed, result))
+  }
+
+  /**
+   * Runs `body` in one transaction, writes the ledger of the commit at its end, and begins to commit. When `body` fails or
+   * is interrupted, nothing of it remains, neither in the database nor in memory.
+   *
+   * Until `committed` has been run, more may be read but nothing written. When the commit fails, that is taken back too.
+   */
+  stage<A, E, R>(
+    runId: string | undefined,
+    body: Effect.Effect<A, E, R>
+  ): Effect.Effect<Staged<A>, E | SqlError.SqlError, R> {
+    const { client } = this
     const written = Effect.scoped(
       Effect.gen({ self: this }, function* () {
         this.begin(yield* Effect.scope)
         const result = yield* body
         yield* this.flush
-        if (this.client !== undefined) yield* this.writeLedger(runId)
+        if (client !== undefined) yield* this.writeLedger(runId)
         return result
       })
     )
-    const { client } = this
-    return (client === undefined ? written : client.withTransaction(written)).pipe(
-      // A rehearsal leaves nothing behind either.
-      Effect.onExit((exit) => Effect.sync(() => this.finish(Exit.isSuccess(exit) && client !== undefined)))
-    )
+    if (client === undefined) {
+      return written.pipe(
+        Effect.map((result) => ({ result, committed: Effect.void })),
+        // A rehearsal leaves nothing behind either.
+        Effect.onExit(() => Effect.sync(() => this.takeBackAll()))
+      )
+    }
+    return Effect.gen({ self: this }, function* () {
+      const handedOver = yield* Deferred.make<A, E | SqlError.SqlError>()
+      const fiber = yield* Effect.forkChild(
+        client
+          .withTransaction(Effect.tap(written, (result) => Deferred.succeed(handedOver, result)))
+          .pipe(Effect.tapCause((cause) => Deferred.failCause(handedOver, cause)))
+      )
+      const result = yield* Deferred.await(handedOver).pipe(
+        Effect.onExit((exit) =>
+          Exit.isSuccess(exit)
+            ? Effect.void
+            : Effect.andThen(
+                Fiber.interrupt(fiber),
+                Effect.sync(() => this.takeBackAll())
+              )
+        )
+      )
+      const stored = this.seal()
+      const committed = Effect.uninterruptible(Fiber.await(fiber)).pipe(
+        Effect.tap((exit) =>
+          Effect.sync(() => {
+            this.isCommitting = false
+            if (Exit.isSuccess(exit)) this.keep(stored)
+            else this.takeBackAll(stored.first)
+          })
+        ),
+        Effect.flatten,
+        // The body has succeeded: what fails now is the commit.
+        Effect.catch((error) => (error instanceof SqlError.SqlError ? Effect.fail(error) : Effect.die(error))),
+        Effect.asVoid
+      )
+      fiber.addObserver(() => {
+        this.isCommitting = false
+      })
+      return { result, committed }
+    })
   }
 
   private begin(scope: Scope.Scope): void {
-    this.firstIds = {
-      entities: this.indexes.map((index) => index.nextId),
-      shape: this.shapes.nextId,
-      revision: this.nextRevision
-    }
     this.counts.clear()
-    this.places.clear()
     this.appenders = new Map()
     const { client } = this
     if (client === undefined) return
@@ -273,22 +342,44 @@ export class BatchWriter {
       )
   }
 
-  private finish(committed: boolean): void {
-    const first = this.firstIds!
-    this.firstIds = undefined
-    this.appender = undefined
-    this.appenders = new Map()
-    if (committed) {
-      for (const index of this.indexes) index.commit()
-      this.shapes.commit()
-      this.nextCommit++
-      return
-    }
+  /** Everything up to here belongs to the commit under way, everything later to the next one. */
+  private seal(): Sealed {
+    const { first } = this
+    this.isCommitting = true
+    this.endTransaction()
+    this.first = this.nextRowIds()
+    this.places = new Map()
+    return { first, indexes: this.indexes.map((index) => index.mark()), shapes: this.shapes.mark() }
+  }
+
+  private keep(stored: Sealed): void {
+    this.indexes.forEach((index, code) => index.commit(stored.indexes[code]!))
+    this.shapes.commit(stored.shapes)
+    this.nextCommit++
+  }
+
+  private takeBackAll(first = this.first): void {
+    this.endTransaction()
     this.empty()
     for (const index of this.indexes) index.rollback(0)
     this.shapes.rollback(0)
+    this.first = first
     this.nextRevision = first.revision
     this.small = new Map()
+    this.places = new Map()
+  }
+
+  private endTransaction(): void {
+    this.appender = undefined
+    this.appenders = new Map()
+  }
+
+  private nextRowIds(): RowIds {
+    return {
+      entities: this.indexes.map((index) => index.nextId),
+      shape: this.shapes.nextId,
+      revision: this.nextRevision
+    }
   }
 
   private empty(): void {
@@ -503,7 +594,7 @@ export class BatchWriter {
   })
 
   private readonly writeLedger = Effect.fnUntraced({ self: this }, function* (runId: string | undefined) {
-    const first = this.firstIds!
+    const { first } = this
     for (const shape of this.shapes.fresh) {
       this.record("entity_shapes", {
         shape_id: shape.id,

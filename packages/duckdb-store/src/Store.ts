@@ -7,6 +7,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Context, Effect, Layer, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
+import { availableParallelism } from "node:os"
 import { basename, resolve } from "node:path"
 import {
   createFolderOf,
@@ -28,6 +29,7 @@ export interface StoreConfig {
   readonly readonly?: boolean | undefined
   /** Limit of DuckDB's own memory, such as `1GB`; 600MB if not given. What does not fit goes to `temp`. */
   readonly memoryLimit?: string | undefined
+  /** Threads of DuckDB; half as many as there are cores if not given. */
   readonly threads?: number | undefined
   /** Folder for what does not fit into memory. */
   readonly temp?: string | undefined
@@ -74,10 +76,17 @@ const needsAlias = (path: string): boolean =>
 const MEMORY_LIMIT = "600MB"
 
 /**
- * A write-ahead log may grow this far before DuckDB checkpoints by itself. Its default of 16 MB rewrites the same row
- * groups over and over during a load, which costs time and leaves the file larger.
+ * DuckDB's threads wait for each other by spinning, and the program itself needs a core: half of them is quicker than all.
+ * Statements that can run at the same time do so instead.
  */
-const CHECKPOINT_THRESHOLD = "1GB"
+const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
+
+/**
+ * A commit that would make the write-ahead log larger than this goes straight into the file instead, which spares writing
+ * everything twice. DuckDB's default of 16 MB does so for every small commit, which rewrites the same row groups over and
+ * over and leaves the file larger.
+ */
+const CHECKPOINT_THRESHOLD = "128MB"
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
@@ -89,7 +98,7 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
       filename: config.path,
       readonly: config.readonly,
       memoryLimit: config.memoryLimit ?? MEMORY_LIMIT,
-      threads: config.threads,
+      threads: config.threads ?? THREADS,
       tempDirectory: config.temp,
       alias: needsAlias(config.path) ? "cohorts" : undefined,
       options: config.readonly === true ? {} : { checkpoint_threshold: CHECKPOINT_THRESHOLD }

@@ -104,9 +104,10 @@ export class EntityIndex {
     }
   }
 
-  /** Forgets how to take back what was inserted: it is stored. */
-  commit(): void {
-    this.journalled = 0
+  /** Forgets how to take back what was inserted up to `mark`: it is stored. Marks taken before are void. */
+  commit(mark = this.journalled): void {
+    this.journal.copyWithin(0, mark * 4, this.journalled * 4)
+    this.journalled -= mark
   }
 
   /** Empties a slot and closes the gap, so that no probe for what stands behind it ends too early. */

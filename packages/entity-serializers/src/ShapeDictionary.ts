@@ -70,9 +70,9 @@ export class ShapeDictionary {
     }
   }
 
-  /** The fresh shapes are stored: nothing of them can be taken back any more. */
-  commit(): void {
-    this.fresh.length = 0
+  /** The fresh shapes up to `mark` are stored and cannot be taken back any more. Marks taken before are void. */
+  commit(mark = this.fresh.length): void {
+    this.fresh.splice(0, mark)
   }
 
   private remember(shape: Shape): void {

@@ -28,6 +28,8 @@ export interface OpenFile {
   readonly bytes: number
   /** Fills the buffer with the next bytes and returns their number: less than its length only at the end of the file. */
   readonly read: (into: Uint8Array) => Effect.Effect<number, SourceError>
+  /** The same, while others run. */
+  readonly readMeanwhile: (into: Uint8Array) => Effect.Effect<number, SourceError>
   /** Fails with the reason `changed` if the file is no longer as it was when it was opened. Asked after the last read. */
   readonly checkUnchanged: Effect.Effect<void, SourceError>
 }
@@ -58,6 +60,14 @@ export const openFile = Effect.fnUntraced(function* (
     modifiedMs: facts.modifiedMs,
     bytes: Number(facts.identity.size),
     read: (into) => attempt(path, () => Files.read(fd, into)),
+    readMeanwhile: (into) =>
+      // The buffer and the descriptor are in use until the operating system is done with them.
+      Effect.uninterruptible(
+        Effect.tryPromise({
+          try: () => Files.readMeanwhile(fd, into),
+          catch: (cause) => Files.errorOf(path, cause)
+        })
+      ),
     checkUnchanged: attempt(path, () => sameFile(facts.identity, fd)).pipe(
       Effect.flatMap((isSame) => (isSame ? Effect.void : Effect.fail(new SourceError({ reason: "changed", path }))))
     )

@@ -14,8 +14,8 @@ import {
   type Pause,
   type ValueRemark
 } from "@mallard/entity-serializers"
-import { Effect, Result, Schema, type Scope } from "effect"
-import { createHash, hash } from "node:crypto"
+import { Effect, Fiber, Result, Schema, type Scope } from "effect"
+import { createHash, hash, subtle } from "node:crypto"
 import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
 import { stemOf } from "./internal/DirectoryCohort.ts"
@@ -87,6 +87,8 @@ export interface ReadOptions<E> {
   readonly wholeFileBytes?: number
   /** Bytes of a larger file that are read at once; `WINDOW_BYTES` if not given. */
   readonly windowBytes?: number
+  /** The file that will be read after this one: its bytes are fetched meanwhile. */
+  readonly next?: SourceFile | undefined
   /**
    * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
    * already.
@@ -100,17 +102,84 @@ export interface ReadOptions<E> {
   readonly onBytes?: (bytes: number) => void
 }
 
-/** Buffers that are used again from file to file. */
-export class ReadBuffers {
-  private whole: Buffer = Buffer.alloc(1 << 20)
+/** The bytes of a file read whole, with room for one byte more behind them. */
+interface Fetched {
+  readonly buffer: Buffer
+  readonly count: number
+  /** Of the bytes, lower-case hex. */
+  readonly sha256: string
+}
 
-  /** A buffer of at least this size. */
-  atLeast(bytes: number): Buffer {
-    if (this.whole.length < bytes)
-      this.whole = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.whole.length * 2, WHOLE_FILE_BYTES + 2)))
-    return this.whole
+/** Smaller files are read sooner than another thread is asked to do it; larger ones would need too much memory. */
+const AHEAD_BYTES = { least: 128 << 10, most: 16 << 20 }
+
+/** Buffers that are used again from file to file, one of them for the file that is fetched ahead. */
+export class ReadBuffers {
+  private current: Buffer = Buffer.alloc(1 << 20)
+  private other: Buffer = Buffer.alloc(0)
+  private ahead: { readonly file: SourceFile; readonly fetching: Fiber.Fiber<Fetched, SourceError> } | undefined
+
+  /** The bytes of a file, at hand or read now. They stay until the next call. */
+  fetch(file: SourceFile): Effect.Effect<Fetched, SourceError> {
+    return Effect.suspend(() => {
+      const { ahead } = this
+      this.ahead = undefined
+      if (ahead === undefined) return fetchWhole(file, this.room(file), false)
+      return ahead.file === file
+        ? Fiber.join(ahead.fetching)
+        : Effect.andThen(Fiber.await(ahead.fetching), fetchWhole(file, this.room(file), false))
+    })
+  }
+
+  /** Begins to fetch a file that will be read next, while the one fetched before is being looked at. */
+  fetchAhead(file: SourceFile): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most || this.ahead !== undefined)
+        return Effect.void
+      const { current, other } = this
+      this.current = other
+      this.other = current
+      return Effect.map(
+        // Nobody's child: it outlives the transaction in which the file before is read.
+        Effect.forkDetach(fetchWhole(file, this.room(file), true), { startImmediately: true }),
+        (fetching) => {
+          this.ahead = { file, fetching }
+        }
+      )
+    })
+  }
+
+  private room(file: SourceFile): (bytes: number) => Buffer {
+    return (bytes) => {
+      if (this.current.length < bytes)
+        this.current = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.current.length * 2, file.bytes * 2 + 2)))
+      return this.current
+    }
   }
 }
+
+/** Reads a file as one version; `changed` if it is written to meanwhile. */
+const fetchWhole = (
+  file: SourceFile,
+  room: (bytes: number) => Buffer,
+  meanwhile: boolean
+): Effect.Effect<Fetched, SourceError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const open = yield* openFile(file.path, file.identity)
+      const buffer = room(open.bytes + 2)
+      // One byte more than there should be, so that a file that grows is noticed.
+      const into = buffer.subarray(0, open.bytes + 1)
+      const count = yield* meanwhile ? open.readMeanwhile(into) : open.read(into)
+      if (count !== open.bytes) return yield* new SourceError({ reason: "changed", path: file.path })
+      yield* open.checkUnchanged
+      const bytes = buffer.subarray(0, count)
+      const sha256 = meanwhile
+        ? Buffer.from(yield* Effect.promise(() => subtle.digest("SHA-256", bytes))).toString("hex")
+        : hash("sha256", bytes, "hex")
+      return { buffer, count, sha256 }
+    })
+  )
 
 /** Reads a file. Returns undefined when its content is known already. */
 export const readPart = <E>(
@@ -135,15 +204,10 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
-  const open = yield* openFile(file.path, file.identity)
-  const buffer = buffers.atLeast(open.bytes + 2)
-  // One byte more than there should be, so that a file that grows is noticed.
-  const count = yield* open.read(buffer.subarray(0, open.bytes + 1))
-  if (count !== open.bytes) return yield* new SourceError({ reason: "changed", path: file.path })
-  yield* open.checkUnchanged
+  const { buffer, count, sha256: sourceSha256 } = yield* buffers.fetch(file)
+  if (options.next !== undefined) yield* buffers.fetchAhead(options.next)
   options.onBytes?.(count)
   const raw = buffer.subarray(0, count)
-  const sourceSha256 = hash("sha256", raw, "hex")
   if (options.isKnown?.(sourceSha256) === true) return undefined
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {

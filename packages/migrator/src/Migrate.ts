@@ -30,6 +30,7 @@ import {
   type Source,
   type SourceEncoding,
   SourceError,
+  type SourceFile,
   SourceRejected,
   WHOLE_FILE_BYTES,
   WINDOW_BYTES
@@ -121,9 +122,9 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
 
 /** Sizes that measurements have shown to be good. */
 export const defaultSizes: Sizes = {
-  batchEntities: 200_000,
+  batchEntities: 1_000_000,
   batchFiles: 500,
-  batchBytes: 256 << 20,
+  batchBytes: 512 << 20,
   wholeFileBytes: WHOLE_FILE_BYTES,
   windowBytes: WINDOW_BYTES
 }
@@ -488,11 +489,41 @@ interface Claimant extends Claim {
   readonly revisionId: number | undefined
 }
 
+/** Consecutive sources that are stored in one transaction. */
+interface Batch {
+  readonly first: number
+  /** The source after the last one read. */
+  end: number
+  bytes: number
+  /** Its first revision. */
+  readonly from: number
+  readonly staged: Array<StagedItem>
+}
+
+/** What sources lay claim to, as it was at some moment. */
+interface Claimed {
+  readonly claims: ReadonlyMap<string, ReadonlyArray<Claimant>>
+  readonly disowned: ReadonlyMap<number, { readonly name: string; readonly claimant: Claimant }>
+}
+
+/** A batch whose commit is under way. */
+interface PendingBatch {
+  readonly first: number
+  readonly end: number
+  readonly before: Claimed
+  readonly staged: ReadonlyArray<StagedItem>
+  readonly committed: Effect.Effect<void, SqlError.SqlError>
+}
+
+/** Compact text that is read ahead while the database commits. */
+const AHEAD_BYTES = 48 << 20
+
 class Loader {
   interrupted = false
   readonly slowest = new SlowestSources()
   /** Numbers of items that no transaction has recorded. */
   private readonly unrecorded = new Set<number>()
+  private pending: PendingBatch | undefined
   /** Whether items of the current batch turned out to be contested after they were put into it. */
   private mustRepeat = false
   private readonly options: MigrateOptions
@@ -503,11 +534,11 @@ class Loader {
   private readonly items: Array<ItemReport | undefined> = []
   private readonly sizes: Sizes
   /** Names claimed in this run, by whom. */
-  private readonly claims = new Map<string, ReadonlyArray<Claimant>>()
+  private claims = new Map<string, ReadonlyArray<Claimant>>()
   /** Names that several sources claim for different content, and all who do. */
   private readonly contested = new Map<string, Set<string>>()
   /** Items of earlier batches that turned out to be contested, by number: still stored or skipped. */
-  private readonly disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
+  private disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
 
   constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string) {
     this.options = options
@@ -554,44 +585,49 @@ class Loader {
   }
 
   readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
-    for (let next = 0; next < sources.length;) {
-      if (this.options.isStopped?.() === true) {
+    for (let next = 0; next < sources.length || this.pending !== undefined;) {
+      if (next === sources.length) yield* this.settle(sources)
+      else if (this.options.isStopped?.() === true) {
         this.interrupted = true
+        yield* this.settle(sources)
         for (; next < sources.length; next++) {
           this.items[next] = interruptedItem(sources[next]!)
           this.unrecorded.add(next)
         }
-        break
-      }
-      next = yield* this.batch(sources, next, this.sizes.batchFiles)
+      } else next = yield* this.batch(sources, next, this.sizes.batchFiles)
     }
     if (this.disowned.size > 0) {
       const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
-      for (const { number, report } of takenBack) this.finish(number, report)
+      this.hold(takenBack)
+      this.finish(takenBack)
     }
   })
 
-  /** Stores sources from `first` on in one transaction; returns where the next batch starts. */
+  /**
+   * Stores sources from `first` on in one transaction; returns where the next batch starts. Reading begins while the
+   * batch before is still being committed.
+   */
   private readonly batch: (
     sources: ReadonlyArray<Source>,
     first: number,
     most: number
   ) => Effect.Effect<number, SqlError.SqlError> = Effect.fnUntraced({ self: this }, function* (sources, first, most) {
-    const claims = new Map(this.claims)
-    const committed = (items: ReadonlyArray<StagedItem>): void => {
-      for (const { number, report } of items) this.finish(number, report)
-    }
-    const attempt = this.writer.transaction(this.run_, this.fill(sources, first, most)).pipe(
-      Effect.map(({ staged, end }) => {
-        committed(staged)
-        return end
-      })
-    )
+    const before = this.claimed()
+    const batch: Batch = { first, end: first, bytes: 0, from: this.writer.nextRevision, staged: [] }
+    this.mustRepeat = false
+    // Only a source that is written as it is read fails as a whole, and those wait for their transaction.
+    yield* Effect.catchTag(this.gather(batch, sources, most, true), "LargeItemFailed", Effect.die)
+    // With a batch that cannot be committed goes whatever was read after it.
+    if (!(yield* this.settle(sources))) return first
     const undo = Effect.sync(() => {
-      this.claims.clear()
-      for (const [name, claim] of claims) this.claims.set(name, claim)
+      this.claims = new Map(before.claims)
     })
-    return yield* attempt.pipe(
+    return yield* this.writer.stage(this.run_, this.fill(batch, sources, most)).pipe(
+      Effect.map(({ committed, result }) => {
+        this.hold(result)
+        this.pending = { first, end: batch.end, before, staged: result, committed }
+        return batch.end
+      }),
       Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
@@ -603,71 +639,119 @@ class Loader {
             this.run_,
             Effect.tap(this.takeBack(), () => Effect.sync(() => this.recordItem(own)))
           )
-          committed([...takenBack, own])
+          this.hold([...takenBack, own])
+          this.finish([...takenBack, own])
           return first + 1
         })
       ),
-      Effect.catchTag("SqlError", (error) =>
-        Effect.gen({ self: this }, function* () {
-          yield* undo
-          // One bad item must not spoil the others: the batch is done again item by item.
-          if (most > 1) {
-            let next = first
-            const end = Math.min(first + most, sources.length)
-            while (next < end) next = yield* this.batch(sources, next, 1)
-            return next
-          }
-          this.finish(first, failedItem(sources[first]!, error))
-          this.unrecorded.add(first)
-          return first + 1
-        })
-      )
+      Effect.catchTag("SqlError", (error) => Effect.andThen(undo, this.oneByOne(sources, first, batch.end, error)))
     )
   })
 
-  /** Called once what became of an item is committed. */
-  private finish(number: number, report: ItemReport): void {
-    this.disowned.delete(number)
-    this.items[number] = report
-    this.options.onProgress?.({ phase: "item", item: report })
+  /** Waits for the commit under way; false if it failed, and all that was read since is gone. */
+  private readonly settle: (sources: ReadonlyArray<Source>) => Effect.Effect<boolean, SqlError.SqlError> =
+    Effect.fnUntraced({ self: this }, function* (sources) {
+      const { pending } = this
+      if (pending === undefined) return true
+      this.pending = undefined
+      return yield* pending.committed.pipe(
+        Effect.map(() => {
+          this.finish(pending.staged)
+          return true
+        }),
+        Effect.catchTag("SqlError", (error) =>
+          Effect.gen({ self: this }, function* () {
+            this.claims = new Map(pending.before.claims)
+            this.disowned = new Map(pending.before.disowned)
+            for (const { number } of pending.staged) this.items[number] = undefined
+            yield* this.oneByOne(sources, pending.first, pending.end, error)
+            return false
+          })
+        )
+      )
+    })
+
+  /** One bad item must not spoil the others: a batch that failed is done again item by item. */
+  private readonly oneByOne = Effect.fnUntraced(
+    { self: this },
+    function* (sources: ReadonlyArray<Source>, first: number, end: number, error: SqlError.SqlError) {
+      if (end - first <= 1) {
+        const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
+        this.hold([item])
+        this.unrecorded.add(first)
+        this.finish([item])
+        return first + 1
+      }
+      let next = first
+      while (next < end) next = yield* this.batch(sources, next, 1)
+      yield* this.settle(sources)
+      return next
+    }
+  )
+
+  private claimed(): Claimed {
+    return { claims: new Map(this.claims), disowned: new Map(this.disowned) }
   }
 
-  private readonly fill = Effect.fnUntraced(
+  /** Called once what becomes of items is in a transaction. */
+  private hold(items: ReadonlyArray<StagedItem>): void {
+    for (const { number, report } of items) {
+      this.disowned.delete(number)
+      this.items[number] = report
+    }
+  }
+
+  /** Called once it is committed. */
+  private finish(items: ReadonlyArray<StagedItem>): void {
+    for (const { report } of items) this.options.onProgress?.({ phase: "item", item: report })
+  }
+
+  /**
+   * Reads sources until the batch is full; writes rows as they come. `ahead` of a transaction nothing is written: reading
+   * stops where that has to begin.
+   */
+  private readonly gather = Effect.fnUntraced(
     { self: this },
-    function* (sources: ReadonlyArray<Source>, first: number, most: number) {
+    function* (batch: Batch, sources: ReadonlyArray<Source>, most: number, ahead: boolean) {
       const { writer } = this
-      const staged: Array<StagedItem> = []
-      let bytes = 0
-      let end = first
-      const from = writer.nextRevision
-      this.mustRepeat = false
-      while (end < sources.length && end - first < most) {
-        const source = sources[end]!
+      while (batch.end < sources.length && batch.end - batch.first < most) {
+        const source = sources[batch.end]!
         const size = bytesOf(source)
         const large = source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
+        if (ahead && (large || (writer.wantsFlush && !(writer.isCommitting && writer.waitingBytes < AHEAD_BYTES))))
+          return
         // A large file is written as it is read, so it has a transaction of its own.
         const { batchBytes, batchEntities } = this.sizes
         if (
-          end > first &&
+          batch.end > batch.first &&
           (large ||
-            bytes + size > batchBytes ||
+            batch.bytes + size > batchBytes ||
             writer.entitiesInTransaction >= batchEntities ||
             this.options.isStopped?.() === true)
         )
-          break
+          return
         const began = yield* Clock.currentTimeMillis
-        staged.push(yield* this.item(source, end, large))
+        batch.staged.push(yield* this.item(source, batch.end, large, sources[batch.end + 1]?.files[0]))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
-        bytes += size
-        end++
-        if (writer.wantsFlush) yield* writer.flush
-        if (large) break
+        batch.bytes += size
+        batch.end++
+        if (!ahead && writer.wantsFlush) yield* writer.flush
+        if (large) return
       }
+    }
+  )
+
+  private readonly fill = Effect.fnUntraced(
+    { self: this },
+    function* (batch: Batch, sources: ReadonlyArray<Source>, most: number) {
+      const { writer } = this
+      if (writer.wantsFlush) yield* writer.flush
+      yield* this.gather(batch, sources, most, false)
       if (this.mustRepeat) return yield* new BatchContested({})
       const takenBack = yield* this.takeBack()
       yield* writer.publish
-      const duplicates = yield* duplicateIds(writer, from)
-      const reports = staged.map((item) => {
+      const duplicates = yield* duplicateIds(writer, batch.from)
+      const reports = batch.staged.map((item) => {
         const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
         const report =
           remarks.length === 0
@@ -690,7 +774,7 @@ class Loader {
         this.recordItem(done)
         return done
       })
-      return { staged: [...takenBack, ...reports], end }
+      return [...takenBack, ...reports]
     }
   )
 
@@ -714,70 +798,74 @@ class Loader {
   }
 
   /** Reads one source and puts it into the transaction, or says why not. */
-  private readonly item = Effect.fnUntraced({ self: this }, function* (source: Source, number: number, large: boolean) {
-    const { options, writer } = this
-    const mark = writer.mark()
-    const takeBack = Effect.sync(() => writer.rollback(mark))
-    const rejected = Effect.fnUntraced(function* (report: ItemReport) {
-      // Rows of a large file may be written already: only giving up the transaction takes them back.
-      if (large) return yield* new LargeItemFailed({ report })
-      yield* takeBack
-      return { number, report, revisionId: undefined } satisfies StagedItem
-    })
-    let known: KnownItem | undefined
-    let knownSha = ""
-    const parts: Array<PartRead> = []
-    for (const [index, file] of source.files.entries()) {
-      // A second reading of this file starts anew; those before it stay.
-      const before = writer.mark()
-      const part = yield* readPart(file, writer.documents, this.buffers, {
-        maxEntityBytes: options.maxEntityBytes,
-        maxDepth: options.maxDepth,
-        wholeFileBytes: this.sizes.wholeFileBytes,
-        windowBytes: this.sizes.windowBytes,
-        takeBack: Effect.sync(() => writer.rollback(before)),
-        ...(source.kind === "file"
-          ? {
-              isKnown: (sha256: string) => {
-                known = this.stored.known.get(knownKey(source.path, sha256))
-                knownSha = sha256
-                return known !== undefined
-              }
-            }
-          : {}),
-        onWindow: Effect.suspend((): Effect.Effect<void, LargeItemFailed | SqlError.SqlError> => {
-          if (options.isStopped?.() === true) {
-            this.interrupted = true
-            return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
-          }
-          if (!large || !writer.wantsFlush) return Effect.void
-          writer.saveMembers(index, writer.documents.members)
-          return writer.flush
-        }),
-        onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-      }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
-      if (part instanceof SourceRejected || part instanceof SourceError) {
-        return yield* rejected(
-          rejectedItem(source.path, bytesOf(source), [
-            { ...sourceRemark(part), ...(source.kind === "directory" ? { part: file.name } : {}) }
-          ])
-        )
-      }
-      if (part === undefined) {
+  private readonly item = Effect.fnUntraced(
+    { self: this },
+    function* (source: Source, number: number, large: boolean, next: SourceFile | undefined) {
+      const { options, writer } = this
+      const mark = writer.mark()
+      const takeBack = Effect.sync(() => writer.rollback(mark))
+      const rejected = Effect.fnUntraced(function* (report: ItemReport) {
+        // Rows of a large file may be written already: only giving up the transaction takes them back.
+        if (large) return yield* new LargeItemFailed({ report })
         yield* takeBack
-        this.claim(known!.cohort, {
-          number,
-          path: source.path,
-          digest: known!.digest,
-          outcome: "unchanged",
-          revisionId: undefined
-        })
-        return { number, report: unchangedItem(source, known!, knownSha), revisionId: undefined }
+        return { number, report, revisionId: undefined } satisfies StagedItem
+      })
+      let known: KnownItem | undefined
+      let knownSha = ""
+      const parts: Array<PartRead> = []
+      for (const [index, file] of source.files.entries()) {
+        // A second reading of this file starts anew; those before it stay.
+        const before = writer.mark()
+        const part = yield* readPart(file, writer.documents, this.buffers, {
+          maxEntityBytes: options.maxEntityBytes,
+          maxDepth: options.maxDepth,
+          wholeFileBytes: this.sizes.wholeFileBytes,
+          windowBytes: this.sizes.windowBytes,
+          next: source.files[index + 1] ?? next,
+          takeBack: Effect.sync(() => writer.rollback(before)),
+          ...(source.kind === "file"
+            ? {
+                isKnown: (sha256: string) => {
+                  known = this.stored.known.get(knownKey(source.path, sha256))
+                  knownSha = sha256
+                  return known !== undefined
+                }
+              }
+            : {}),
+          onWindow: Effect.suspend((): Effect.Effect<void, LargeItemFailed | SqlError.SqlError> => {
+            if (options.isStopped?.() === true) {
+              this.interrupted = true
+              return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
+            }
+            if (!large || !writer.wantsFlush) return Effect.void
+            writer.saveMembers(index, writer.documents.members)
+            return writer.flush
+          }),
+          onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
+        }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
+        if (part instanceof SourceRejected || part instanceof SourceError) {
+          return yield* rejected(
+            rejectedItem(source.path, bytesOf(source), [
+              { ...sourceRemark(part), ...(source.kind === "directory" ? { part: file.name } : {}) }
+            ])
+          )
+        }
+        if (part === undefined) {
+          yield* takeBack
+          this.claim(known!.cohort, {
+            number,
+            path: source.path,
+            digest: known!.digest,
+            outcome: "unchanged",
+            revisionId: undefined
+          })
+          return { number, report: unchangedItem(source, known!, knownSha), revisionId: undefined }
+        }
+        parts.push(part)
       }
-      parts.push(part)
+      return yield* this.store(source, number, parts, rejected)
     }
-    return yield* this.store(source, number, parts, rejected)
-  })
+  )
 
   private readonly store = Effect.fnUntraced(
     { self: this },

@@ -61,13 +61,10 @@ const exportOne = Effect.fnUntraced(
           isSound = isAsStored
         }
       }
-      yield* streamDocuments(
-        command,
-        opened,
-        where,
-        () => sink,
-        () => terminal.isOutClosed
-      )
+      yield* streamDocuments(command, opened, where, () => sink, {
+        isClosed: () => terminal.isOutClosed,
+        pause: Effect.void
+      })
       return isSound ? undefined : yield* changed(session, [cohort.name])
     }
     const out = resolve(session.cwd, command.out)
@@ -166,12 +163,11 @@ const writeFiles = (
     let content: number | undefined
     let isSound = true
     const settle = (): void => {
-      if (isSound) files.publish()
-      else files.discard()
+      files.settle(isSound)
       isSound = true
     }
     const sinkOf = (part: StoredPart): Sink => {
-      if (part.contentId !== content) settle()
+      if (content !== undefined && part.contentId !== content) settle()
       content = part.contentId
       const open = (targets.get(keyOf(part.contentId, part.part)) ?? []).map((path) => files.open(path))
       return {
@@ -184,15 +180,22 @@ const writeFiles = (
         }
       }
     }
-    return streamDocuments(command, opened, where, sinkOf, () => false).pipe(
+    const waitFor = (done: () => Promise<void>): Effect.Effect<void, CommandFailed> =>
+      Effect.catchDefect(Effect.promise(done), failOfFile)
+    return streamDocuments(command, opened, where, sinkOf, {
+      isClosed: () => false,
+      pause: waitFor(() => files.room())
+    }).pipe(
       Effect.andThen(
-        Effect.sync(() => {
+        Effect.suspend(() => {
           settle()
-          files.sync()
-          return broken
-        }).pipe(Effect.catchDefect(failOfFile))
+          return Effect.as(
+            waitFor(() => files.close()),
+            broken
+          )
+        })
       ),
-      Effect.ensuring(Effect.sync(() => files.discard()))
+      Effect.ensuring(Effect.promise(() => files.discard()))
     )
   })
 
@@ -214,7 +217,7 @@ const streamDocuments = Effect.fnUntraced(function* (
   opened: Opened,
   where: string,
   sinkOf: (part: StoredPart) => Sink,
-  isClosed: () => boolean
+  { isClosed, pause }: { readonly isClosed: () => boolean; readonly pause: Effect.Effect<void, CommandFailed> }
 ) {
   const renderer = yield* makeRenderer(opened.client)
   const block = Buffer.allocUnsafe(BLOCK)
@@ -256,6 +259,7 @@ const streamDocuments = Effect.fnUntraced(function* (
     sound: () => {},
     changed: () => {},
     gap: () => {},
+    pause,
     end: () => {
       drain()
       finish(hash.digest("hex") === digest)

@@ -119,10 +119,10 @@ const writeFile = (session: Session, command: MigrateCommand, out: string, repor
   return withQuality(report).pipe(
     Effect.catch(() => Effect.succeed(report)),
     Effect.flatMap((whole) =>
-      Effect.try({
-        try: () => {
+      Effect.tryPromise({
+        try: async () => {
           const text = (shown: RunReport) => textOf(shown, session, command, (_, plain) => plain)
-          writeReport(path, renderReport(whole, formatOf(out) ?? "text", text))
+          await writeReport(path, renderReport(whole, formatOf(out) ?? "text", text))
           if (!command.quiet && !command.json) session.terminal.error(`Report: ${printablePath(path)}\n`)
         },
         catch: (cause) => fileFailure(cause)?.what ?? `Cannot write the report ${printablePath(path)}.`

@@ -33,7 +33,7 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
   }
   const path = resolve(session.cwd, command.out)
   const text = renderReport(report, format, (shown) => textOf(shown, session, command, (_, plain) => plain))
-  yield* Effect.try({
+  yield* Effect.tryPromise({
     try: () => writeReport(path, text),
     catch: (cause) =>
       fileFailure(cause) ??

@@ -12,12 +12,14 @@ import {
   fstatSync,
   lstatSync,
   openSync,
+  read as readCallback,
   readdirSync,
   readSync,
   realpathSync,
   statSync
 } from "node:fs"
 import { join } from "node:path"
+import { promisify } from "node:util"
 import { Predicate } from "effect"
 import { type FileIdentity } from "../ChangeWatch.ts"
 import { SourceError, type SourceErrorReason } from "../SourceError.ts"
@@ -82,6 +84,21 @@ export const read = (fd: number, into: Uint8Array): number => {
   }
   return filled
 }
+
+/** The same without holding up anything else. */
+export const readMeanwhile = async (fd: number, into: Uint8Array): Promise<number> => {
+  let filled = 0
+  while (filled < into.length) {
+    const { bytesRead } = await readAsync(fd, into, filled, into.length - filled, null)
+    if (bytesRead === 0) {
+      break
+    }
+    filled += bytesRead
+  }
+  return filled
+}
+
+const readAsync = promisify(readCallback)
 
 export const factsAt = (fd: number): Pick<Entry, "type" | "identity" | "modifiedMs"> =>
   factsOf(fstatSync(fd, { bigint: true }))
