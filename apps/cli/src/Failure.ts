@@ -79,6 +79,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: storeCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
+    case "MoveRefused":
+      return { code: exitCode.usage, lines: [known.message] }
     case "BackupError":
       return { code: backupCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "UndoMismatch":

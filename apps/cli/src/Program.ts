@@ -83,6 +83,11 @@ export const makeProgram = (session: Session) => {
         Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
         Flag.atLeast(0)
       ),
+      moveOriginals: text(
+        "move-originals",
+        "DIR",
+        "Move what is stored and proven to this folder; without it originals stay"
+      ),
       report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
@@ -96,6 +101,7 @@ export const makeProgram = (session: Session) => {
         memory: Option.getOrUndefined(input.memory),
         report: Option.getOrUndefined(input.report),
         backupDir: Option.getOrUndefined(input.backupDir),
+        moveOriginals: Option.getOrUndefined(input.moveOriginals),
         backupPassphraseFile: Option.getOrUndefined(input.backupPassphraseFile)
       })
     })

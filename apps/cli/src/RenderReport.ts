@@ -25,7 +25,7 @@ export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, pa
 /** The report of a stored run: what it was, and then as the run itself gave it. */
 export const renderStoredRun = (report: RunReport, view: RunView): ReadonlyArray<string> => [
   `Run ${report.run}: ${report.command ?? "migrate"}, ${timeText(report.started_at ?? "")} (UTC), ${report.outcome}`,
-  ...(report.notes ?? []).map((note) => view.paint("dim", printable(note))),
+  ...(report.undone === undefined ? [] : (report.notes ?? []).map((note) => view.paint("dim", printable(note)))),
   "",
   ...(report.undone === undefined ? renderRun(report, view) : undoneLines(report, view))
 ]

@@ -165,6 +165,10 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
     ...(report.totals.balanced ? [] : [paint("red", unbalanced(report))]),
     ...verificationLines(report, view),
     ...backupLines(report),
+    ...(report.moved === undefined
+      ? []
+      : [`Moved:    ${counted(report.moved.length, "original")}, as --move-originals says`]),
+    ...(report.notes ?? []).map((note) => paint("yellow", printable(note))),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
     ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)

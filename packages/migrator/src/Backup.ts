@@ -5,16 +5,17 @@
  *
  * A store is a folder for its owner alone: `packs` hold the contents one after the other, `manifests` say which file had
  * which content, size, mode and times. Every file in it is written aside, flushed to the disk and then named; none is
- * changed afterwards, and nothing here deletes one.
+ * changed afterwards, and nothing here deletes one that has a name.
  */
 import { randomUUID } from "node:crypto"
-import { mkdirSync, rmSync } from "node:fs"
+import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
 import { type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
 import {
+  commonFolder,
   type Manifest,
   type ManifestFile,
   manifestName,
@@ -73,6 +74,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
   const earlier = readManifests(store).flatMap(({ manifest, ...read }) =>
     manifest === undefined ? [] : [{ ...read, manifest }]
   )
+  removeLeftovers(store)
   const cipher = options.cipher === undefined ? undefined : await encrypterOf(store, options.cipher)
   const key = cipher?.key ?? null
   // Contents under another key, or in the clear, do not stand for those under this one.
@@ -126,6 +128,21 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
   const addedBytes = new Map(files.map(({ bytes, sha256 }) => [sha256, bytes]))
   const sum = [...added.keys()].reduce((total, sha256) => total + (addedBytes.get(sha256) ?? 0), 0)
   return { report: reportOf(store, written.sha256, manifest, sum), skipped }
+}
+
+/** Longer than any backup takes: what a killed run left without a name is no longer being written. */
+const LEFT_OVER_MS = 24 * 60 * 60 * 1000
+
+/** Removes what killed runs left behind: files and scratch folders that never got a name. */
+const removeLeftovers = (store: string): void => {
+  for (const folder of [store, join(store, "packs"), join(store, "manifests")]) {
+    for (const name of readdirSync(folder)) {
+      if (!/^\.(?:scratch-|.+\.tmp-)[0-9a-f-]{36}$/.test(name)) continue
+      const path = join(folder, name)
+      const modified = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs
+      if (modified !== undefined && modified < Date.now() - LEFT_OVER_MS) rmSync(path, { recursive: true, force: true })
+    }
+  }
 }
 
 /** The entry of a file whose content has its place now. */
@@ -203,23 +220,6 @@ const isAlike = (manifest: Manifest, files: ReadonlyArray<ManifestFile>): boolea
       file.mtime_ns === other.mtime_ns
     )
   })
-
-/** The folder that all paths lie in. */
-const commonFolder = (paths: ReadonlyArray<string>): string => {
-  const [first, ...rest] = paths.map((path) => dirname(path))
-  if (first === undefined) return sep
-  let common = first
-  for (const folder of rest) {
-    while (
-      common !== dirname(common) &&
-      folder !== common &&
-      !folder.startsWith(common.endsWith(sep) ? common : common + sep)
-    ) {
-      common = dirname(common)
-    }
-  }
-  return common
-}
 
 /** Restores everything that was added to a scratch place and compares it; false if it was stopped. */
 const prove = async (

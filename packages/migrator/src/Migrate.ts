@@ -40,6 +40,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
+import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
 import { environmentOf } from "./internal/environment.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
@@ -76,6 +77,8 @@ export interface MigrateOptions {
   readonly sizes?: Partial<Sizes> | undefined
   /** Where the sources are copied to before anything is written; without it they are not. */
   readonly backup?: { readonly store: string; readonly cipher?: CipherSettings | undefined } | undefined
+  /** Absolute path of a folder that the originals of what is stored are moved to, once that and the backup are proven. */
+  readonly moveOriginals?: string | undefined
   /** Where sources that are not stored are copied to when there is no backup of all; without it they are not. */
   readonly rejectStore?: string | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
@@ -147,6 +150,10 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   const found = { ...everything, ignored: everything.ignored.filter(({ path }) => !path.startsWith(store)) }
   const [missing] = found.missing
   if (missing !== undefined) return yield* missing
+  yield* checkPlace(
+    options.moveOriginals,
+    found.sources.flatMap(({ files }) => files)
+  )
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -190,7 +197,34 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
       total: ended - started
     }
   }
-  return verification === noVerification ? report : yield* recordProof(report)
+  const whole = yield* movedAside(options, found, report)
+  return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
+})
+
+/** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
+const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
+  const { moveOriginals: folder } = options
+  const { backup, verification } = report
+  if (folder === undefined || options.dryRun) return report
+  const isProven = options.verify !== false && verification.mismatched === 0 && verification.findings.length === 0
+  if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
+    return {
+      ...report,
+      notes: ["No original was moved: that takes a backup, the proof, and a run that came to its end."]
+    }
+  }
+  const stored = new Set(
+    report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
+  )
+  const all = found.sources.flatMap(({ files }) => files)
+  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap((source) => source.files)
+  const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
+  const aside: RunReport = {
+    ...report,
+    ...(moved.length === 0 ? {} : { moved }),
+    ...(notes.length === 0 ? {} : { notes })
+  }
+  return aside
 })
 
 /** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
@@ -204,7 +238,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
         Effect.gen(function* () {
           const check = (yield* nextIds).get("data_integrity_checks") ?? 1
           yield* commitRows(report.run, {
-            data_integrity_checks: [{ check_id: check, run_id: report.run, at, ...counts }],
+            data_integrity_checks:
+              report.verification === noVerification ? [] : [{ check_id: check, run_id: report.run, at, ...counts }],
             migration_runs: [
               {
                 run_id: report.run,
@@ -212,7 +247,11 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
                 at,
                 outcome: report.outcome,
                 options: null,
-                totals: JSON.stringify({ verification: { ...counts, findings }, timings: report.timings }),
+                totals: JSON.stringify({
+                  verification: { ...counts, findings },
+                  timings: report.timings,
+                  moved: report.moved
+                }),
                 program: report.program ?? ""
               }
             ]
@@ -226,7 +265,10 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
     })
   ).pipe(
     Effect.catch(() =>
-      Effect.succeed({ ...report, notes: ["The proof could not be noted in the database: it was open elsewhere."] })
+      Effect.succeed({
+        ...report,
+        notes: [...(report.notes ?? []), "The proof could not be noted in the database: it was open elsewhere."]
+      })
     )
   )
 
@@ -466,6 +508,7 @@ const optionsOf = (options: MigrateOptions): RunOptions => ({
   on_conflict: options.onConflict,
   verify: options.verify !== false,
   backup: options.backup !== undefined,
+  ...(options.moveOriginals === undefined ? {} : { move_originals: options.moveOriginals }),
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),

@@ -170,6 +170,8 @@ export const RunReport = Schema.Struct({
   slowest: Schema.optionalKey(
     Schema.Array(Schema.Struct({ path: Schema.String, bytes: Count, milliseconds: Schema.Finite }))
   ),
+  /** Originals that were moved out of the way, because the user said so. */
+  moved: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, to: Schema.String }))),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
   /** What the report cannot tell, and why. */

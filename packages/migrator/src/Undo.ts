@@ -156,7 +156,14 @@ const savepoints = Effect.map(readRuns(), (runs) =>
     const stored = Option.getOrUndefined(readSavepoint(options))
     return stored === undefined
       ? []
-      : [{ name: stored.savepoint, run: runId, created_at: `${startedAt.slice(0, 19)}Z`, revision: stored.revision }]
+      : [
+          {
+            name: stored.savepoint,
+            run: runId,
+            created_at: new Date(`${startedAt}Z`).toISOString(),
+            revision: stored.revision
+          }
+        ]
   })
 )
 

@@ -7,6 +7,7 @@ import {
   makeBackup,
   restoreBackup,
   storedBackup,
+  storedReport,
   verifyBackup
 } from "@mallard/migrator"
 import { withTempDirectory, writeFiles } from "@mallard/testkit"
@@ -141,6 +142,19 @@ describe("a backup", () => {
     })
   )
 
+  it.effect("removes what a killed run left behind long ago, and nothing that may still be written", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]" })
+      mkdirSync(join(store, "packs"), { recursive: true })
+      const id = "00000000-0000-4000-8000-000000000000"
+      const [old, young] = [join(store, "packs", `.x.pack.tmp-${id}`), join(store, "packs", `.y.pack.tmp-${id}`)]
+      for (const path of [old, young]) writeFileSync(path, "")
+      utimesSync(old, 1, 1)
+      yield* backUp(store, source)
+      assert.deepStrictEqual([existsSync(old), existsSync(young)], [false, true])
+    })
+  )
+
   it.effect("leaves out a file that changed since it was found, and says so", () =>
     Effect.gen(function* () {
       const { source, store } = yield* place({ "a.json": "[1]", "b.json": "[2]" })
@@ -256,6 +270,55 @@ describe("an encrypted backup", () => {
       assert.strictEqual(error.reason, "wrong-key")
       const bad = yield* Effect.flip(backUp(store, source, { recipients: ["age1nonsense"] }))
       assert.strictEqual(bad.reason, "bad-key")
+    })
+  )
+})
+
+describe("moving originals", () => {
+  const files = {
+    "a/good.json": '{"name":"good","patients":[{"id":"1"}]}',
+    "b/bad.json": "{",
+    "case/scenario.json": '{"name":"case"}',
+    "case/patients.json": '{"patients":[{"id":"3"}]}'
+  }
+
+  it.effect("takes what is stored and proven, and leaves the rest; restoring in place brings it back", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const store = backupStoreOf(database)
+      const before = contentOf(source)
+      const report = yield* run(database, [source], { backup: { store }, moveOriginals: join(folder, "old") })
+      assert.deepStrictEqual(Object.keys(contentOf(source)), ["b/bad.json"])
+      assert.deepStrictEqual(Object.keys(contentOf(join(folder, "old"))), [
+        "a/good.json",
+        "case/patients.json",
+        "case/scenario.json"
+      ])
+      assert.lengthOf(report.moved ?? [], 3)
+      assert.deepStrictEqual((yield* storedReport(database, "last")).moved, report.moved)
+      yield* restoreBackup({ store, backup: "last" })
+      assert.deepStrictEqual(contentOf(source), before)
+    })
+  )
+
+  it.effect("does nothing without backup and proof, over what is there, or into the sources", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const before = contentOf(source)
+      const old = join(folder, "old")
+      const refused = yield* Effect.flip(run(database, [source], { moveOriginals: join(source, "old") }))
+      assert.strictEqual(refused._tag, "MoveRefused")
+      assert.isFalse(existsSync(database))
+      const unproven = yield* run(database, [source], { moveOriginals: old })
+      assert.match(unproven.notes?.[0] ?? "", /^No original was moved: /)
+      yield* Effect.promise(() => writeFiles(old, { "a/good.json": "mine" }))
+      const backup = { store: backupStoreOf(database) }
+      const taken = yield* run(database, [join(source, "a"), join(source, "b")], { backup, moveOriginals: old })
+      assert.deepStrictEqual(taken.notes, [
+        `Not moved: ${join(source, "a", "good.json")} (something of that name is there already).`
+      ])
+      assert.strictEqual(readFileSync(join(old, "a", "good.json"), "utf8"), "mine")
+      assert.deepStrictEqual(contentOf(source), before)
     })
   )
 })

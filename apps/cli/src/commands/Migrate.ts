@@ -33,6 +33,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly memory: string | undefined
   readonly report: string | undefined
   readonly noBackup: boolean
+  readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
   readonly backupRecipients: ReadonlyArray<string>
@@ -59,6 +60,12 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       "Let its name end in .html, .json, .md, .xml or .txt."
     )
   }
+  if (command.moveOriginals !== undefined && (command.noBackup || command.noVerify)) {
+    return yield* usage(
+      "--move-originals takes the backup and the proof.",
+      "Leave out --no-backup and --no-verify, or leave the originals where they are."
+    )
+  }
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
   const progress = new ProgressReport(session, command.quiet)
@@ -77,6 +84,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,
+      moveOriginals: command.moveOriginals === undefined ? undefined : resolve(session.cwd, command.moveOriginals),
       cwd: session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step

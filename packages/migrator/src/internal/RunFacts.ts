@@ -26,7 +26,11 @@ export const RunFacts = Schema.Struct({
 export type RunFacts = typeof RunFacts.Type
 
 /** `totals` of the event `verified`: what the proof found, and how long each phase took. */
-export const RunProof = Schema.Struct({ verification: Verification, timings: RunReport.fields.timings })
+export const RunProof = Schema.Struct({
+  verification: Verification,
+  timings: RunReport.fields.timings,
+  moved: RunReport.fields.moved
+})
 
 const KEPT = 10
 

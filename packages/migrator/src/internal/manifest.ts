@@ -1,7 +1,7 @@
 /** Manifests of backups: which file had which content. A manifest is one JSON document, named by its time and id. */
 import { hash } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
-import { basename, join } from "node:path"
+import { basename, dirname, join, sep } from "node:path"
 import { Option, Schema } from "effect"
 import { writeWhole } from "./atomic.ts"
 
@@ -78,3 +78,20 @@ export const writeManifest = (store: string, manifest: Manifest): ReadManifest =
 }
 
 export const manifestName = (path: string): string => basename(path)
+
+/** The folder that all paths lie in. */
+export const commonFolder = (paths: ReadonlyArray<string>): string => {
+  const [first, ...rest] = paths.map((path) => dirname(path))
+  if (first === undefined) return sep
+  let common = first
+  for (const folder of rest) {
+    while (
+      common !== dirname(common) &&
+      folder !== common &&
+      !folder.startsWith(common.endsWith(sep) ? common : common + sep)
+    ) {
+      common = dirname(common)
+    }
+  }
+  return common
+}

@@ -43,6 +43,7 @@ export const renderHtml = (report: RunReport): string => {
           ${sectionOf("Outcomes", outcomesChart(report))} ${undoneOf(report)} ${sectionOf("Kinds", kindsChart(summary))}
           ${sectionOf("Not stored", problemsOf(summary))} ${sectionOf("Remarks by code", codesChart(summary))}
           ${sectionOf("Verification", verificationOf(report))} ${sectionOf("Backup", backupOf(report))}
+          ${sectionOf("Moved originals", movedOf(report))}
           ${sectionOf("Share of typed leaves", leavesChart(report, summary))}
           ${sectionOf("Shapes", shapesChart(report))} ${sectionOf("Time", timeChart(report))}
           ${sectionOf("Slowest sources", slowestChart(report))} ${sectionOf("Sources", sourcesOf(report))}
@@ -375,6 +376,12 @@ const backupOf = ({ backup, dry_run }: RunReport): Html => {
       </div>
     </dl>`
 }
+
+const movedOf = ({ moved = [] }: RunReport): Html =>
+  tableOf(
+    ["original", "now at"],
+    moved.map(({ path, to }) => [path, to])
+  )
 
 const undoneOf = ({ undone }: RunReport): Html =>
   undone === undefined

@@ -66,6 +66,16 @@ export const renderMarkdown = (report: RunReport): string => {
       : `${grouped(report.backup.files)} files, ${sizeText(report.backup.bytes)}, backup ${escaped(report.backup.backup_id)} in ${escaped(report.backup.path)}, restored for proof and compared before anything was written.`,
     ""
   )
+  if (report.moved !== undefined) {
+    lines.push(
+      "## Moved originals",
+      "",
+      ...table(
+        ["original", "now at"],
+        report.moved.map(({ path, to }) => [path, to])
+      )
+    )
+  }
   if (summary.problems.length > 0) {
     lines.push(
       "## Not stored",

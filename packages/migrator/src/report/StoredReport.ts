@@ -170,7 +170,7 @@ const commandOf = (options: { readonly [key: string]: Schema.Json }): "migrate" 
   return isCommand(command) ? command : "migrate"
 }
 
-const instantOf = (text: string): string => `${text.replace(" ", "T").slice(0, 23)}${text.length < 20 ? ".000" : ""}Z`
+const instantOf = (text: string): string => new Date(`${text.replace(" ", "T")}Z`).toISOString()
 
 const reportOf = ({ backup, database, items: rows, names, parts, quality, run }: StoredFacts): RunReport => {
   const { environment, options } = askedOf(run)
@@ -229,6 +229,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
           },
     quality,
     ...(facts.slowest === undefined ? {} : { slowest: facts.slowest }),
+    ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
     ...(notes.length === 0 ? {} : { notes }),
     timings
