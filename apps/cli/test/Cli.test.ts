@@ -405,6 +405,18 @@ describe("mallard export", () => {
     }
   })
 
+  it("gives NDJSON back as NDJSON, which can be migrated again", async () => {
+    const text = '{"resourceType":"Patient","id":"1"}\n{"resourceType":"Claim","id":"2"}\n'
+    const { folder } = await migrated({ "all.ndjson": text })
+    const outcome = await run(folder, ["export", "--all", ...db, "--out", "back"])
+    assert.strictEqual(outcome.code, 0, outcome.stderr)
+    assert.deepEqual(readdirSync(join(folder, "back")), ["all.ndjson"])
+    assert.strictEqual(readFileSync(join(folder, "back", "all.ndjson"), "utf8").trimEnd(), text.trimEnd())
+    const again = await run(folder, ["migrate", "back", ...db])
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.include(again.stdout, "= all: unchanged")
+  })
+
   it("writes every cohort under a safe name of its own", async () => {
     const { folder } = await migrated({
       "a.json": '{"name":"../up","patients":[{"id":"1"}]}',

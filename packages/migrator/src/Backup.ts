@@ -47,6 +47,8 @@ export interface BackupOptions {
   readonly program: string
   /** Encrypts what is added. */
   readonly cipher?: CipherSettings | undefined
+  /** Takes the descriptors of databases, which must not be closed while the database may be open. */
+  readonly hold?: ((descriptor: number) => void) | undefined
   /** Asked between files; true gives up, and nothing counts as copied. */
   readonly isStopped?: (() => boolean) | undefined
   /** Bytes copied or found to be there, and bytes proven, since the last call. */
@@ -93,7 +95,13 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
         options.onBytes?.(file.bytes * 2)
         continue
       }
-      const stored = await storeFile(file, writer, (sha256) => added.has(sha256) || known.content(sha256) !== undefined)
+      const isKnown = (sha256: string): boolean => added.has(sha256) || known.content(sha256) !== undefined
+      const stored = await storeFile(
+        file,
+        writer,
+        isKnown,
+        /\.(?:nd)?json$/i.test(file.name) ? undefined : options.hold
+      )
       if (typeof stored === "string") {
         skipped.push({ path: file.path, reason: stored })
         continue

@@ -3,7 +3,7 @@
  * connection, and reports every item. A dry run is the same without writing.
  */
 import { hash, randomUUID } from "node:crypto"
-import { existsSync } from "node:fs"
+import { closeSync, existsSync } from "node:fs"
 import { sep } from "node:path"
 import {
   BatchWriter,
@@ -24,6 +24,7 @@ import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-se
 import {
   findSources,
   type FoundSources,
+  notCohortNames,
   type PartRead,
   readPart,
   ReadBuffers,
@@ -45,6 +46,7 @@ import { environmentOf } from "./internal/environment.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
+import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
 import {
   type BackupReport,
   type ItemReport,
@@ -143,17 +145,25 @@ class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFa
 
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
+  // Databases among the sources stay open until all is done.
+  return yield* Effect.scoped(migrateAll(options))
+})
+
+const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const everything = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const [missing] = onDisk.missing
+  if (missing !== undefined) return yield* missing
+  const originals = onDisk.sources.flatMap(({ files }) => files)
+  yield* checkPlace(options.moveOriginals, originals)
+  const held = yield* holdOpen
+  const { sources, unread } = yield* expandDatabases(onDisk.sources, {
+    target: options.database,
+    memoryLimit: options.memoryLimit
+  })
   // Copies that lie among the sources are our own.
   const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
-  const found = { ...everything, ignored: everything.ignored.filter(({ path }) => !path.startsWith(store)) }
-  const [missing] = found.missing
-  if (missing !== undefined) return yield* missing
-  yield* checkPlace(
-    options.moveOriginals,
-    found.sources.flatMap(({ files }) => files)
-  )
+  const found = { ...onDisk, sources, ignored: onDisk.ignored.filter(({ path }) => !path.startsWith(store)) }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -161,10 +171,13 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   })
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
-  const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+  const unreadable = [
+    ...unread.map(unreadItem),
+    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+  ]
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run)
-    : load(options, found, run, unreadable, afterFind - started)
+    : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
     options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
@@ -216,8 +229,8 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const stored = new Set(
     report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
   )
-  const all = found.sources.flatMap(({ files }) => files)
-  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap((source) => source.files)
+  const all = found.sources.flatMap(filesOnDisk)
+  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap(filesOnDisk)
   const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
   const aside: RunReport = {
     ...report,
@@ -287,6 +300,8 @@ interface KnownItem {
 
 interface Stored {
   readonly heads: Map<string, StoredHead>
+  /** Paths of sources that an earlier run rejected because others claimed their names. */
+  readonly rivals: ReadonlySet<string>
   /** By path and hash of the source. */
   readonly known: ReadonlyMap<string, KnownItem>
 }
@@ -328,7 +343,11 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
       entities: JSON.parse(String(entities))
     })
   }
-  const stored: Stored = { heads, known }
+  const contested = yield* queryRows(
+    client,
+    `SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'rejected' AND contains(remarks, '"name-conflict"')`
+  )
+  const stored: Stored = { heads, known, rivals: new Set(contested.map(([path]) => String(path))) }
   return stored
 })
 
@@ -351,7 +370,8 @@ const load = Effect.fnUntraced(function* (
   found: FoundSources,
   run: string,
   unreadable: ReadonlyArray<ItemReport>,
-  findMs: number
+  findMs: number,
+  originals: Originals
 ) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
@@ -364,7 +384,7 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
-        const backup = yield* backUp(options, found, run)
+        const backup = yield* backUp(options, originals, run)
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
@@ -378,7 +398,7 @@ const load = Effect.fnUntraced(function* (
         )
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
-        const items = loader.reports()
+        const items = loader.reports(found.sources)
         const all = [...items, ...unreadable]
         const outcome = outcomeOf(all, noVerification, loader.interrupted)
         const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
@@ -418,20 +438,45 @@ const load = Effect.fnUntraced(function* (
   )
 })
 
+/** The files on disk that the sources of a run are read from. */
+interface Originals {
+  readonly files: ReadonlyArray<SourceFile>
+  readonly hold: (descriptor: number) => void
+}
+
+/**
+ * Descriptors that are closed after everything that is opened later: closing any descriptor of a file gives up all locks
+ * that the process has on it, those of an open database too.
+ */
+const holdOpen = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync((): Array<number> => []),
+    (held) => Effect.sync(() => held.forEach((descriptor) => closeSync(descriptor)))
+  ),
+  (held) => ({
+    hold: (descriptor: number): void => {
+      held.push(descriptor)
+    }
+  })
+)
+
 /** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */
-const backUp = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
-  const files = found.sources.flatMap((source) => source.files)
+const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, hold }: Originals, run: string) {
   if (options.backup === undefined || files.length === 0) return undefined
   const made = yield* makeBackup({
     ...options.backup,
     files,
     run,
     program: options.program,
+    hold,
     isStopped: options.isStopped,
     onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
   })
   return made?.report
 })
+
+/** The files of a source; a cohort of a database is none. */
+const filesOnDisk = ({ files }: Source): ReadonlyArray<SourceFile> => files.filter(({ open }) => open === undefined)
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -442,7 +487,7 @@ const keepRejects = Effect.fnUntraced(function* (
 ) {
   const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
   if (options.rejectStore === undefined || rejected.size === 0) return undefined
-  const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap((source) => source.files)
+  const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap(filesOnDisk)
   const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
   return Option.getOrUndefined(made)?.report
 })
@@ -465,11 +510,11 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
-    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>() }
+    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>(), rivals: new Set<string>() }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
   const loaded: Loaded = {
-    items: loader.reports(),
+    items: loader.reports(found.sources),
     interrupted: loader.interrupted,
     firstRevision: undefined,
     slowest: loader.slowest.list,
@@ -574,6 +619,8 @@ class Loader {
   private readonly writer: BatchWriter
   private readonly run_: string
   private readonly buffers = new ReadBuffers()
+  /** In the order in which they are read. */
+  private sources: ReadonlyArray<Source> = []
   private readonly items: Array<ItemReport | undefined> = []
   private readonly sizes: Sizes
   /** Names claimed in this run, by whom. */
@@ -591,8 +638,11 @@ class Loader {
     this.run_ = run
   }
 
-  reports(): ReadonlyArray<ItemReport> {
-    return this.items
+  /** What became of sources, in their order. */
+  reports(found: ReadonlyArray<Source>): ReadonlyArray<ItemReport> {
+    const numbers = new Map(this.sources.map((source, number) => [source, number]))
+    return found
+      .map((source) => this.items[numbers.get(source) ?? -1])
       .filter((item) => item !== undefined)
       .map((item) => this.withAllClaimants(item))
       .map((item) => {
@@ -627,7 +677,12 @@ class Loader {
     return plainRemark("name-conflict", conflictMessage(others))
   }
 
-  readonly run = Effect.fnUntraced({ self: this }, function* (sources: ReadonlyArray<Source>) {
+  readonly run = Effect.fnUntraced({ self: this }, function* (found: ReadonlyArray<Source>) {
+    // Sources that fought over names before come last and together: then nothing is stored only to be taken back.
+    const isRival = ({ path }: Source): boolean => this.stored.rivals.has(path)
+    const sources = [...found.filter((source) => !isRival(source)), ...found.filter(isRival)]
+    const firstRival = sources.findIndex(isRival)
+    this.sources = sources
     for (let next = 0; next < sources.length || this.pending !== undefined;) {
       if (next === sources.length) yield* this.settle(sources)
       else if (this.options.isStopped?.() === true) {
@@ -637,7 +692,10 @@ class Loader {
           this.items[next] = interruptedItem(sources[next]!)
           this.unrecorded.add(next)
         }
-      } else next = yield* this.batch(sources, next, this.sizes.batchFiles)
+      } else {
+        const most = next === firstRival ? sources.length - next : this.sizes.batchFiles
+        next = yield* this.batch(sources, next, firstRival > next ? Math.min(most, firstRival - next) : most)
+      }
     }
     if (this.disowned.size > 0) {
       const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
@@ -665,7 +723,7 @@ class Loader {
     const undo = Effect.sync(() => {
       this.claims = new Map(before.claims)
     })
-    return yield* this.writer.stage(this.run_, this.fill(batch, sources, most)).pipe(
+    return yield* this.writer.stage(this.run_, this.complete(batch, sources, most)).pipe(
       Effect.map(({ committed, result }) => {
         this.hold(result)
         this.pending = { first, end: batch.end, before, staged: result, committed }
@@ -784,7 +842,8 @@ class Loader {
     }
   )
 
-  private readonly fill = Effect.fnUntraced(
+  /** Reads what else belongs to the batch, and puts all of it into the transaction. */
+  private readonly complete = Effect.fnUntraced(
     { self: this },
     function* (batch: Batch, sources: ReadonlyArray<Source>, most: number) {
       const { writer } = this
@@ -922,6 +981,11 @@ class Loader {
       const described = describe(source, parts)
       const { name, digest } = described
       const base = reportOf(source, described)
+      const notCohort = source.kind === "file" ? parts[0]?.notCohort : undefined
+      if (notCohort !== undefined) {
+        const remarks = [plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)]
+        return yield* rejected({ ...base, outcome: "skipped", cohort: null, digest: null, remarks, remark_count: 1 })
+      }
       const claim = { number, path: source.path, digest }
       const decision = decide({
         name,
@@ -1140,6 +1204,9 @@ interface Description {
   readonly parts: ReadonlyArray<PartReport>
 }
 
+/** Variants whose documents may hold nothing that is known. */
+const entityless: ReadonlySet<string> = new Set(["unknown", "V14", "V15", "V16", "lines"])
+
 const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
 
 const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
@@ -1166,11 +1233,8 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
     }
   }
   const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
-  const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
-  if (total === 0 && unknown && meta?.name === undefined) {
-    remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
-    remarkCount++
-  } else if (total === 0 && unknown) {
+  const unknown = parts.every((part) => entityless.has(part.variant))
+  if (total === 0 && unknown) {
     remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
     remarkCount++
   }
@@ -1223,7 +1287,9 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
   const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
   if (metadata?.rootKeys?.includes("files") === true) return "V9"
   if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
-  return "V11"
+  const [first] = parts
+  const isExport = first?.variant === "V14" || first?.variant === "V15"
+  return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
 }
 
 /** Microseconds of a source's own time: without zone as written, with an offset the instant. */
@@ -1299,6 +1365,14 @@ const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark
   outcome: "rejected",
   remarks,
   remark_count: remarks.length
+})
+
+const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
+  ...bareItem(path, bytes),
+  outcome,
+  format: "V18",
+  remarks: [plainRemark(code, message)],
+  remark_count: 1
 })
 
 const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({

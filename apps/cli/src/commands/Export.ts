@@ -4,6 +4,7 @@ import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
 import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
@@ -89,7 +90,7 @@ const exportOne = Effect.fnUntraced(
     )
 )
 
-/** Writes every cohort: one of a single file as `NAME.json`, one of several files as a folder. */
+/** Writes every cohort: one of a single file as `NAME.json` (or `.ndjson`), one of several files as a folder. */
 const exportAll = Effect.fnUntraced(function* (
   session: Session,
   command: ExportCommand,
@@ -105,7 +106,9 @@ const exportAll = Effect.fnUntraced(function* (
     const [first] = parts
     if (first === undefined) continue
     const name = safeName(first.cohortName, taken)
-    const paths = parts.length === 1 ? [join(folder, `${name}.json`)] : yield* pathsBelow(join(folder, name), parts)
+    const extension = mayHoldLines(first.path) ? "ndjson" : "json"
+    const paths =
+      parts.length === 1 ? [join(folder, `${name}.${extension}`)] : yield* pathsBelow(join(folder, name), parts)
     parts.forEach(({ contentId, part }, index) => {
       const key = keyOf(contentId, part)
       targets.set(key, [...(targets.get(key) ?? []), paths[index]!])
@@ -242,8 +245,10 @@ const streamDocuments = Effect.fnUntraced(function* (
       digest = part.digest
       take = sink.write
       finish = sink.end
-      if (command.compact && !command.ascii) return
-      const pretty = new PrettyText({ ascii: command.ascii, ...(command.compact ? {} : { indent: 2 }) }, sink.write)
+      // Of NDJSON, each document has its line.
+      const isCompact = command.compact || mayHoldLines(part.path)
+      if (isCompact && !command.ascii) return
+      const pretty = new PrettyText({ ascii: command.ascii, ...(isCompact ? {} : { indent: 2 }) }, sink.write)
       take = (bytes) => pretty.push(bytes)
       finish = (isAsStored) => {
         pretty.end()

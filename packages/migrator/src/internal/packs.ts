@@ -153,7 +153,8 @@ type Skipped = "changed" | "missing" | "permission" | "not-regular" | "io"
 export const storeFile = async (
   file: SourceFile,
   writer: PackWriter,
-  isKnown: (sha256: string) => boolean
+  isKnown: (sha256: string) => boolean,
+  release: (handle: number) => void = closeSync
 ): Promise<StoredFile | Skipped> => {
   let handle: number
   try {
@@ -206,7 +207,7 @@ export const storeFile = async (
     if (isWhole) await writer.add(chunk, content)
     return { facts, content }
   } finally {
-    closeSync(handle)
+    release(handle)
   }
 }
 
