@@ -6,10 +6,12 @@ import { printable } from "./Text.ts"
 export const exitCode = {
   failed: 1,
   usage: 2,
+  rejects: 3,
   mismatch: 4,
   damaged: 6,
   noDatabase: 10,
   locked: 11,
+  wrongKey: 12,
   interrupted: 130,
   terminated: 143
 } as const
@@ -43,6 +45,13 @@ const storeCodes: Readonly<Record<string, number>> = {
 }
 
 const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
+const backupCodes: Readonly<Record<string, number>> = {
+  damaged: exitCode.damaged,
+  "not-proven": exitCode.damaged,
+  "wrong-key": exitCode.wrongKey,
+  "needs-key": exitCode.wrongKey,
+  "bad-key": exitCode.usage
+}
 
 /** What to print about a failure, and the exit code. */
 export interface Described {
@@ -90,6 +99,12 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: storeCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
+    case "MoveRefused":
+      return { code: exitCode.usage, lines: [known.message] }
+    case "BackupError":
+      return { code: backupCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
+    case "UndoMismatch":
+      return { code: exitCode.mismatch, lines: [known.message] }
     case "MigrationFailed":
       return { code: exitCode.failed, lines: [known.message] }
     case "CohortNotFound":

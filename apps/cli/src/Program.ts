@@ -36,6 +36,8 @@ const shared = {
 
 const name = Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"))
 
+type BackupFlag = "dir" | "backup" | "passphraseFile" | "identityFile"
+
 /** The whole command line. */
 export const makeProgram = (session: Session) => {
   const root = Command.make("mallard").pipe(
@@ -49,6 +51,10 @@ export const makeProgram = (session: Session) => {
     verbose
   }))
 
+  const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
+    Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
+    Flag.optional
+  )
   const migrate = Command.make(
     "migrate",
     {
@@ -56,10 +62,7 @@ export const makeProgram = (session: Session) => {
         Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
         Argument.variadic()
       ),
-      onConflict: Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
-        Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
-        Flag.optional
-      ),
+      onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
@@ -74,6 +77,24 @@ export const makeProgram = (session: Session) => {
         Flag.withDefault(10_000)
       ),
       memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)"),
+      noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
+      backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+      backupPassphraseFile: text(
+        "backup-passphrase-file",
+        "FILE",
+        "Encrypt the copies with the passphrase in this file"
+      ),
+      backupRecipients: Flag.String("backup-recipient").pipe(
+        Flag.withMetavar("AGE1"),
+        Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
+        Flag.atLeast(0)
+      ),
+      moveOriginals: text(
+        "move-originals",
+        "DIR",
+        "Move what is stored and proven to this folder; without it originals stay"
+      ),
+      report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
     Effect.fnUntraced(function* (input) {
@@ -83,7 +104,11 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
-        memory: Option.getOrUndefined(input.memory)
+        memory: Option.getOrUndefined(input.memory),
+        report: Option.getOrUndefined(input.report),
+        backupDir: Option.getOrUndefined(input.backupDir),
+        moveOriginals: Option.getOrUndefined(input.moveOriginals),
+        backupPassphraseFile: Option.getOrUndefined(input.backupPassphraseFile)
       })
     })
   ).pipe(
@@ -115,6 +140,231 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([
       { command: "mallard verify", description: "Render every document and check every row" },
       { command: "mallard verify --source old-cohorts", description: "Compare with the sources as well" }
+    ])
+  )
+
+  const report = Command.make(
+    "report",
+    {
+      run: Argument.String("RUN").pipe(
+        Argument.withDescription("Id of a run, or how it begins (default: the last run)"),
+        Argument.optional
+      ),
+      format: Flag.Literals("format", ["text", "json", "html", "md", "junit"]).pipe(
+        Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
+        Flag.optional
+      ),
+      out: text("out", "FILE", "Write to this file")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runReport } = yield* Effect.promise(() => import("./commands/Report.ts"))
+      yield* runReport(session, {
+        ...options,
+        run: Option.getOrUndefined(input.run),
+        format: Option.getOrUndefined(input.format),
+        out: Option.getOrUndefined(input.out)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Report on a run, for people or for programs"),
+    Command.withExamples([
+      { command: "mallard report", description: "What became of each source in the last run" },
+      { command: "mallard report --out report.html", description: "The same as a page with charts" }
+    ])
+  )
+
+  const runs = Command.make(
+    "runs",
+    {},
+    Effect.fnUntraced(function* () {
+      const options = yield* common
+      const { runRuns } = yield* Effect.promise(() => import("./commands/Runs.ts"))
+      yield* runRuns(session, options)
+    })
+  ).pipe(
+    Command.withDescription("List the runs: who ran what, when, with which options and result"),
+    Command.withExamples([{ command: "mallard runs", description: "List all runs, the last one last" }])
+  )
+
+  const store = {
+    dir: text("backup-dir", "DIR", "Folder of the backups (default: beside the database, FILE.backups)")
+  }
+  const keys = {
+    passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+    identityFile: text("backup-identity", "FILE", "age identity for encrypted copies")
+  }
+  const backupId = Argument.String("BACKUP").pipe(
+    Argument.withDescription("Id of a backup or of its run, or how it begins (default: the last backup)"),
+    Argument.optional
+  )
+  const backupOptions = (options: CommonOptions, input: Partial<Record<BackupFlag, Option.Option<string>>>) => ({
+    ...options,
+    dir: Option.getOrUndefined(input.dir ?? Option.none()),
+    backup: Option.getOrUndefined(input.backup ?? Option.none()),
+    passphraseFile: Option.getOrUndefined(input.passphraseFile ?? Option.none()),
+    identityFile: Option.getOrUndefined(input.identityFile ?? Option.none())
+  })
+  const backup = Command.make("backup").pipe(
+    Command.withDescription("The copies of sources that runs made before they wrote"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        store,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupList } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupList(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the backups")),
+      Command.make(
+        "verify",
+        { backup: backupId, ...store, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupVerify } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupVerify(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
+      Command.make(
+        "restore",
+        {
+          backup: backupId,
+          out: text("out", "DIR", "Restore into this folder"),
+          inPlace: on("in-place", "Put back what is missing where it was"),
+          ...store,
+          ...keys
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupRestore } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupRestore(session, {
+            ...backupOptions(options, input),
+            out: Option.getOrUndefined(input.out),
+            inPlace: input.inPlace
+          })
+        })
+      ).pipe(
+        Command.withDescription("Restore files with bytes, modes and times; what is there is never overwritten"),
+        Command.withExamples([
+          { command: "mallard backup restore --out originals", description: "Restore the last backup" }
+        ])
+      )
+    ])
+  )
+
+  const ofRun = {
+    run: text("run", "RUN", "Those of this run (default: the last rejection of each source that is not stored yet)")
+  }
+  const rejects = Command.make("rejects").pipe(
+    Command.withDescription("Sources that were not stored: why, and how to mend them and bring them in"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        ofRun,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsList } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsList(session, { ...options, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List what was not stored, and why")),
+      Command.make(
+        "show",
+        { source: Argument.String("SOURCE").pipe(Argument.withDescription("Path or name of a source")), ...ofRun },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsShow } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsShow(session, { ...options, source: input.source, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withDescription("Show all that is wrong with one")),
+      Command.make(
+        "export",
+        { out: text("out", "DIR", "A new folder for the files to mend"), ...ofRun, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsExport } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsExport(session, {
+            ...options,
+            out: Option.getOrUndefined(input.out),
+            run: Option.getOrUndefined(input.run),
+            passphraseFile: Option.getOrUndefined(input.passphraseFile),
+            identityFile: Option.getOrUndefined(input.identityFile)
+          })
+        })
+      ).pipe(Command.withDescription("Write their original bytes into a folder, to be mended there")),
+      Command.make(
+        "replay",
+        {
+          folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
+          onConflict,
+          dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+          noBackup: on("no-backup", "Copy no source before writing")
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsReplay } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsReplay(session, {
+            ...options,
+            ...input,
+            onConflict: Option.getOrUndefined(input.onConflict)
+          })
+        })
+      ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
+    ])
+  )
+
+  const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
+  const rollback = Command.make(
+    "rollback",
+    {
+      run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
+      cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
+      test
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRollback } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+      yield* runRollback(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription("Undo a run: each cohort that it changed becomes what it was before; nothing is deleted"),
+    Command.withExamples([
+      { command: "mallard rollback last", description: "Undo the last run" },
+      { command: "mallard rollback 3f9c2a70 --test", description: "See what undoing a run would do" }
+    ])
+  )
+
+  const point = { name: Argument.String("NAME").pipe(Argument.withDescription("Name of a savepoint")) }
+  const savepoint = Command.make("savepoint").pipe(
+    Command.withDescription("Moments that all cohorts can be given back from"),
+    Command.withSubcommands([
+      Command.make(
+        "create",
+        point,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointCreate } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointCreate(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Remember how all cohorts are now; nothing is copied")),
+      Command.make(
+        "list",
+        {},
+        Effect.fnUntraced(function* () {
+          const options = yield* common
+          const { runSavepointList } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointList(session, options)
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the savepoints")),
+      Command.make(
+        "restore",
+        { ...point, test },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointRestore } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointRestore(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Make all cohorts what they were then, as a run of its own"))
     ])
   )
 
@@ -547,7 +797,7 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify] },
+      { group: "Migration", commands: [migrate, verify, report, runs, rejects, rollback, savepoint, backup] },
       { group: "Cohorts", commands: [list, show, queryCommand, summary, history, diff, load, exportCommand] },
       {
         group: "Changes",

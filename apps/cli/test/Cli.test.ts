@@ -432,7 +432,7 @@ describe("mallard export", () => {
     const texts = names.filter((name) => name !== "bob").map((name) => readFileSync(join(folder, "all", name), "utf8"))
     assert.deepEqual(texts.map((text) => JSON.parse(text).patients[0].id).sort(), ["1", "2", "3"])
     assert.deepEqual(
-      readdirSync(folder).filter((name) => name.includes("up")),
+      readdirSync(folder).filter((name) => name.includes("up") && name !== "test.duckdb.backups"),
       []
     )
   })
@@ -577,6 +577,12 @@ describe("help", () => {
       "mallard",
       "migrate",
       "verify",
+      "report",
+      "runs",
+      "rejects",
+      "rollback",
+      "savepoint",
+      "backup",
       "list",
       "show",
       "query",
