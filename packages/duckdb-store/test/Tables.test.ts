@@ -41,7 +41,7 @@ const forbidden = [
   /\bON\s+CONFLICT\b/,
   /\bINSERT\s+OR\b/,
   /\bRETURNING\b/,
-  /\bENUM\b/,
+  /(?<!TypeId\.)\bENUM\b/,
   /\bU?HUGEINT\b/,
   /\bDEFAULT\b/,
   /\bCHECK\s*\(/
