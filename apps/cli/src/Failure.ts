@@ -43,6 +43,7 @@ const storeCodes: Readonly<Record<string, number>> = {
   "bad-option": exitCode.usage
 }
 
+const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
 const backupCodes: Readonly<Record<string, number>> = {
   damaged: exitCode.damaged,
   "not-proven": exitCode.damaged,
@@ -87,6 +88,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: exitCode.mismatch, lines: [known.message] }
     case "MigrationFailed":
       return { code: exitCode.failed, lines: [known.message] }
+    case "QueryError":
+      return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError":
       return {
         code: exitCode.failed,

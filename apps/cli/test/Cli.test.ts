@@ -585,6 +585,7 @@ describe("help", () => {
       "backup",
       "list",
       "show",
+      "query",
       "export"
     ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])

@@ -386,7 +386,7 @@ const visitPart = Effect.fnUntraced(function* <E>(
  * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
  * fit in one. To be asked in order.
  */
-const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: StoredPart) {
+const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: CountedPart) {
   const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
   const rows = yield* queryRows(
     client,
@@ -394,15 +394,16 @@ const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, r
   )
   const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
   const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  const size = membersAtOnce(part)
   let next = 0
   let window: Window = { blocks: new Map(), pieces: new Map() }
   return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
-    if ((sizes.get(collection) ?? 0) > WINDOW_MEMBERS) return undefined
+    if ((sizes.get(collection) ?? 0) > size) return undefined
     if (collection < next || collection >= end) return window
     let members = 0
     for (next = collection; next < end; next++) {
       members += sizes.get(next) ?? 0
-      if (members > WINDOW_MEMBERS) break
+      if (members > size) break
     }
     const blocks = yield* fetchWindow(
       client,

@@ -126,6 +126,8 @@ export type Pause = "input" | "progress"
 /** Longest literal text of one piece, in UTF-16 units. */
 export const MAX_PIECE = 1 << 18
 const LF = 10
+/** No byte: the window ends here. */
+const ENDS = -1
 /** Keys remembered per object: of the root for the caller, of all to find duplicates. */
 const MAX_KEYS = 1 << 17
 const PROGRESS_BYTES = 2 << 20
@@ -366,21 +368,32 @@ export class DocumentReader {
 
   private *progress(): Generator<Pause, void> {
     const t = this.entities.tokenizer
-    if (t.base + t.p - this.reported < PROGRESS_BYTES) return
+    if (!this.isTimeToReport()) return
     this.reported = t.base + t.p
     yield "progress"
     t.reserve()
   }
 
+  private isTimeToReport(): boolean {
+    const t = this.entities.tokenizer
+    return t.base + t.p - this.reported >= PROGRESS_BYTES
+  }
+
   /** The next byte that is no white space, waiting for input at the end of the window. */
   private *next(): Generator<Pause, number> {
-    const t = this.entities.tokenizer
     for (;;) {
-      const c = t.peek()
-      if (c !== 0 || t.p < t.end || t.last) return c
+      const c = this.nextHere()
+      if (c !== ENDS) return c
       yield "input"
-      t.reserve()
+      this.entities.tokenizer.reserve()
     }
+  }
+
+  /** The next byte that is no white space; `ENDS` at the end of the window. */
+  private nextHere(): number {
+    const t = this.entities.tokenizer
+    const c = t.peek()
+    return c !== 0 || t.p < t.end || t.last ? c : ENDS
   }
 
   private byte(c: number): void {
@@ -551,13 +564,15 @@ export class DocumentReader {
     let c = yield* this.next()
     if (c !== 93) {
       for (let ordinal = 0; ; ordinal++) {
+        // No generator is made for an element that needs none: that would cost more than reading it.
         const code = typeof kind === "number" ? (c === 123 ? kind : 0) : yield* this.kindOf(kind, c)
-        yield* this.member(code, collection, ordinal, pointer, true)
-        c = yield* this.next()
+        if (!this.memberHere(code, collection, ordinal, pointer, true))
+          yield* this.member(code, collection, ordinal, pointer, true)
+        if ((c = this.nextHere()) === ENDS) c = yield* this.next()
         if (c !== 44) break
         this.byte(44)
-        c = yield* this.next()
-        yield* this.progress()
+        if ((c = this.nextHere()) === ENDS) c = yield* this.next()
+        if (this.isTimeToReport()) yield* this.progress()
       }
       if (c !== 93) t.fail("unexpected-byte")
     }
@@ -581,31 +596,39 @@ export class DocumentReader {
     pointer: string,
     list: boolean
   ): Generator<Pause, void> {
+    while (!this.memberHere(kind, collection, ordinal, pointer, list)) {
+      yield "input"
+      this.entities.tokenizer.reserve()
+    }
+  }
+
+  /** Reads an element; false, and nothing is read, if the window ends inside it. */
+  private memberHere(kind: number, collection: number, ordinal: number, pointer: string, list: boolean): boolean {
     const e = this.entities
     const t = e.tokenizer
-    for (;;) {
-      const p = t.p
-      const o = t.o
-      const depth = t.depth
-      try {
-        const id = kind === 0 ? e.json("") : e.entity(kind)
-        this.members.push(collection, ordinal, kind, id)
-        break
-      } catch (problem) {
-        if (problem !== NEED_INPUT) throw problem
-        t.p = p
-        t.o = o
-        t.depth = depth
-        e.remarks.truncate(0)
-        e.finished.length = 0
-        this.checkSize(p)
-      }
-      yield "input"
-      t.reserve()
+    const p = t.p
+    const o = t.o
+    const depth = t.depth
+    try {
+      const id = kind === 0 ? e.json("") : e.entity(kind)
+      this.members.push(collection, ordinal, kind, id)
+    } catch (problem) {
+      if (problem !== NEED_INPUT) throw problem
+      t.p = p
+      t.o = o
+      t.depth = depth
+      e.remarks.truncate(0)
+      e.finished.length = 0
+      this.checkSize(p)
+      return false
     }
-    for (const code of e.finished) this.counts[code] = (this.counts[code] ?? 0) + 1
+    for (let i = 0; i < e.finished.length; i++) {
+      const code = e.finished.values[i]!
+      this.counts[code] = (this.counts[code] ?? 0) + 1
+    }
     e.finished.length = 0
     if (e.remarks.count > 0) this.remarks.take(e.remarks, list ? `${pointer}/${ordinal}` : pointer)
+    return true
   }
 
   // ---- the document's template

@@ -17,7 +17,7 @@ import {
 } from "@mallard/entity-serializers"
 import { Effect, Fiber, Result, Schema, type Scope } from "effect"
 import { createHash, hash, subtle } from "node:crypto"
-import { openFile, type OpenFile } from "./ChangeWatch.ts"
+import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
 import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
@@ -35,7 +35,7 @@ import {
   variantOf
 } from "./Recognition.ts"
 import { printablePath, SourceError } from "./SourceError.ts"
-import type { SourceFile } from "./Sources.ts"
+import type { OpenText, SourceFile } from "./Sources.ts"
 
 /** Files up to this size are read whole. */
 export const WHOLE_FILE_BYTES = 64 << 20
@@ -186,7 +186,7 @@ const fetchWhole = (
       const buffer = room(open.bytes + 2)
       // One byte more than there should be, so that a file that grows is noticed.
       const into = buffer.subarray(0, open.bytes + 1)
-      const count = yield* meanwhile && open.readMeanwhile !== undefined ? open.readMeanwhile(into) : open.read(into)
+      const count = yield* meanwhile ? open.readMeanwhile(into) : open.read(into)
       if (count !== open.bytes) return yield* new SourceError({ reason: "changed", path: file.path })
       yield* open.checkUnchanged
       const bytes = buffer.subarray(0, count)
@@ -296,10 +296,8 @@ const rootByteOf = (bytes: Uint8Array): number | undefined => {
   return bytes[p]
 }
 
-type OpenSource = Pick<OpenFile, "bytes" | "read" | "checkUnchanged"> & Partial<Pick<OpenFile, "readMeanwhile">>
-
 /** Opens a source's file, or what it says to read instead. */
-const openSource = (file: SourceFile): Effect.Effect<OpenSource, SourceError, Scope.Scope> =>
+const openSource = (file: SourceFile): Effect.Effect<OpenText, SourceError, Scope.Scope> =>
   file.open ?? openFile(file.path, file.identity)
 
 const readLarge = Effect.fnUntraced(function* <E>(

@@ -6,10 +6,10 @@
 
 import { createHash, type Hash } from "node:crypto"
 import { Effect, type Result, type Scope } from "effect"
-import { type FileIdentity, openFile, type OpenFile } from "./ChangeWatch.ts"
+import { type FileIdentity, openFile } from "./ChangeWatch.ts"
 import { type EncodingProblem, type SourceEncoding, Utf8Stream } from "./Encoding.ts"
 import { SourceError } from "./SourceError.ts"
-import type { SourceFile } from "./Sources.ts"
+import type { OpenText, SourceFile } from "./Sources.ts"
 
 /**
  * The SHA-256 of the compact text of a document that comes in chunks of UTF-8, cut anywhere. Compact text: no white space;
@@ -184,10 +184,7 @@ export const digestOfSource = Effect.fn("digestOfSource")((file: SourceFile) =>
 )
 
 const digestOf = Effect.fnUntraced(
-  function* (
-    path: string,
-    open: Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope>
-  ) {
+  function* (path: string, open: Effect.Effect<OpenText, SourceError, Scope.Scope>) {
     const file = yield* open
     const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, file.bytes + 1))
     const raw = createHash("sha256")

@@ -16,6 +16,9 @@ import { type Outline, outlineOfFile } from "./internal/Outline.ts"
 import { type Variant } from "./Recognition.ts"
 import { SourceError } from "./SourceError.ts"
 
+/** What can be read like an open file. */
+export type OpenText = Pick<OpenFile, "bytes" | "read" | "readMeanwhile" | "checkUnchanged">
+
 /** A file to be read. */
 export interface SourceFile {
   readonly path: string
@@ -26,7 +29,7 @@ export interface SourceFile {
   /** What tells whether it is still the same when it is opened. */
   readonly identity: FileIdentity
   /** What is read instead of the file at `path`, such as a cohort of the database there; `bytes` may then be an estimate. */
-  readonly open?: Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope>
+  readonly open?: Effect.Effect<OpenText, SourceError, Scope.Scope>
   /** What it is, where that does not depend on what is read. */
   readonly variant?: Variant
 }

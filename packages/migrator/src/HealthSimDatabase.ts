@@ -9,7 +9,7 @@
  */
 import { closeSync, existsSync, openSync, readSync, realpathSync } from "node:fs"
 import { parse } from "node:path"
-import { type OpenFile, type Source, SourceError, type SourceFile } from "@mallard/legacy-json"
+import { type OpenText, type Source, SourceError, type SourceFile } from "@mallard/legacy-json"
 import { type EntityKind, kindOfTypeKey } from "@mallard/schema"
 import { DuckDbClient, type DuckDbOpenError, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Cause, Effect, Pull, type Scope, Stream } from "effect"
@@ -491,7 +491,7 @@ const openText = (
   path: string,
   pieces: ReadonlyArray<Piece>,
   bytes: number
-): Effect.Effect<Pick<OpenFile, "bytes" | "read" | "checkUnchanged">, SourceError, Scope.Scope> =>
+): Effect.Effect<OpenText, SourceError, Scope.Scope> =>
   Effect.map(Stream.toPull(textOf(client, pieces)), (pull) => {
     let waiting: Array<Buffer> = []
     let ended = false
@@ -526,5 +526,5 @@ const openText = (
         return filled
       })
     // Nobody can write to a database that is open for reading.
-    return { bytes, read, checkUnchanged: Effect.void }
+    return { bytes, read, readMeanwhile: read, checkUnchanged: Effect.void }
   })

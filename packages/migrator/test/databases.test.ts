@@ -9,11 +9,14 @@ import { join } from "node:path"
 import { verify } from "@mallard/migrator"
 import { cohorts, entities, exported, query, remarksOf, run, type Row } from "./support.ts"
 
-type Version = "1.0" | "1.3" | "1.4" | "1.5" | "1.7"
+type Version = "1.0" | "1.3" | "1.4" | "1.7"
+
+/** Whether cohorts were still called scenarios. */
+const isOlder = (version: Version): boolean => version !== "1.7"
 
 /** The tables of a version, as HealthSim made them. */
 const tablesOf = (version: Version): ReadonlyArray<string> => {
-  const isOld = version < "1.5"
+  const isOld = isOlder(version)
   const [one, key] = isOld ? ["scenario", version === "1.4" ? "id" : "scenario_id"] : ["cohort", "id"]
   return [
     "CREATE TABLE schema_migrations (version VARCHAR PRIMARY KEY, applied_at TIMESTAMP)",
@@ -37,7 +40,7 @@ const second = '{"mrn":"M2","given_name":"Bo"}'
 const claim = '{"claim_id":"c1","total_charge":425.00,"claim_lines":[{"line_number":1}]}'
 
 const rowsOf = (version: Version): ReadonlyArray<string> => {
-  const one = version < "1.5" ? "scenario" : "cohort"
+  const one = isOlder(version) ? "scenario" : "cohort"
   return [
     `INSERT INTO ${one}s VALUES ('id-a', 'Alpha', 'the first', '2025-12-01 10:11:12.5', '2025-12-02', '{"product": "patientsim", "entity_counts": {"patients": 2}}'), ('id-b', 'Bét/a', NULL, NULL, NULL, NULL), ('id-c', 'Empty', NULL, '2025-12-03', NULL, NULL)`,
     `INSERT INTO ${one}_tags VALUES (2, 'id-a', 'later'), (1, 'id-a', 'early')`,
@@ -80,13 +83,13 @@ const betaText = (one: string): string =>
   `{"${one}_id":"id-b","name":"Bét/a","description":null,"tags":[],"entities":{"claims":[{"claim_id":"b2","${one}_id":"id-b","total_charge":250.00,"other_diagnoses":["25"]}],"patients":[{"id":"b1","mrn":"MB","given_name":"Cy","birth_date":"1980-02-03","deceased":false,"${one}_id":"id-b","created_at":"2025-12-05T01:02:03.25"}]}}`
 
 describe("databases of HealthSim", () => {
-  for (const version of ["1.0", "1.3", "1.4", "1.5", "1.7"] as const) {
+  for (const version of ["1.0", "1.3", "1.4", "1.7"] as const) {
     it.effect(`of schema ${version} give all their cohorts, and are not touched`, () =>
       Effect.gen(function* () {
         const { database, folder, path } = yield* folderWith(version)
         const before = fingerprint(path)
         const report = yield* run(database, [path])
-        const one = version < "1.5" ? "scenario" : "cohort"
+        const one = isOlder(version) ? "scenario" : "cohort"
         assert.deepStrictEqual(
           report.items.map(({ cohort, format, outcome, path: of }) => [of, cohort, format, outcome]).sort(),
           ["Alpha", "Bét/a", "Empty"].map((name) => [`${path}#${name}`, name, "V18", "migrated"])
@@ -194,6 +197,17 @@ describe("databases of HealthSim", () => {
       assert.deepStrictEqual(own, [[], ["same-database"]])
       const other = yield* run(join(folder, "third.duckdb"), [database])
       assert.deepStrictEqual(other.items.map(remarksOf), [["mallard-database"]])
+    })
+  )
+
+  it.effect("are refused while they are open for writing", () =>
+    Effect.gen(function* () {
+      const { database, path } = yield* folderWith("1.4")
+      const report = yield* Effect.scoped(
+        Effect.andThen(DuckDbClient.make({ filename: path }), run(database, [path]))
+      ).pipe(Effect.provide(Reactivity.layer))
+      assert.deepStrictEqual(report.items.map(remarksOf), [["locked"]])
+      assert.strictEqual(report.outcome, "done-with-rejects")
     })
   )
 })
