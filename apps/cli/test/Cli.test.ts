@@ -583,6 +583,7 @@ describe("help", () => {
       "rollback",
       "savepoint",
       "backup",
+      "doctor",
       "list",
       "show",
       "query",
