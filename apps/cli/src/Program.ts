@@ -22,6 +22,7 @@ const text = (name: string, metavar: string, description: string) =>
 const shared = {
   db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
+  wait: text("wait", "SECONDS", "Wait while another program has the database open (no number: as long as it takes)"),
   quiet: on("quiet", "Print problems and the last line only").pipe(Flag.withAlias("q")),
   verbose: on("verbose", "Print every remark").pipe(Flag.withAlias("v")),
   yes: on("yes", "Confirm everything that would be asked").pipe(Flag.withAlias("y")),
@@ -38,12 +39,10 @@ export const makeProgram = (session: Session) => {
     Command.withSharedFlags(shared),
     Command.withDescription("Legacy JSON into DuckDB, the same JSON back, with proof")
   )
-  const common = Effect.map(root, ({ db, json, quiet, verbose }): CommonOptions => ({
-    db: Option.getOrUndefined(db),
-    json,
-    quiet,
-    verbose
-  }))
+  const common = Effect.map(root, ({ db, json, quiet, verbose, wait }): CommonOptions => {
+    session.lock.wait = Option.getOrUndefined(wait)
+    return { db: Option.getOrUndefined(db), json, quiet, verbose }
+  })
 
   const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
     Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),

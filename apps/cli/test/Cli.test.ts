@@ -285,10 +285,35 @@ describe("errors", () => {
         const outcome = await run(folder, [...args, ...db])
         assert.strictEqual(outcome.code, 11, outcome.stderr)
         assert.include(outcome.stderr, `process ${holder.pid}`)
+        assert.match(outcome.stderr, /, running since \d{4}-\d\d-\d\dT[\d:]+Z\)/)
       }
+      assert.strictEqual((await run(folder, ["list", ...db, "--wait", "0.8"])).code, 11)
     } finally {
       holder.kill("SIGKILL")
     }
+  })
+
+  it("waits with --wait for a database that is open elsewhere; a killed holder leaves no lock", async () => {
+    const { folder } = await migrated()
+    const holder = spawn(process.execPath, ["-e", holdOpen, join(folder, "test.duckdb")], {
+      cwd: import.meta.dirname,
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    await new Promise((resolve) => holder.stdout.once("data", resolve))
+    const waiting = start(folder, ["migrate", cohort.file, ...db, "--no-backup", "--wait"])
+    const outcome = outcomeOf(waiting)
+    let said = ""
+    await new Promise<void>((resolve) =>
+      waiting.stderr?.on("data", (chunk: Buffer) => {
+        said += chunk.toString()
+        if (said.includes("Waiting: ")) resolve()
+      })
+    )
+    holder.kill("SIGKILL")
+    const { code, stderr } = await outcome
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, `Waiting: process ${holder.pid}`)
+    assert.strictEqual((await run(folder, ["list", ...db, "--wait=soon"])).code, 2)
   })
 
   it("end with 1 and the nearest names where no cohort has the name", async () => {

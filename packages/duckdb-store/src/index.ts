@@ -1,6 +1,7 @@
 export * from "./CohortStore.ts"
 export * from "./Ledger.ts"
 export * from "./LedgerWriter.ts"
+export * from "./LockWait.ts"
 export * from "./Maintenance.ts"
 export * from "./Migrations.ts"
 export * from "./Query.ts"
