@@ -306,6 +306,57 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const passphraseFile = text(
+    "backup-passphrase-file",
+    "FILE",
+    "The passphrase again, where the copies of the run are encrypted with one"
+  )
+  const resume = Command.make(
+    "resume",
+    {
+      run: Argument.String("RUN").pipe(
+        Argument.withDescription("Id of a run, or how it begins (default: the last one that was cut short)"),
+        Argument.optional
+      ),
+      passphraseFile
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runResume } = yield* Effect.promise(() => import("./commands/Resume.ts"))
+      yield* runResume(session, {
+        ...options,
+        run: Option.getOrUndefined(input.run),
+        passphraseFile: Option.getOrUndefined(input.passphraseFile)
+      })
+    })
+  ).pipe(
+    Command.withDescription(
+      "Go on with a run that was interrupted or killed, with the same options; nothing is stored twice"
+    ),
+    Command.withExamples([{ command: "mallard resume", description: "Go on with the last one" }])
+  )
+  const retry = Command.make(
+    "retry",
+    {
+      run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
+      onConflict,
+      passphraseFile
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRetry } = yield* Effect.promise(() => import("./commands/Resume.ts"))
+      yield* runRetry(session, {
+        ...options,
+        run: input.run,
+        onConflict: Option.getOrUndefined(input.onConflict),
+        passphraseFile: Option.getOrUndefined(input.passphraseFile)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Take again what a run rejected or failed to store, and nothing else"),
+    Command.withExamples([{ command: "mallard retry last", description: "After mending the files where they are" }])
+  )
+
   const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
   const rollback = Command.make(
     "rollback",
@@ -468,7 +519,10 @@ export const makeProgram = (session: Session) => {
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify, report, runs, rejects, rollback, savepoint, backup] },
+      {
+        group: "Migration",
+        commands: [migrate, resume, retry, verify, report, runs, rejects, rollback, savepoint, backup]
+      },
       { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
     ]),
     Command.withExamples([

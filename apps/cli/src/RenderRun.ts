@@ -225,7 +225,7 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
   switch (report.outcome) {
     case "interrupted":
-      return ["run the same command again: what is stored is whole and is not read twice"]
+      return [`${invocation} resume${databaseFlag}: what is stored is whole and is not stored twice`]
     case "mismatch":
       return [`${invocation} verify${databaseFlag}`]
     case "failed":

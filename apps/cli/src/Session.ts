@@ -10,7 +10,7 @@ export interface StopRequest {
 }
 
 /** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */
-export interface LockPatience {
+interface LockPatience {
   wait: string | undefined
 }
 

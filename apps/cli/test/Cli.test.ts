@@ -571,7 +571,7 @@ describe("signals", () => {
     assert.strictEqual(interrupted.code, 130, interrupted.stdout.slice(-500))
     assert.include(interrupted.stderr, "Stopping as soon as what is being written is whole.")
     assert.include(interrupted.stdout, "not reached before the run was stopped\n")
-    assert.include(interrupted.stdout, "run the same command again")
+    assert.include(interrupted.stdout, " resume --db ")
     assert.isFalse(existsSync(join(folder, "test.duckdb.wal")))
     assert.strictEqual((await run(folder, ["verify", ...db])).code, 0)
     const again = await run(folder, ["migrate", "many", ...db, "--json"])
@@ -601,6 +601,8 @@ describe("help", () => {
     for (const command of [
       "mallard",
       "migrate",
+      "resume",
+      "retry",
       "verify",
       "report",
       "runs",

@@ -17,6 +17,7 @@ import {
   now,
   openStore,
   queryRows,
+  readRuns,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
@@ -43,6 +44,7 @@ import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
 import { environmentOf } from "./internal/environment.ts"
+import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./internal/transient.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
@@ -58,6 +60,7 @@ import {
   totalsOf,
   type Verification
 } from "./Report.ts"
+import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -85,6 +88,12 @@ export interface MigrateOptions {
   readonly rejectStore?: string | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** The run that was cut short and that this one goes on with. Without it, the last one over the same sources. */
+  readonly resumes?: string | undefined
+  /** The run whose failures this one takes again. */
+  readonly retries?: string | undefined
+  /** Leaves out all sources but those of these paths. */
+  readonly only?: ReadonlySet<string> | undefined
 }
 
 /** An item of an earlier run. */
@@ -154,7 +163,9 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
-  const originals = onDisk.sources.flatMap(({ files }) => files)
+  const isTaken = ({ path }: Source): boolean =>
+    options.only === undefined || [...options.only].some((only) => only === path || only.startsWith(path))
+  const originals = onDisk.sources.filter(isTaken).flatMap(({ files }) => files)
   yield* checkPlace(options.moveOriginals, originals)
   const held = yield* holdOpen
   const { sources, unread } = yield* expandDatabases(onDisk.sources, {
@@ -163,7 +174,13 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   // Copies that lie among the sources are our own.
   const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
-  const found = { ...onDisk, sources, ignored: onDisk.ignored.filter(({ path }) => !path.startsWith(store)) }
+  const isWanted = ({ path }: { readonly path: string }): boolean => options.only?.has(path) !== false
+  const found = {
+    ...onDisk,
+    sources: sources.filter(isWanted),
+    unreadable: onDisk.unreadable.filter(isWanted),
+    ignored: options.only === undefined ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
+  }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -172,7 +189,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
-    ...unread.map(unreadItem),
+    ...unread.filter(isWanted).map(unreadItem),
     ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
   ]
   const loaded = yield* options.dryRun
@@ -180,9 +197,9 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
-    options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
+    options.dryRun || options.verify === false || loaded.interrupted || loaded.verifyFrom === undefined
       ? noVerification
-      : yield* verifyRun(options, loaded.firstRevision)
+      : yield* verifyRun(options, loaded.verifyFrom)
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
@@ -194,7 +211,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     started_at: new Date(started).toISOString(),
     ended_at: new Date(ended).toISOString(),
     program: options.program,
-    options: optionsOf(options),
+    options: optionsOf(options, loaded.resumed?.run),
     environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
@@ -202,6 +219,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
+    ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
     timings: {
       find: afterFind - started,
       ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
@@ -223,7 +241,10 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
     return {
       ...report,
-      notes: ["No original was moved: that takes a backup, the proof, and a run that came to its end."]
+      notes: [
+        ...(report.notes ?? []),
+        "No original was moved: that takes a backup, the proof, and a run that came to its end."
+      ]
     }
   }
   const stored = new Set(
@@ -235,7 +256,7 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
-    ...(notes.length === 0 ? {} : { notes })
+    ...(notes.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes] })
   }
   return aside
 })
@@ -356,8 +377,10 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
 interface Loaded {
   readonly items: ReadonlyArray<ItemReport>
   readonly interrupted: boolean
-  /** The first revision that the run wrote. */
-  readonly firstRevision: number | undefined
+  /** The first revision to prove: that of the run, or of the one that it went on with; undefined if there is none. */
+  readonly verifyFrom: number | undefined
+  /** The run that was cut short and that this one went on with. */
+  readonly resumed: UnfinishedRun | undefined
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -389,7 +412,9 @@ const load = Effect.fnUntraced(function* (
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
-        const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
+        const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
+        const resumed = continuedRun(runs, sourcesAsked(options))
+        const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
         yield* writer.transaction(
           run,
           Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
@@ -424,7 +449,8 @@ const load = Effect.fnUntraced(function* (
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
-          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
+          verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
+          resumed,
           slowest: loader.slowest.list,
           duckdb,
           backup,
@@ -516,7 +542,8 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
   const loaded: Loaded = {
     items: loader.reports(found.sources),
     interrupted: loader.interrupted,
-    firstRevision: undefined,
+    verifyFrom: undefined,
+    resumed: undefined,
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
@@ -547,20 +574,47 @@ const recordRun = (
   )
 
 /** What was asked, as the ledger and the report tell it. */
-const optionsOf = (options: MigrateOptions): RunOptions => ({
+const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOptions => ({
   command: "migrate",
   paths: options.paths,
+  cwd: options.cwd ?? process.cwd(),
   on_conflict: options.onConflict,
   verify: options.verify !== false,
   backup: options.backup !== undefined,
+  ...(options.backup === undefined ? {} : backupOptionsOf(options.backup)),
   ...(options.moveOriginals === undefined ? {} : { move_originals: options.moveOriginals }),
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
   ...(options.replays === undefined
     ? {}
-    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) })
+    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) }),
+  ...(resumes === undefined ? {} : { resumes }),
+  ...(options.retries === undefined ? {} : { retries: options.retries }),
+  ...(options.only === undefined ? {} : { only: [...options.only] })
 })
+
+const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]>): RunOptions => ({
+  backup_dir: store,
+  ...(cipher === undefined
+    ? {}
+    : cipher.passphrase === undefined
+      ? { backup_cipher: "recipients", backup_recipients: cipher.recipients ?? [] }
+      : { backup_cipher: "passphrase" })
+})
+
+const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
+  paths,
+  cwd: cwd ?? process.cwd(),
+  ...(only === undefined ? {} : { only: [...only] }),
+  ...(resumes === undefined ? {} : { resumes })
+})
+
+const resumedNote = ({ run, state }: UnfinishedRun): string => {
+  const how =
+    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
+  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+}
 
 /** An item whose rows wait in the current transaction. */
 interface StagedItem {
@@ -609,6 +663,8 @@ const AHEAD_BYTES = 48 << 20
 class Loader {
   interrupted = false
   readonly slowest = new SlowestSources()
+  /** How often items were tried again because the disk was full, by number. */
+  private readonly attempts = new Map<number, number>()
   /** Numbers of items that no transaction has recorded. */
   private readonly unrecorded = new Set<number>()
   private pending: PendingBatch | undefined
@@ -775,8 +831,22 @@ class Loader {
   /** One bad item must not spoil the others: a batch that failed is done again item by item. */
   private readonly oneByOne = Effect.fnUntraced(
     { self: this },
-    function* (sources: ReadonlyArray<Source>, first: number, end: number, error: SqlError.SqlError) {
+    function* (
+      sources: ReadonlyArray<Source>,
+      first: number,
+      end: number,
+      error: SqlError.SqlError
+    ): Effect.fn.Return<number, SqlError.SqlError> {
       if (end - first <= 1) {
+        const tried = this.attempts.get(first) ?? 0
+        const pause = SPACE_PAUSES_MS[tried]
+        if (pause !== undefined && isOutOfSpace(error) && this.options.isStopped?.() !== true) {
+          this.attempts.set(first, tried + 1)
+          yield* Effect.sleep(pause)
+          const after = yield* this.batch(sources, first, 1)
+          yield* this.settle(sources)
+          return after
+        }
         const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
         this.hold([item])
         this.unrecorded.add(first)
@@ -918,7 +988,7 @@ class Loader {
       for (const [index, file] of source.files.entries()) {
         // A second reading of this file starts anew; those before it stay.
         const before = writer.mark()
-        const part = yield* readPart(file, writer.documents, this.buffers, {
+        const reading = readPart(file, writer.documents, this.buffers, {
           maxEntityBytes: options.maxEntityBytes,
           maxDepth: options.maxDepth,
           wholeFileBytes: this.sizes.wholeFileBytes,
@@ -944,7 +1014,12 @@ class Loader {
             return writer.flush
           }),
           onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-        }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
+        })
+        // Rows of a large file may be written already, and are not taken back for a second attempt.
+        const again = Effect.sync(() => writer.rollback(before))
+        const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
+          Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
+        )
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [

@@ -38,6 +38,11 @@ export interface MigrateCommand extends CommonOptions {
   readonly backupPassphraseFile: string | undefined
   readonly backupRecipients: ReadonlyArray<string>
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** Where relative paths of sources start, if not where the user is. */
+  readonly cwd?: string | undefined
+  readonly resumes?: string | undefined
+  readonly retries?: string | undefined
+  readonly only?: ReadonlySet<string> | undefined
 }
 
 export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
@@ -85,7 +90,10 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,
       moveOriginals: command.moveOriginals === undefined ? undefined : resolve(session.cwd, command.moveOriginals),
-      cwd: session.cwd,
+      resumes: command.resumes,
+      retries: command.retries,
+      only: command.only,
+      cwd: command.cwd ?? session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step
     })
