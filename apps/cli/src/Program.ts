@@ -357,6 +357,30 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([{ command: "mallard retry last", description: "After mending the files where they are" }])
   )
 
+  const statusCommand = Command.make(
+    "status",
+    {
+      paths: Argument.String("PATH").pipe(
+        Argument.withDescription("Files and folders (default: all that runs were given)"),
+        Argument.variadic()
+      ),
+      check: on("check", "End with 5 when something is pending")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runStatus } = yield* Effect.promise(() => import("./commands/Status.ts"))
+      yield* runStatus(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription(
+      "Say what is unfinished, and which sources are new, changed, waiting or gone; nothing is written"
+    ),
+    Command.withExamples([
+      { command: "mallard status", description: "Look at all that was ever migrated" },
+      { command: "mallard status old-cohorts --check", description: "Fail if a run would find something to do" }
+    ])
+  )
+
   const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
   const rollback = Command.make(
     "rollback",
@@ -521,7 +545,7 @@ export const makeProgram = (session: Session) => {
     Command.withSubcommands([
       {
         group: "Migration",
-        commands: [migrate, resume, retry, verify, report, runs, rejects, rollback, savepoint, backup]
+        commands: [migrate, statusCommand, resume, retry, verify, report, runs, rejects, rollback, savepoint, backup]
       },
       { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
     ]),

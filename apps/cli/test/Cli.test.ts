@@ -601,6 +601,7 @@ describe("help", () => {
     for (const command of [
       "mallard",
       "migrate",
+      "status",
       "resume",
       "retry",
       "verify",

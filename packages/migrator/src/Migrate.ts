@@ -4,7 +4,7 @@
  */
 import { hash, randomUUID } from "node:crypto"
 import { closeSync, existsSync } from "node:fs"
-import { sep } from "node:path"
+import { resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
@@ -43,12 +43,14 @@ import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
+import { readHistory } from "./internal/history.ts"
 import { environmentOf } from "./internal/environment.ts"
 import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./internal/transient.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
 import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
+import { changesOf, type PathHistory } from "./Incremental.ts"
 import {
   type BackupReport,
   type ItemReport,
@@ -60,6 +62,7 @@ import {
   totalsOf,
   type Verification
 } from "./Report.ts"
+import { below } from "./Status.ts"
 import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
@@ -219,6 +222,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
+    ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
     ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
     timings: {
       find: afterFind - started,
@@ -381,6 +385,8 @@ interface Loaded {
   readonly verifyFrom: number | undefined
   /** The run that was cut short and that this one went on with. */
   readonly resumed: UnfinishedRun | undefined
+  /** Paths where sources were. */
+  readonly removed: ReadonlyArray<string>
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -410,6 +416,7 @@ const load = Effect.fnUntraced(function* (
         const backup = yield* backUp(options, originals, run)
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
+        const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
         const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
@@ -423,13 +430,17 @@ const load = Effect.fnUntraced(function* (
         )
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
-        const items = loader.reports(found.sources)
+        const reports = loader.reports(found.sources)
+        const changes = comparedWith(history, options, found, [...reports, ...unreadable])
+        const items = changes.items.slice(0, reports.length)
         const all = [...items, ...unreadable]
         const outcome = outcomeOf(all, noVerification, loader.interrupted)
         const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
         const facts: RunFacts = {
           ignored: found.ignored,
           slowest: loader.slowest.list,
+          ...changes.noted,
+          ...(loader.interrupted || changes.removed.length === 0 ? {} : { removed: changes.removed }),
           timings: {
             find: findMs,
             ...(backup === undefined ? {} : { backup: backupMs }),
@@ -451,6 +462,7 @@ const load = Effect.fnUntraced(function* (
           interrupted: loader.interrupted,
           verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
           resumed,
+          removed: changes.removed,
           slowest: loader.slowest.list,
           duckdb,
           backup,
@@ -463,6 +475,41 @@ const load = Effect.fnUntraced(function* (
     })
   )
 })
+
+/** Says of items how they differ from what earlier runs saw, and what there is to remember for later ones. */
+const comparedWith = (
+  history: ReadonlyArray<PathHistory>,
+  options: MigrateOptions,
+  found: FoundSources,
+  items: ReadonlyArray<ItemReport>
+) => {
+  const cwd = options.cwd ?? process.cwd()
+  const changes = changesOf(
+    items.map(({ path, source_sha256 }) => ({ path, sha256: source_sha256 ?? undefined })),
+    below(
+      history,
+      options.paths.map((path) => resolve(cwd, path))
+    ),
+    new Set(found.sources.flatMap(({ files }) => files.map(({ path }) => path)))
+  )
+  const byPath = new Map(changes.map((changed) => [changed.path, changed]))
+  const compared = items.map((item): ItemReport => {
+    const changed = byPath.get(item.path)
+    if (changed === undefined || changed.change === "unreadable") return item
+    return { ...item, change: changed.change, ...(changed.from === undefined ? {} : { from: changed.from }) }
+  })
+  const seen = compared.flatMap(({ change, digest, outcome, path, source_sha256: sha256 }) =>
+    outcome === "unchanged" && change !== "unchanged" && sha256 !== null && digest !== null
+      ? [{ path, sha256, digest }]
+      : []
+  )
+  return {
+    items: compared,
+    noted: seen.length === 0 ? {} : { seen },
+    removed:
+      options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
+  }
+}
 
 /** The files on disk that the sources of a run are read from. */
 interface Originals {
@@ -533,14 +580,31 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
-    ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
+    ? yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
+          Effect.provideService(
+            Effect.gen(function* () {
+              return { ...(yield* readStored(client)), history: yield* readHistory() }
+            }),
+            DuckDbClient,
+            client
+          )
+        )
+      ).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
-    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>(), rivals: new Set<string>() }
+    : {
+        heads: new Map<string, StoredHead>(),
+        known: new Map<string, KnownItem>(),
+        rivals: new Set<string>(),
+        history: []
+      }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+  const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
-    items: loader.reports(found.sources),
+    items,
+    removed,
     interrupted: loader.interrupted,
     verifyFrom: undefined,
     resumed: undefined,

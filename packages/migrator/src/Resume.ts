@@ -81,6 +81,17 @@ export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<Un
   return unfinished
 }
 
+/** Absolute paths of all that runs were given, mended rejects left out. */
+export const migratedPaths = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<string> => [
+  ...new Set(
+    runs.flatMap((run) =>
+      Option.toArray(readAsked(run.options)).flatMap(({ cwd, paths, replays }) =>
+        replays === undefined ? paths.map((path) => (cwd === undefined ? path : resolve(cwd, path))) : []
+      )
+    )
+  )
+]
+
 /** The last unfinished run over the same sources. */
 export const continuedRun = (
   runs: ReadonlyArray<LedgerRun>,
