@@ -58,6 +58,11 @@ export const makeProgram = (session: Session) => {
       onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+      plan: text(
+        "plan",
+        "FILE",
+        "Do exactly what `mallard plan --out FILE` decided, and refuse what has changed since"
+      ),
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       maxEntitySize: Flag.String("max-entity-size").pipe(
         Flag.withMetavar("SIZE"),
@@ -98,6 +103,7 @@ export const makeProgram = (session: Session) => {
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
         memory: Option.getOrUndefined(input.memory),
+        plan: Option.getOrUndefined(input.plan),
         report: Option.getOrUndefined(input.report),
         backupDir: Option.getOrUndefined(input.backupDir),
         moveOriginals: Option.getOrUndefined(input.moveOriginals),
@@ -357,6 +363,35 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([{ command: "mallard retry last", description: "After mending the files where they are" }])
   )
 
+  const plan = Command.make(
+    "plan",
+    {
+      paths: Argument.String("PATH").pipe(
+        Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
+        Argument.variadic()
+      ),
+      onConflict,
+      out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      noBackup: on("no-backup", "Plan without copies of the sources")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runPlan } = yield* Effect.promise(() => import("./commands/Plan.ts"))
+      yield* runPlan(session, {
+        ...options,
+        ...input,
+        onConflict: Option.getOrUndefined(input.onConflict),
+        out: Option.getOrUndefined(input.out)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Analyse sources and decide for each what a run would do; nothing is written but the plan"),
+    Command.withExamples([
+      { command: "mallard plan old-cohorts --out plan.json", description: "Plan, then look at it" },
+      { command: "mallard migrate --plan plan.json", description: "Carry it out" }
+    ])
+  )
+
   const statusCommand = Command.make(
     "status",
     {
@@ -545,7 +580,20 @@ export const makeProgram = (session: Session) => {
     Command.withSubcommands([
       {
         group: "Migration",
-        commands: [migrate, statusCommand, resume, retry, verify, report, runs, rejects, rollback, savepoint, backup]
+        commands: [
+          plan,
+          migrate,
+          statusCommand,
+          resume,
+          retry,
+          verify,
+          report,
+          runs,
+          rejects,
+          rollback,
+          savepoint,
+          backup
+        ]
       },
       { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
     ]),

@@ -600,6 +600,7 @@ describe("help", () => {
     const folder = makeFolder()
     for (const command of [
       "mallard",
+      "plan",
       "migrate",
       "status",
       "resume",

@@ -63,6 +63,7 @@ import {
   type Verification
 } from "./Report.ts"
 import { below } from "./Status.ts"
+import type { PlannedItem } from "./Plan.ts"
 import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
@@ -97,7 +98,12 @@ export interface MigrateOptions {
   readonly retries?: string | undefined
   /** Leaves out all sources but those of these paths. */
   readonly only?: ReadonlySet<string> | undefined
+  /** What is decided about each source, by path: anything else is refused, and sources not named are left out. */
+  readonly plan?: ReadonlyMap<string, Planned> | undefined
 }
+
+/** What a plan says about a source. */
+export type Planned = Pick<PlannedItem, "action" | "source_sha256" | "bytes">
 
 /** An item of an earlier run. */
 export interface Replayed {
@@ -167,7 +173,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
   const isTaken = ({ path }: Source): boolean =>
-    options.only === undefined || [...options.only].some((only) => only === path || only.startsWith(path))
+    isWhole(options) ||
+    [...(options.only ?? options.plan?.keys() ?? [])].some((only) => only === path || only.startsWith(`${path}#`))
   const originals = onDisk.sources.filter(isTaken).flatMap(({ files }) => files)
   yield* checkPlace(options.moveOriginals, originals)
   const held = yield* holdOpen
@@ -177,12 +184,13 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   // Copies that lie among the sources are our own.
   const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
-  const isWanted = ({ path }: { readonly path: string }): boolean => options.only?.has(path) !== false
+  const isWanted = ({ path }: { readonly path: string }): boolean =>
+    options.only?.has(path) !== false && options.plan?.has(path) !== false
   const found = {
     ...onDisk,
     sources: sources.filter(isWanted),
     unreadable: onDisk.unreadable.filter(isWanted),
-    ignored: options.only === undefined ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
+    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
   }
   options.onProgress?.({
     phase: "found",
@@ -193,7 +201,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const run = randomUUID()
   const unreadable = [
     ...unread.filter(isWanted).map(unreadItem),
-    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
+    ...goneSince(options, found, unread)
   ]
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run)
@@ -235,6 +244,39 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const whole = yield* movedAside(options, found, report)
   return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
 })
+
+/** Whether a run takes all sources that it finds. */
+const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
+
+/** Planned sources that are there no more. */
+const goneSince = (
+  { plan }: MigrateOptions,
+  found: FoundSources,
+  unread: ReadonlyArray<UnreadDatabase>
+): ReadonlyArray<ItemReport> => {
+  if (plan === undefined) return []
+  const there = new Set([...found.sources, ...found.unreadable, ...unread].map(({ path }) => path))
+  return [...plan]
+    .filter(([path]) => !there.has(path))
+    .map(([path, { bytes }]) =>
+      rejectedItem(path, bytes, [plainRemark("gone-since-plan", "it was there when the run was planned; plan again")])
+    )
+}
+
+/** Why a source is not taken although it could be: something is not as it was planned. */
+const deviation = (planned: Planned | undefined, sha256: string, isToBeStored: boolean): Remark | undefined => {
+  if (planned === undefined) return undefined
+  if (planned.source_sha256 !== sha256) {
+    return plainRemark("changed-since-plan", "its bytes are not those that the run was planned for; plan again")
+  }
+  if (isToBeStored && planned.action !== "store") {
+    return plainRemark(
+      "decided-otherwise",
+      "it was not to be stored by the plan, and now would be: the database or another source has changed; plan again"
+    )
+  }
+  return undefined
+}
 
 /** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
 const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
@@ -1133,6 +1175,10 @@ class Loader {
         head: (other) => stored.heads.get(other),
         claims: (other) => this.claims.get(other) ?? []
       })
+      const refused = deviation(options.plan?.get(source.path), described.sourceSha256, decision.action === "save")
+      if (refused !== undefined && decision.action !== "unchanged") {
+        return yield* rejected({ ...base, outcome: "rejected", remarks: [refused], remark_count: 1 })
+      }
       const isNew = decision.action === "save" || decision.action === "repeat"
       if (decision.action === "contested" || (isNew && this.contested.has(name))) {
         this.contest(name, claim)
