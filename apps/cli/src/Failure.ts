@@ -82,6 +82,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
     case "MoveRefused":
+    case "RulesInvalid":
       return { code: exitCode.usage, lines: [known.message] }
     case "BackupError":
       return { code: backupCodes[known.reason] ?? exitCode.failed, lines: [known.message] }

@@ -48,6 +48,11 @@ export const makeProgram = (session: Session) => {
     Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
     Flag.optional
   )
+  const judging = {
+    strict: on("strict", "Reject what would only be remarked"),
+    rules: text("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
+    maxRejects: text("max-rejects", "N|P%", "Stop and undo the run when more sources than this are rejected")
+  }
   const migrate = Command.make(
     "migrate",
     {
@@ -63,6 +68,7 @@ export const makeProgram = (session: Session) => {
         "FILE",
         "Do exactly what `mallard plan --out FILE` decided, and refuse what has changed since"
       ),
+      ...judging,
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       maxEntitySize: Flag.String("max-entity-size").pipe(
         Flag.withMetavar("SIZE"),
@@ -104,6 +110,8 @@ export const makeProgram = (session: Session) => {
         onConflict: Option.getOrUndefined(input.onConflict),
         memory: Option.getOrUndefined(input.memory),
         plan: Option.getOrUndefined(input.plan),
+        rules: Option.getOrUndefined(input.rules),
+        maxRejects: Option.getOrUndefined(input.maxRejects),
         report: Option.getOrUndefined(input.report),
         backupDir: Option.getOrUndefined(input.backupDir),
         moveOriginals: Option.getOrUndefined(input.moveOriginals),
@@ -372,6 +380,7 @@ export const makeProgram = (session: Session) => {
       ),
       onConflict,
       out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      ...judging,
       noBackup: on("no-backup", "Plan without copies of the sources")
     },
     Effect.fnUntraced(function* (input) {
@@ -381,6 +390,8 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
+        rules: Option.getOrUndefined(input.rules),
+        maxRejects: Option.getOrUndefined(input.maxRejects),
         out: Option.getOrUndefined(input.out)
       })
     })

@@ -74,3 +74,36 @@ describe("mallard plan", () => {
     }
   })
 })
+
+describe("mallard migrate", () => {
+  it("checks the content by rules, also when it is planned, and undoes a run with too many rejects", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, {
+      "in/good.json": text("good", "1"),
+      "in/range.json": '{"name":"range","vital_signs":[{"id":"v","heart_rate":7200}]}',
+      "rules.json": '{"ranges":"reject","missing_ids":"warn"}',
+      "wrong.json": '{"ranges":"maybe"}'
+    })
+    const args = ["in", ...db, "--rules", "rules.json"]
+    const planned = await run(folder, ["plan", ...args, "--out", "plan.json"])
+    assert.strictEqual(planned.code, 3, planned.stderr)
+    assert.include(planned.stdout, "[out-of-range]")
+    assert.notInclude(planned.stdout, "7200")
+    const done = await run(folder, ["migrate", ...args, "--max-rejects", "20%"])
+    assert.strictEqual(done.code, 1, done.stderr)
+    assert.include(done.stdout, "--max-rejects 20% allows: the run was stopped and undone")
+    assert.deepStrictEqual(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), [])
+    const carried = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
+    assert.strictEqual(carried.code, 3, carried.stderr)
+    const report = JSON.parse(carried.stdout)
+    assert.deepStrictEqual(report.options.rules, { ranges: "reject", missing_ids: "warn" })
+    assert.deepInclude(report.totals, { found: 2, migrated: 1, rejected: 1 })
+    for (const wrong of [
+      ["--rules", "wrong.json"],
+      ["--rules", "missing.json"],
+      ["--max-rejects", "many"]
+    ]) {
+      assert.strictEqual((await run(folder, ["migrate", "in", ...db, ...wrong])).code, 2, wrong.join(" "))
+    }
+  })
+})

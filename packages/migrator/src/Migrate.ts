@@ -3,14 +3,17 @@
  * connection, and reports every item. A dry run is the same without writing.
  */
 import { hash, randomUUID } from "node:crypto"
-import { closeSync, existsSync } from "node:fs"
-import { resolve, sep } from "node:path"
+import { closeSync, existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
   commitRows,
   contentDigest,
   duplicateIds,
+  findViolations,
+  isPattern,
   type NewPart,
   type NewRevision,
   nextIds,
@@ -45,6 +48,7 @@ import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
 import { readHistory } from "./internal/history.ts"
 import { environmentOf } from "./internal/environment.ts"
+import { isExceeded, type RejectLimit, textOfLimit } from "./internal/rejectLimit.ts"
 import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./internal/transient.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
@@ -64,6 +68,7 @@ import {
 } from "./Report.ts"
 import { below } from "./Status.ts"
 import type { PlannedItem } from "./Plan.ts"
+import { checksOf, duplicateLevel, type LevelledCheck, remarkOfCheck, type Rules, RulesInvalid } from "./Validation.ts"
 import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
@@ -100,6 +105,12 @@ export interface MigrateOptions {
   readonly only?: ReadonlySet<string> | undefined
   /** What is decided about each source, by path: anything else is refused, and sources not named are left out. */
   readonly plan?: ReadonlyMap<string, Planned> | undefined
+  /** Rejects what would only be remarked. */
+  readonly strict?: boolean | undefined
+  /** Rules for the content; see `readRules`. */
+  readonly rules?: Rules | undefined
+  /** Stops when more sources are rejected; `migrateWithin` then undoes the run too. */
+  readonly maxRejects?: RejectLimit | undefined
 }
 
 /** What a plan says about a source. */
@@ -209,7 +220,11 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
-    options.dryRun || options.verify === false || loaded.interrupted || loaded.verifyFrom === undefined
+    options.dryRun ||
+    options.verify === false ||
+    loaded.interrupted ||
+    loaded.exceeded ||
+    loaded.verifyFrom === undefined
       ? noVerification
       : yield* verifyRun(options, loaded.verifyFrom)
   const ended = yield* Clock.currentTimeMillis
@@ -217,7 +232,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const report: RunReport = {
     run,
     command: "migrate",
-    outcome: outcomeOf(items, verification, loaded.interrupted),
+    outcome: loaded.exceeded ? "failed" : outcomeOf(items, verification, loaded.interrupted),
     dry_run: options.dryRun,
     database: options.database,
     started_at: new Date(started).toISOString(),
@@ -284,7 +299,13 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const { backup, verification } = report
   if (folder === undefined || options.dryRun) return report
   const isProven = options.verify !== false && verification.mismatched === 0 && verification.findings.length === 0
-  if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
+  if (
+    backup === undefined ||
+    backup === null ||
+    !isProven ||
+    report.outcome === "interrupted" ||
+    report.outcome === "failed"
+  ) {
     return {
       ...report,
       notes: [
@@ -427,6 +448,8 @@ interface Loaded {
   readonly verifyFrom: number | undefined
   /** The run that was cut short and that this one went on with. */
   readonly resumed: UnfinishedRun | undefined
+  /** Whether more was rejected than allowed. */
+  readonly exceeded: boolean
   /** Paths where sources were. */
   readonly removed: ReadonlyArray<string>
   readonly slowest: NonNullable<RunReport["slowest"]>
@@ -470,13 +493,15 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
-        const loader = new Loader(options, stored, writer, run)
+        yield* checkPatterns(client, options)
+        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
         const reports = loader.reports(found.sources)
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
         const items = changes.items.slice(0, reports.length)
         const all = [...items, ...unreadable]
-        const outcome = outcomeOf(all, noVerification, loader.interrupted)
+        const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
+        const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
         const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
         const facts: RunFacts = {
           ignored: found.ignored,
@@ -504,6 +529,7 @@ const load = Effect.fnUntraced(function* (
           interrupted: loader.interrupted,
           verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
           resumed,
+          exceeded,
           removed: changes.removed,
           slowest: loader.slowest.list,
           duckdb,
@@ -641,8 +667,13 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
         rivals: new Set<string>(),
         history: []
       }
-  const loader = new Loader(options, stored, BatchWriter.dry(), run)
-  yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+  const loader = yield* needsRows(options)
+    ? Effect.scoped(rehearseInScratch(options, stored, found, run))
+    : Effect.gen(function* () {
+        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
+        yield* dry.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+        return dry
+      })
   const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
     items,
@@ -650,12 +681,49 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     interrupted: loader.interrupted,
     verifyFrom: undefined,
     resumed: undefined,
+    exceeded: false,
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
     backupMs: 0
   }
   return loaded
+})
+
+/** Whether the content is checked by rules, which are asked of rows. */
+const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
+
+/** The same as a run, in a database that is gone afterwards. */
+const rehearseInScratch = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  stored: Stored,
+  found: FoundSources,
+  run: string
+) {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "mallard-rehearsal-"))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  const path = join(folder, "rehearsal.duckdb")
+  const client = yield* openStore({ path, program: options.program, memoryLimit: options.memoryLimit })
+  return yield* Effect.gen(function* () {
+    yield* checkPatterns(client, options)
+    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
+    yield* loader.run(found.sources)
+    return loader
+  }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
+})
+
+/** Fails before anything is read if DuckDB cannot use one of the patterns. */
+const checkPatterns = Effect.fnUntraced(function* (client: DuckDbSqlClient, { rules }: MigrateOptions) {
+  for (const [at, { pattern }] of (rules?.rules ?? []).entries()) {
+    if (pattern !== undefined && !(yield* isPattern(client, pattern))) {
+      return yield* new RulesInvalid({
+        path: "--rules",
+        problem: `the pattern of rule ${at + 1} is no regular expression of RE2`
+      })
+    }
+  }
 })
 
 const recordRun = (
@@ -695,6 +763,9 @@ const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOpt
   ...(options.replays === undefined
     ? {}
     : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) }),
+  ...(options.strict === true ? { strict: true } : {}),
+  ...(options.rules === undefined ? {} : { rules: options.rules }),
+  ...(options.maxRejects === undefined ? {} : { max_rejects: textOfLimit(options.maxRejects) }),
   ...(resumes === undefined ? {} : { resumes }),
   ...(options.retries === undefined ? {} : { retries: options.retries }),
   ...(options.only === undefined ? {} : { only: [...options.only] })
@@ -769,6 +840,11 @@ const AHEAD_BYTES = 48 << 20
 class Loader {
   interrupted = false
   readonly slowest = new SlowestSources()
+  /** Sources that were rejected before any was read. */
+  private readonly rejectedBefore: number
+  private readonly checks: ReadonlyArray<LevelledCheck>
+  /** Items whose content breaks a rule that rejects, by number. */
+  private readonly invalid = new Map<number, ItemReport>()
   /** How often items were tried again because the disk was full, by number. */
   private readonly attempts = new Map<number, number>()
   /** Numbers of items that no transaction has recorded. */
@@ -792,12 +868,21 @@ class Loader {
   /** Items of earlier batches that turned out to be contested, by number: still stored or skipped. */
   private disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
 
-  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string) {
+  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string, rejectedBefore: number) {
     this.options = options
+    this.rejectedBefore = rejectedBefore
+    this.checks = checksOf(options.rules)
     this.sizes = { ...defaultSizes, ...options.sizes }
     this.stored = stored
     this.writer = writer
     this.run_ = run
+  }
+
+  private hasTooManyRejects(found: number): boolean {
+    const { maxRejects } = this.options
+    if (maxRejects === undefined) return false
+    const rejected = this.items.filter((item) => item !== undefined && isStopped(item)).length + this.rejectedBefore
+    return isExceeded(maxRejects, { rejected, failed: 0, found: found + this.rejectedBefore })
   }
 
   /** What became of sources, in their order. */
@@ -847,7 +932,13 @@ class Loader {
     this.sources = sources
     for (let next = 0; next < sources.length || this.pending !== undefined;) {
       if (next === sources.length) yield* this.settle(sources)
-      else if (this.options.isStopped?.() === true) {
+      else if (this.hasTooManyRejects(sources.length)) {
+        yield* this.settle(sources)
+        for (; next < sources.length; next++) {
+          this.items[next] = notReachedItem(sources[next]!)
+          this.unrecorded.add(next)
+        }
+      } else if (this.options.isStopped?.() === true) {
         this.interrupted = true
         yield* this.settle(sources)
         for (; next < sources.length; next++) {
@@ -1028,33 +1119,52 @@ class Loader {
       if (this.mustRepeat) return yield* new BatchContested({})
       const takenBack = yield* this.takeBack()
       yield* writer.publish
-      const duplicates = yield* duplicateIds(writer, batch.from)
+      const found = yield* this.remarksByRevision(batch.from)
       const reports = batch.staged.map((item) => {
-        const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
-        const report =
-          remarks.length === 0
-            ? item.report
-            : {
-                ...item.report,
-                remarks: [
-                  ...item.report.remarks,
-                  ...remarks.map((pointer): Remark => ({
-                    code: "duplicate-id",
-                    pointer,
-                    line: null,
-                    column: null,
-                    message: "an entity with the same id stands before it; both are kept"
-                  }))
-                ],
-                remark_count: item.report.remark_count + remarks.length
-              }
-        const done = { ...item, report }
-        this.recordItem(done)
-        return done
+        const remarks = item.revisionId === undefined ? [] : (found.get(item.revisionId) ?? [])
+        if (remarks.some(({ isReason }) => isReason)) {
+          this.invalid.set(item.number, rejectedFor(item.report, remarks))
+        }
+        if (remarks.length === 0) return item
+        const report: ItemReport = {
+          ...item.report,
+          remarks: [...item.report.remarks, ...remarks.map(({ remark }) => remark)],
+          remark_count: item.report.remark_count + remarks.length
+        }
+        return { ...item, report }
       })
+      // Rows that are published are taken back with the whole batch alone, which is then read again without the bad items.
+      if (batch.staged.some(({ number, revisionId }) => revisionId !== undefined && this.invalid.has(number))) {
+        return yield* new BatchContested({})
+      }
+      for (const done of reports) this.recordItem(done)
       return [...takenBack, ...reports]
     }
   )
+
+  /** What the rules find in the rows of the current transaction, by revision. */
+  private readonly remarksByRevision = Effect.fnUntraced({ self: this }, function* (from: number) {
+    const { strict = false, rules } = this.options
+    const found = new Map<number, Array<FoundRemark>>()
+    const add = (revisionId: number, remark: Remark, level: "warn" | "reject"): void => {
+      const list = found.get(revisionId) ?? []
+      found.set(revisionId, list)
+      list.push({ remark, isReason: strict || level === "reject" })
+    }
+    const level = duplicateLevel(rules)
+    if (level !== "off") {
+      const message = "an entity with the same id stands before it"
+      const kept = strict || level === "reject" ? message : `${message}; both are kept`
+      for (const [revisionId, pointers] of yield* duplicateIds(this.writer, from)) {
+        for (const pointer of pointers) add(revisionId, { ...plainRemark("duplicate-id", kept), pointer }, level)
+      }
+    }
+    for (const { check, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
+      const { code, message } = remarkOfCheck(check)
+      add(revisionId, { ...plainRemark(code, message), pointer }, check.level)
+    }
+    return found
+  })
 
   private recordItem({ number, report, revisionId }: StagedItem): void {
     // Unchanged items are only counted: a run over a hundred thousand of them writes nothing about each.
@@ -1088,6 +1198,8 @@ class Loader {
         yield* takeBack
         return { number, report, revisionId: undefined } satisfies StagedItem
       })
+      const invalid = this.invalid.get(number)
+      if (invalid !== undefined) return yield* rejected(invalid)
       let known: KnownItem | undefined
       let knownSha = ""
       const parts: Array<PartRead> = []
@@ -1236,6 +1348,14 @@ class Loader {
             remark_count: 1
           })
         case "save": {
+          if (options.strict === true && described.remarkCount > 0) {
+            return yield* rejected(
+              rejectedFor(
+                base,
+                described.remarks.map((remark) => ({ remark, isReason: true }))
+              )
+            )
+          }
           const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
           const cohortId = decision.head?.cohortId ?? randomUUID()
           const revisionId = writer.save(
@@ -1354,6 +1474,20 @@ class Loader {
     }
     return described
   })
+}
+
+/** Something that a rule found, and whether it is a reason to reject. */
+interface FoundRemark {
+  readonly remark: Remark
+  readonly isReason: boolean
+}
+
+/** The report of an item that is rejected for what is in it; the reasons come first. */
+const rejectedFor = (report: ItemReport, found: ReadonlyArray<FoundRemark>): ItemReport => {
+  const remarks = [...found.filter(({ isReason }) => isReason), ...found.filter(({ isReason }) => !isReason)].map(
+    ({ remark }) => remark
+  )
+  return { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: remarks.length }
 }
 
 type RevisionDescription = Pick<
@@ -1571,6 +1705,18 @@ const interruptedItem = (source: Source): ItemReport => ({
   ...bareItem(source.path, bytesOf(source)),
   outcome: "skipped",
   remarks: [plainRemark("interrupted", "the run was stopped before its turn; run the same command again")],
+  remark_count: 1
+})
+
+const notReachedItem = (source: Source): ItemReport => ({
+  ...bareItem(source.path, bytesOf(source)),
+  outcome: "skipped",
+  remarks: [
+    plainRemark(
+      "too-many-rejects",
+      "it was not reached: more sources were rejected before it than --max-rejects allows"
+    )
+  ],
   remark_count: 1
 })
 

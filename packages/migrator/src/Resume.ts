@@ -7,6 +7,7 @@ import { findRun, type LedgerRun, openStore, readRuns } from "@mallard/duckdb-st
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { listRejects } from "./Rejects.ts"
+import { Rules } from "./Validation.ts"
 
 /** What a run was asked, as far as it takes to ask the same again. */
 export const AskedOptions = Schema.Struct({
@@ -28,6 +29,10 @@ export const AskedOptions = Schema.Struct({
   replays: Schema.optionalKey(
     Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int, path: Schema.String }))
   ),
+  strict: Schema.optionalKey(Schema.Boolean),
+  rules: Schema.optionalKey(Rules),
+  /** As in `10` or `5%`. */
+  max_rejects: Schema.optionalKey(Schema.String),
   /** The run that was cut short and that this one went on with. */
   resumes: Schema.optionalKey(Schema.String),
   /** The run whose failures this one took again. */

@@ -7,10 +7,13 @@ import {
   type Plan,
   planOf,
   readPlan,
+  readRules,
   type ConflictRule,
   exitCodes,
-  migrate,
+  migrateWithin,
+  parseRejectLimit,
   type Replayed,
+  type Rules,
   type RunReport,
   withQuality
 } from "@mallard/migrator"
@@ -44,6 +47,10 @@ export interface MigrateCommand extends CommonOptions {
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
   readonly backupRecipients: ReadonlyArray<string>
+  readonly strict?: boolean | undefined
+  /** A file of rules, or the rules themselves where a plan or a run before names them. */
+  readonly rules?: string | Rules | undefined
+  readonly maxRejects?: string | undefined
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
   /** Where relative paths of sources start, if not where the user is. */
   readonly cwd?: string | undefined
@@ -84,12 +91,17 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       "Leave out --no-backup and --no-verify, or leave the originals where they are."
     )
   }
+  const maxRejects = command.maxRejects === undefined ? undefined : parseRejectLimit(command.maxRejects)
+  if (command.maxRejects !== undefined && maxRejects === undefined) {
+    return yield* usage("--max-rejects is neither a number nor a percentage.", "Give one like 10 or 5%.")
+  }
+  const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
   const progress = new ProgressReport(session, command.quiet)
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
   const report = yield* withDatabase(session, command.db, (database) =>
-    migrate({
+    migrateWithin({
       paths,
       database,
       onConflict: command.overwrite ? "replace" : (command.onConflict ?? "fail"),
@@ -103,6 +115,9 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,
       moveOriginals: command.moveOriginals === undefined ? undefined : resolve(session.cwd, command.moveOriginals),
+      strict: command.strict,
+      rules,
+      maxRejects,
       resumes: command.resumes,
       retries: command.retries,
       only: command.only,
@@ -156,12 +171,24 @@ const writePlan = Effect.fnUntraced(function* (
   }
 })
 
+const rulesFrom = Effect.fnUntraced(function* (session: Session, rules: string | Rules | undefined) {
+  if (rules === undefined || typeof rules !== "string") return rules
+  const path = resolve(session.cwd, rules)
+  const text = yield* Effect.try({
+    try: () => readFileSync(path, "utf8"),
+    catch: () => usage(`Cannot read the rules ${printablePath(path)}.`, "Check their path and who may read them.")
+  })
+  return yield* readRules(text, printablePath(path))
+})
+
 /** The plan in a file; it says itself what is read and how, so nothing else may be asked. */
 const planFrom = Effect.fnUntraced(function* (session: Session, command: MigrateCommand, file: string) {
-  if (command.paths.length > 0 || command.onConflict !== undefined || command.overwrite) {
+  const { maxRejects, onConflict, overwrite, paths, rules, strict } = command
+  const others = [onConflict, rules, maxRejects, strict === true || overwrite ? true : undefined]
+  if (paths.length > 0 || others.some((other) => other !== undefined)) {
     return yield* usage(
       "--plan says which sources are read and what becomes of them.",
-      "Leave out paths and --on-conflict, or plan again."
+      "Leave out paths, --on-conflict, --rules, --strict and --max-rejects, or plan again."
     )
   }
   const path = resolve(session.cwd, file)
@@ -190,6 +217,9 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
   maxEntitySize: String(options.max_entity_bytes),
   maxDepth: options.max_depth,
   memory: command.memory ?? options.memory_limit,
+  strict: options.strict,
+  rules: options.rules,
+  maxRejects: options.max_rejects,
   noBackup: command.noBackup || !options.backup,
   backupDir: command.backupDir ?? (command.noBackup ? undefined : options.backup_dir)
 })

@@ -10,6 +10,9 @@ export interface PlanCommand extends CommonOptions {
   readonly onConflict: ConflictRule | undefined
   readonly out: string | undefined
   readonly noBackup: boolean
+  readonly strict: boolean
+  readonly rules: string | undefined
+  readonly maxRejects: string | undefined
 }
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {
