@@ -22,7 +22,7 @@ export type ContentCheck =
       readonly to: ReadonlyArray<{ readonly kind: string; readonly column: string }>
     }
   /** One time is not before another. */
-  | { readonly check: "order"; readonly kind: string; readonly first: string; readonly then: string }
+  | { readonly check: "order"; readonly kind: string; readonly earlier: string; readonly later: string }
   | {
       readonly check: "range"
       readonly kind: string
@@ -103,7 +103,7 @@ const conditionOf = (check: ContentCheck): string | readonly [withIds: string, w
     case "required":
       return `e.${quoted(check.column)} IS NULL`
     case "order":
-      return `e.${quoted(check.then)}::TIMESTAMP < e.${quoted(check.first)}::TIMESTAMP`
+      return `e.${quoted(check.later)}::TIMESTAMP < e.${quoted(check.earlier)}::TIMESTAMP`
     case "range": {
       const bounds = [
         ...(check.min === undefined ? [] : [`e.${quoted(check.column)} < ${check.min}`]),

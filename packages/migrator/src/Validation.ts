@@ -140,7 +140,7 @@ export const checksOf = (rules: Rules | undefined): ReadonlyArray<LevelledCheck>
       ...(required === undefined ? [] : [{ check: "required", kind, column } as const]),
       ...(min === undefined && max === undefined ? [] : [{ check: "range", kind, column, min, max } as const]),
       ...(pattern === undefined ? [] : [{ check: "format", kind, column, pattern } as const]),
-      ...(not_before === undefined ? [] : [{ check: "order", kind, first: not_before, then: column } as const]),
+      ...(not_before === undefined ? [] : [{ check: "order", kind, earlier: not_before, later: column } as const]),
       ...(to === undefined ? [] : [{ check: "reference", kind, column, to: to.flatMap(idsOf) } as const])
     ])
   }
@@ -181,7 +181,7 @@ const references: ReadonlyArray<ContentCheck> = kinds.flatMap(({ columns, idColu
   })
 )
 
-const pairs: ReadonlyArray<readonly [first: string, then: string]> = [
+const pairs: ReadonlyArray<readonly [earlier: string, later: string]> = [
   ["admission_time", "discharge_time"],
   ["admission_date", "discharge_date"],
   ["start_date", "end_date"],
@@ -200,7 +200,7 @@ const pairs: ReadonlyArray<readonly [first: string, then: string]> = [
 const orders: ReadonlyArray<ContentCheck> = kinds.flatMap(({ columns, kind }) =>
   pairs
     .filter((pair) => pair.every((name) => columns.some((column) => column.name === name && isTemporal(column.type))))
-    .map(([first, then]) => ({ check: "order", kind, first, then }))
+    .map(([earlier, later]) => ({ check: "order", kind, earlier, later }))
 )
 
 const NPI = "[0-9]{10}"
@@ -262,7 +262,7 @@ export const remarkOfCheck = (check: ContentCheck): { readonly code: string; rea
       return { code: "dangling-reference", message: `in a ${check.kind}, ${check.column} names no ${to} of the cohort` }
     }
     case "order":
-      return { code: "dates-out-of-order", message: `in a ${check.kind}, ${check.then} is before ${check.first}` }
+      return { code: "dates-out-of-order", message: `in a ${check.kind}, ${check.later} is before ${check.earlier}` }
     case "range": {
       const { column, kind, max, min } = check
       const range = [
