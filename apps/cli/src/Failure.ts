@@ -41,6 +41,8 @@ const storeCodes: Readonly<Record<string, number>> = {
   "bad-option": exitCode.usage
 }
 
+const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
+
 /** What to print about a failure, and the exit code. */
 export interface Described {
   readonly code: number
@@ -71,6 +73,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
     case "MigrationFailed":
       return { code: exitCode.failed, lines: [known.message] }
+    case "QueryError":
+      return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError":
       return {
         code: exitCode.failed,

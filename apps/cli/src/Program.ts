@@ -170,10 +170,57 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const queryCommand = Command.make(
+    "query",
+    {
+      sql: Argument.String("SQL").pipe(
+        Argument.withDescription("One SELECT over the views; `-` reads it from standard input"),
+        Argument.optional
+      ),
+      cohort: text("cohort", "NAME", "See the rows of this cohort only"),
+      limit: Flag.Int("limit").pipe(Flag.withDescription("Rows of a page (default: 100)"), Flag.withDefault(100)),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended"),
+      timeout: Flag.Finite("timeout").pipe(
+        Flag.withMetavar("SECONDS"),
+        Flag.withDescription("Give up after this time (default: 10)"),
+        Flag.withDefault(10)
+      ),
+      memory: text("memory", "SIZE", "Memory that the query may use (default: 1GiB)"),
+      csv: on("csv", "Print CSV"),
+      tables: on("tables", "List the views with their columns instead")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runQuery } = yield* Effect.promise(() => import("./commands/Query.ts"))
+      yield* runQuery(session, {
+        ...options,
+        ...input,
+        sql: Option.getOrUndefined(input.sql),
+        cohort: Option.getOrUndefined(input.cohort),
+        cursor: Option.getOrUndefined(input.cursor),
+        memory: Option.getOrUndefined(input.memory)
+      })
+    })
+  ).pipe(
+    Command.withAlias("sql"),
+    Command.withDescription("Ask the database in SQL; nothing can be changed by it"),
+    Command.withExamples([
+      { command: "mallard query --tables", description: "See which views and columns there are" },
+      {
+        command: "mallard query 'SELECT gender, count(*) FROM patients GROUP BY ALL'",
+        description: "Count patients by gender"
+      },
+      {
+        command: "mallard query 'FROM encounters' --cohort diabetes-2024 --csv",
+        description: "The encounters of one cohort as CSV"
+      }
+    ])
+  )
+
   return root.pipe(
     Command.withSubcommands([
       { group: "Migration", commands: [migrate, verify] },
-      { group: "Cohorts", commands: [list, show, exportCommand] }
+      { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
     ]),
     Command.withExamples([
       { command: "mallard migrate old-cohorts", description: "Bring a folder into the default database" },

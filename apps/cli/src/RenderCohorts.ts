@@ -67,7 +67,7 @@ export const shownJson = ({ cohort, history, parts, remarks, source }: ShownCoho
 const MAX_NAME = 60
 
 /** Rows of cells in columns; numbers to the right. */
-const table = (
+export const table = (
   head: ReadonlyArray<string>,
   rows: ReadonlyArray<ReadonlyArray<string>>,
   right: ReadonlySet<number>,

@@ -561,7 +561,7 @@ describe("signals", () => {
 describe("help", () => {
   it("is what the golden files say", async () => {
     const folder = makeFolder()
-    for (const command of ["mallard", "migrate", "verify", "list", "show", "export"]) {
+    for (const command of ["mallard", "migrate", "verify", "list", "show", "query", "export"]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)
       assert.strictEqual(outcome.stderr, "")
