@@ -217,10 +217,54 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const mcp = Command.make(
+    "mcp",
+    {
+      http: Flag.Int("http").pipe(
+        Flag.withMetavar("PORT"),
+        Flag.withDescription("Serve over HTTP on this port; 0 takes any (default: standard input and output)"),
+        Flag.optional
+      ),
+      host: text("host", "ADDRESS", "Address to listen on (default: 127.0.0.1)"),
+      tokenFile: text("token-file", "FILE", "Where the token is kept (default: ~/.healthsim/mallard-mcp.token)"),
+      root: Flag.String("root").pipe(
+        Flag.withMetavar("DIR"),
+        Flag.withDescription("Folder that files may be imported from and exported to (may be repeated)"),
+        Flag.atLeast(0)
+      ),
+      readOnly: on("read-only", "Offer no tool that changes anything"),
+      allowQuery: on("allow-query", "Offer query_cohort, which answers SQL"),
+      oldNames: on("old-names", "Offer the tools by HealthSim's older names too")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runMcp } = yield* Effect.promise(() => import("./commands/Mcp.ts"))
+      yield* runMcp(
+        session,
+        {
+          ...options,
+          ...input,
+          http: Option.getOrUndefined(input.http),
+          host: Option.getOrUndefined(input.host),
+          tokenFile: Option.getOrUndefined(input.tokenFile)
+        },
+        session.program.split(" ").at(-1) ?? ""
+      )
+    })
+  ).pipe(
+    Command.withDescription("Serve the cohorts to assistants by the Model Context Protocol"),
+    Command.withExamples([
+      { command: "mallard mcp", description: "What an assistant starts; see docs/mcp.md" },
+      { command: "mallard mcp --root ~/cohorts --allow-query", description: "With files of a folder, and SQL" },
+      { command: "mallard mcp --http 8765", description: "For several assistants at once" }
+    ])
+  )
+
   return root.pipe(
     Command.withSubcommands([
       { group: "Migration", commands: [migrate, verify] },
-      { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
+      { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] },
+      { group: "Servers", commands: [mcp] }
     ]),
     Command.withExamples([
       { command: "mallard migrate old-cohorts", description: "Bring a folder into the default database" },
