@@ -26,13 +26,15 @@ const reading = { readOnly: true } as const
 const LISTED = 50
 const LOADED = 200
 
+/** Has no meaning here: every kind of entity is stored. */
+const MEANINGLESS = "allow_reference_entities"
+
 /** Out of `params`, and without nulls. */
 const unwrapped = (payload: unknown): unknown => {
   if (!Predicate.isObject(payload)) return payload
   const only = "params" in payload && Object.keys(payload).length === 1 ? payload.params : payload
-  return Predicate.isObject(only)
-    ? Object.fromEntries(Object.entries(only).filter(([, value]) => value !== null))
-    : only
+  if (!Predicate.isObject(only)) return only
+  return Object.fromEntries(Object.entries(only).filter(([key, value]) => value !== null && key !== MEANINGLESS))
 }
 
 const missing = (what: string) => new ToolError({ message: `Must provide ${what}.` })
@@ -92,7 +94,7 @@ export const makeOldTools = ({ allowQuery, readOnly }: ToolOptions, actions: Act
       result: SaveResult,
       effects: { readOnly: false, destructive: true },
       prepare: unwrapped,
-      handler: ({ allow_reference_entities: _, ...request }, call) => actions.save(request, call)
+      handler: actions.save
     })
   const remove = (name: string) =>
     defineTool({
@@ -127,7 +129,7 @@ export const makeOldTools = ({ allowQuery, readOnly }: ToolOptions, actions: Act
     result: SaveResult,
     effects: { readOnly: false, destructive: false, idempotent: true },
     prepare: unwrapped,
-    handler: ({ allow_reference_entities: _, cohort_id, cohort_name, ...request }, call) => {
+    handler: ({ cohort_id, cohort_name, ...request }, call) => {
       const wanted = cohort_id ?? cohort_name
       return wanted === undefined
         ? Effect.fail(missing("cohort_id or cohort_name"))
@@ -153,7 +155,7 @@ export const makeOldTools = ({ allowQuery, readOnly }: ToolOptions, actions: Act
     result: QueryResult,
     effects: reading,
     prepare: unwrapped,
-    handler: (request, call) => actions.query(request, call)
+    handler: actions.query
   })
   const tables = defineTool({
     name: "healthsim_tables",

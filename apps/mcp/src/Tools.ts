@@ -229,7 +229,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     if ("saved" in first) return first.saved
     const present = yield* explained(cohorts.read(waiting(call), (store) => store.find(first.taken.cohortId)))
     yield* call.confirm(
-      `Replace the cohort ${quoted(present.name)} of ${present.entityCount} entities by new content? Its former revisions are kept.`,
+      `Replace the cohort ${quoted(present.name)} of ${entitiesText(present.entityCount)} by new content? Its former revisions are kept.`,
       options.confirm
     )
     yield* call.progress("Storing", 2, 3)
@@ -270,7 +270,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     const { items, next } = page
     const lines = items.map(
       ({ description, entityCount, name, tags }) =>
-        `${JSON.stringify(name)}: ${entityCount} entities${tags.length === 0 ? "" : `, tags ${JSON.stringify(tags)}`}${
+        `${JSON.stringify(name)}: ${entitiesText(entityCount)}${tags.length === 0 ? "" : `, tags ${JSON.stringify(tags)}`}${
           description === undefined ? "" : `; ${clipped(description.replaceAll("\n", " "), DESCRIPTION_CHARACTERS)}`
         }`
     )
@@ -278,7 +278,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
       items.length > 0 ? "" : " save_cohort or import_cohort stores one; `mallard migrate` brings in older files."
     return {
       text: [
-        `${items.length}${total === undefined || total === items.length ? "" : ` of ${total}`} cohorts, the latest saved first.${hint}`,
+        `${total === undefined || total === items.length ? many(items.length, "cohort", "cohorts") : `${items.length} of ${total} cohorts`}, the latest saved first.${hint}`,
         ...(lines.length === 0 ? [] : [asData(lines)]),
         ...more(next)
       ].join("\n"),
@@ -323,7 +323,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
                 ? "It has no entities."
                 : 'For the entities call again with "include_entities": true, or with "kind"; query_cohort and get_cohort_summary need fewer words.'
             ]
-          : [`${page.items.length} entities${page.items.length === 0 ? "." : ", each with its kind and place:"}`]),
+          : [`${entitiesText(page.items.length)}${page.items.length === 0 ? "." : ", each with its kind and place:"}`]),
         ...(page === undefined || page.items.length === 0
           ? []
           : [asData(page.items.map((one) => `${one.kind} ${one.pointer} ${textOf(one)}`))]),
@@ -402,10 +402,10 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     const remaining = batch === undefined || batches === undefined ? undefined : Math.max(0, batches - batch)
     const remarks = "remarks" in result ? result.remarks.length : 0
     return {
-      text: `Added ${added} entities to cohort ${quoted(result.name)}${
+      text: `Added ${entitiesText(added)} to cohort ${quoted(result.name)}${
         already === 0 ? "" : `; ${already} were there already, word for word`
       }. It has ${countsText(result.entities)} (revision ${result.seq}).${
-        remaining === undefined || remaining === 0 ? "" : ` ${remaining} batches remain.`
+        remaining === undefined || remaining === 0 ? "" : ` ${many(remaining, "batch remains", "batches remain")}.`
       }${remarksText(remarks)}`,
       structured: {
         cohort_id: result.cohortId,
@@ -428,7 +428,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
   ) {
     const found = yield* explained(cohorts.read(waiting(call), (store) => store.find(request.name_or_id)))
     yield* call.confirm(
-      `Delete the cohort ${quoted(found.name)} of ${found.entityCount} entities? Its revisions are kept, so that it can be restored.`,
+      `Delete the cohort ${quoted(found.name)} of ${entitiesText(found.entityCount)}? Its revisions are kept, so that it can be restored.`,
       request.confirm
     )
     // By id: what was shown to the user is what is deleted.
@@ -621,9 +621,11 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     )
     const lines = [page.columns.map(({ name }) => name), ...page.rows].map((row) => JSON.stringify(row))
     return {
-      text: [`${page.rowCount} rows of ${page.columns.length} columns.`, asData(lines), ...more(page.nextCursor)].join(
-        "\n"
-      ),
+      text: [
+        `${many(page.rowCount, "row", "rows")}; the first line names the columns.`,
+        asData(lines),
+        ...more(page.nextCursor)
+      ].join("\n"),
       structured: {
         columns: page.columns,
         rows: page.rows,
@@ -902,8 +904,11 @@ const sum = (counts: Readonly<Record<string, number>>): number =>
 
 const countsText = (counts: Readonly<Record<string, number>>): string => {
   const parts = Object.entries(counts).map(([kind, size_]) => `${size_} ${kind}`)
-  return parts.length === 0 ? "no entities" : `${sum(counts)} entities (${parts.join(", ")})`
+  return parts.length === 0 ? "no entities" : `${entitiesText(sum(counts))} (${parts.join(", ")})`
 }
+
+const many = (number: number, one: string, several: string): string => `${number} ${number === 1 ? one : several}`
+const entitiesText = (number: number): string => many(number, "entity", "entities")
 
 const remarksText = (remarks: number): string =>
   remarks === 0 ? "" : ` ${remarks} values are kept but do not fit their columns; nothing is lost.`
@@ -1011,7 +1016,9 @@ const exported = (
   const isText = files.some((file) => file.text !== undefined)
   return {
     text: [
-      isText ? `${files.length} ${files.length === 1 ? "document" : "documents"}:` : `Wrote ${files.length} files.`,
+      isText
+        ? `${files.length} ${files.length === 1 ? "document" : "documents"}:`
+        : `Wrote ${many(files.length, "file", "files")}.`,
       asData(lines),
       ...[...counts.values()].map(({ count: times, message }) => `Remark, ${times} times: ${message}`)
     ].join("\n"),
