@@ -1,3 +1,4 @@
+// oxlint-disable unicorn/prefer-add-event-listener -- the clients' transports are no event targets
 /** The real program as a child process, and the official clients in one dress. */
 import { Client as CurrentClient, StreamableHTTPClientTransport as CurrentHttp } from "@modelcontextprotocol/client"
 import { StdioClientTransport as CurrentStdio } from "@modelcontextprotocol/client/stdio"
@@ -150,9 +151,11 @@ export const connect = async (
       tools: async () => (await client.listTools()).tools,
       call: async (tool, args, onProgress) =>
         calledOf(
-          await client.callTool({ name: tool, arguments: args }, undefined, {
-            ...(onProgress === undefined ? {} : { onprogress: onProgress })
-          })
+          await client.callTool(
+            { name: tool, arguments: args },
+            undefined,
+            onProgress === undefined ? {} : { onprogress: onProgress }
+          )
         ),
       read: async (uri) => readOf(await client.readResource({ uri })),
       questions: [],
@@ -167,8 +170,7 @@ export const connect = async (
     // Its types do not fit `exactOptionalPropertyTypes`; and so it can be seen what was negotiated.
     await client.connect({
       start: () => transport.start(),
-      send: (message, options) =>
-        transport instanceof LegacyHttp ? transport.send(message, options) : transport.send(message),
+      send: (message) => transport.send(message),
       close: () => transport.close(),
       set onclose(handler: () => void) {
         transport.onclose = handler
@@ -198,7 +200,7 @@ export const connect = async (
       calledOf(
         await client.callTool(
           { name: tool, arguments: args },
-          { ...(onProgress === undefined ? {} : { onprogress: onProgress }) }
+          onProgress === undefined ? {} : { onprogress: onProgress }
         )
       ),
     read: async (uri) => readOf(await client.readResource({ uri })),
