@@ -44,8 +44,9 @@ export const makeStdio = (input: Readable, output: Writable): StdioTransport => 
       await refuse(-32700, "Parse error: a message is one line of JSON")
       return false
     }
-    if (!Predicate.isObject(message) && !Array.isArray(message)) {
-      await refuse(-32600, "Invalid request: a message is an object")
+    // What is no message would never be answered.
+    if (!Array.isArray(message) && !isMessage(message)) {
+      await refuse(-32600, "Invalid request: a message is an object of JSON-RPC 2.0")
       return false
     }
     for (const one of Array.isArray(message) ? message : [message]) {
@@ -118,6 +119,10 @@ const idOf = (message: unknown, sort: "request" | "response"): string | undefine
   if (!Predicate.isObject(message) || !("id" in message) || message.id === null || message.id === undefined) return
   return "method" in message === (sort === "request") ? JSON.stringify(message.id) : undefined
 }
+
+const isMessage = (message: unknown): boolean =>
+  Predicate.isObject(message) &&
+  ("method" in message ? typeof message.method === "string" : "result" in message || "error" in message)
 
 /** A cancelled call gets no answer. */
 const cancelledId = (message: unknown): string | undefined => {
