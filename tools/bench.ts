@@ -137,11 +137,11 @@ const measureImport = (): void => {
   const imports = (name: string, data: string, ...flags: ReadonlyArray<string>): Job => ({
     name,
     prepare: () => drop(ours),
-    command: mallard("migrate", data, "--db", ours, "--quiet", ...flags)
+    command: mallard("migrate", data, "--db", ours, "--quiet", "--no-backup", ...flags)
   })
 
   drop(kept)
-  run(mallard("migrate", many, "--db", kept, "--quiet"), root)
+  run(mallard("migrate", many, "--db", kept, "--quiet", "--no-backup"), root)
   const jobs: ReadonlyArray<Job> = [
     rawOf("RAW, 50 files", many),
     imports("import, 50 files", many, "--no-verify"),
@@ -153,7 +153,11 @@ const measureImport = (): void => {
       prepare: () => drop(exported),
       command: mallard("export", "--all", "--db", kept, "--out", exported)
     },
-    { name: "unchanged re-run", prepare: () => {}, command: mallard("migrate", many, "--db", kept, "--quiet") },
+    {
+      name: "unchanged re-run",
+      prepare: () => {},
+      command: mallard("migrate", many, "--db", kept, "--quiet", "--no-backup")
+    },
     rawOf("RAW, one file", one),
     imports("import, one file", one, "--no-verify"),
     rawOf("RAW, 2000 small files", small),
@@ -297,8 +301,11 @@ const growth = (
     return join(folder, "data")
   })
   for (const folder of folders)
-    run(mallard("migrate", folder, "--db", large, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
-  run(mallard("migrate", many, "--db", large, "--quiet", "--no-verify", "--on-conflict", "rename"), root)
+    run(
+      mallard("migrate", folder, "--db", large, "--quiet", "--no-backup", "--no-verify", "--on-conflict", "rename"),
+      root
+    )
+  run(mallard("migrate", many, "--db", large, "--quiet", "--no-backup", "--no-verify", "--on-conflict", "rename"), root)
   const fresh = join(work, `growth-new-${entities}`)
   if (!existsSync(join(fresh, "complete"))) {
     spawnSync(process.execPath, [
@@ -317,7 +324,7 @@ const growth = (
     drop(empty)
     samples
       .get("import into empty")!
-      .push(run(mallard("migrate", join(fresh, "data"), "--db", empty, "--quiet", "--no-verify"), root))
+      .push(run(mallard("migrate", join(fresh, "data"), "--db", empty, "--quiet", "--no-backup", "--no-verify"), root))
     const copy = join(work, "copy.duckdb")
     drop(copy)
     writeFileSync(copy, readFileSync(large))
@@ -325,7 +332,17 @@ const growth = (
       .get("import into large")!
       .push(
         run(
-          mallard("migrate", join(fresh, "data"), "--db", copy, "--quiet", "--no-verify", "--on-conflict", "rename"),
+          mallard(
+            "migrate",
+            join(fresh, "data"),
+            "--db",
+            copy,
+            "--quiet",
+            "--no-backup",
+            "--no-verify",
+            "--on-conflict",
+            "rename"
+          ),
           root
         )
       )

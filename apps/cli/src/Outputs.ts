@@ -65,7 +65,7 @@ class PendingFile {
     this.isFinished = true
     this.hand()
     this.blocks.give(this.block)
-    this.then(() => fsyncAsync(this.handle))
+    this.queue(() => fsyncAsync(this.handle))
     this.done = this.done.finally(() => closeSync(this.handle))
     this.done.catch(() => {})
   }
@@ -87,7 +87,7 @@ class PendingFile {
     this.block = this.blocks.take()
     this.used = 0
     this.onWaiting(used)
-    this.then(async () => {
+    this.queue(async () => {
       for (let written = 0; written < used;) {
         const { bytesWritten } = await writeAsync(this.handle, block, written, used - written, null)
         written += bytesWritten
@@ -97,7 +97,7 @@ class PendingFile {
     })
   }
 
-  private then(next: () => Promise<void>): void {
+  private queue(next: () => Promise<void>): void {
     this.done = this.done.then(next)
     // Whoever waits for the file hears of it.
     this.done.catch(() => {})

@@ -43,8 +43,9 @@ export interface StoredPart {
   readonly digest: string
 }
 
-/** Members that are fetched at once. */
+/** Members, and bytes of their sources, that are fetched at once. */
 const WINDOW_MEMBERS = 200_000
+const WINDOW_BYTES = 96 << 20
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
@@ -259,16 +260,17 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 ) {
   const counts = yield* queryRows(
     client,
-    `SELECT p.content_id, p.part, p.path, p.digest, coalesce(m.members, 0)
+    `SELECT p.content_id, p.part, p.path, p.digest, p.bytes, coalesce(m.members, 0)
      FROM mallard.parts p LEFT JOIN (SELECT content_id, part, count(*) AS members FROM mallard.cohort_members GROUP BY content_id, part) m
        ON m.content_id = p.content_id AND m.part = p.part
      WHERE ${where} ORDER BY p.content_id, p.part`
   )
-  const parts = counts.map(([contentId, part, path, digest, members]) => ({
+  const parts = counts.map(([contentId, part, path, digest, bytes, members]) => ({
     contentId: Number(contentId),
     part: Number(part),
     path: String(path),
     digest: String(digest),
+    bytes: Number(bytes),
     members: Number(members)
   }))
   const windows = windowsOf(parts)
@@ -297,29 +299,44 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 })
 
 interface CountedPart extends StoredPart {
+  /** Size of its source. */
+  readonly bytes: number
   readonly members: number
 }
 
-/** Parts in groups that are fetched at once: whole parts, at most a window's members, large ones alone. */
+/** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
 const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
+  let bytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
     // The first windows are small: nothing else can be done while they are fetched.
     const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
-    if (last === undefined || last.length === MAX_PARTS || members + part.members > most) {
+    if (
+      last === undefined ||
+      last.length === MAX_PARTS ||
+      members + part.members > most ||
+      bytes + part.bytes > WINDOW_BYTES
+    ) {
       windows.push([part])
       members = part.members
+      bytes = part.bytes
     } else {
       last.push(part)
       members += part.members
+      bytes += part.bytes
     }
   }
   return windows
 }
 
-const isLarge = (parts: ReadonlyArray<CountedPart>): boolean => parts.length === 1 && parts[0]!.members > WINDOW_MEMBERS
+const isLarge = (parts: ReadonlyArray<CountedPart>): boolean =>
+  parts.length === 1 && membersAtOnce(parts[0]!) < parts[0]!.members
+
+/** Members of a part that are fetched at once, by their average size. */
+const membersAtOnce = ({ bytes, members }: CountedPart): number =>
+  Math.max(1, Math.min(WINDOW_MEMBERS, Math.floor((WINDOW_BYTES * members) / Math.max(bytes, 1))))
 
 /** The condition that selects the rows of consecutive parts. */
 const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {
@@ -334,12 +351,13 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
 const visitPart = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   window: Window,
   large: boolean,
   visitor: PartVisitor<E>
 ) {
   visitor.start(part)
+  const windowOf = large ? yield* smallCollections(client, renderer, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -357,22 +375,57 @@ const visitPart = Effect.fnUntraced(function* <E>(
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection++, name === "list", large ? undefined : window, visitor)
+      yield* visitCollection(client, renderer, part, collection, name, yield* windowOf(collection), visitor)
+      collection++
     }
   }
   visitor.end()
 })
 
+/**
+ * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
+ * fit in one. To be asked in order.
+ */
+const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: CountedPart) {
+  const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
+  const rows = yield* queryRows(
+    client,
+    `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection`
+  )
+  const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
+  const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  const size = membersAtOnce(part)
+  let next = 0
+  let window: Window = { blocks: new Map(), pieces: new Map() }
+  return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
+    if ((sizes.get(collection) ?? 0) > size) return undefined
+    if (collection < next || collection >= end) return window
+    let members = 0
+    for (next = collection; next < end; next++) {
+      members += sizes.get(next) ?? 0
+      if (members > size) break
+    }
+    const blocks = yield* fetchWindow(
+      client,
+      renderer,
+      (alias) => `${of(alias)} AND ${alias}.collection BETWEEN ${collection} AND ${next - 1}`
+    )
+    window = { blocks, pieces: new Map() }
+    return window
+  })
+})
+
 const OPEN = Buffer.from("[")
 const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
+const LINE_FEED = Buffer.from("\n")
 
 const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
-  part: StoredPart,
+  part: CountedPart,
   collection: number,
-  list: boolean,
+  label: string,
   window: Window | undefined,
   visitor: PartVisitor<E>
 ) {
@@ -382,18 +435,20 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     : Effect.succeed([[undefined]])
   const most = Number(highest[0]?.[0] ?? -1)
   let expected = 0
+  const separator = label === "lines" ? LINE_FEED : COMMA
   const visit = (blocks: ReadonlyArray<Block>): void => {
     for (const block of blocks) {
       if (block.sound && block.first === expected) {
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         visitor.sound(block.ends.length)
+        if (label === "lines") separateByLines(block.text, block.ends)
         visitor.text(block.text, 0, block.text.length)
         expected += block.ends.length
         continue
       }
       for (const element of elementsOf(block)) {
         if (element.ordinal !== expected) visitor.gap(collection)
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         if (element.matches) visitor.sound(1)
         else visitor.changed(element)
         visitor.text(element.bytes, element.start, element.end)
@@ -401,29 +456,35 @@ const visitCollection = Effect.fnUntraced(function* <E>(
       }
     }
   }
-  if (list) visitor.text(OPEN, 0, 1)
+  if (label === "list") visitor.text(OPEN, 0, 1)
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
+    const size = membersAtOnce(part)
     const slice = (from: number) =>
       fetchWindow(
         client,
         renderer,
         (m) =>
-          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + WINDOW_MEMBERS - 1}`
+          `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + size - 1}`
       )
     let next = yield* Effect.forkChild(slice(0))
-    for (let from = 0; from <= most; from += WINDOW_MEMBERS) {
+    for (let from = 0; from <= most; from += size) {
       const blocks = yield* Fiber.join(next)
-      next = yield* Effect.forkChild(slice(from + WINDOW_MEMBERS))
+      next = yield* Effect.forkChild(slice(from + size))
       visit(blocks.get(at) ?? [])
       if (visitor.pause !== undefined) yield* visitor.pause
     }
     yield* Fiber.join(next)
   }
-  if (list) visitor.text(CLOSE, 0, 1)
-  else if (expected !== 1) visitor.gap(collection)
+  if (label === "list") visitor.text(CLOSE, 0, 1)
+  else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
+
+/** The texts of a block are joined by commas unless its collection is one of lines. */
+const separateByLines = (text: Buffer, ends: Int32Array): void => {
+  for (let i = 0; i < ends.length - 1; i++) text[ends[i]!] = NEWLINE
+}
 
 /** The compact text of one part as a whole: for documents that fit in memory. */
 export const partText: (

@@ -151,10 +151,16 @@ export const diffTexts = (before: string, after: string): ReadonlyArray<LeafChan
 
 const leafTexts = (text: string): ReadonlyMap<string, string> => {
   const texts = new Map<string, string>()
-  for (const { end, pointer, start } of leaves(text)) {
-    const value = text.slice(start, end)
-    const other = texts.get(pointer)
-    texts.set(pointer, other === undefined ? value : `${other}, ${value}`)
+  // Of several documents in one file each is on its line.
+  const lines = text.split("\n")
+  for (const [number, line] of lines.entries()) {
+    const above = lines.length === 1 ? "" : `/${number}`
+    for (const { end, pointer, start } of leaves(line)) {
+      const value = line.slice(start, end)
+      const place = above + pointer
+      const other = texts.get(place)
+      texts.set(place, other === undefined ? value : `${other}, ${value}`)
+    }
   }
   return texts
 }

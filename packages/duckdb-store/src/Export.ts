@@ -63,8 +63,16 @@ export interface ExportedText {
   readonly text: string
 }
 
-/** A document as `documents` and `sharing` give it. */
-export const documentText = (text: string, options: ExportOptions): string => {
+/** A file as `documents` and `sharing` give it; of several documents in it, each stays on its line. */
+export const documentText = (text: string, options: ExportOptions): string =>
+  text.includes("\n")
+    ? text
+        .split("\n")
+        .map((line) => `${oneDocumentText(line, { ...options, compact: true })}\n`)
+        .join("")
+    : oneDocumentText(text, options)
+
+const oneDocumentText = (text: string, options: ExportOptions): string => {
   const kept = options.format === "sharing" ? withoutPrivateKeys(text) : text
   if (options.compact === true && options.ascii !== true) return kept
   const laidOut = prettyText(kept, {
@@ -125,14 +133,16 @@ export const v1Text = (
     if (depthOf(text) > PYTHON_DEPTH) remark("too-deep", path, pointer)
     if (/\\ud[89a-f]/.test(text)) remark("lone-surrogate", path, pointer)
   }
+  const isPlace = placesOf(members)
   for (const { path, text } of documents) {
-    if (!isObject(text)) continue
-    for (const { key } of membersOf(text)) {
-      const pointer = `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
-      const isKept =
-        V1_KEYS.has(key) ||
-        members.some((member) => member.path === path && `${member.pointer}/`.startsWith(`${pointer}/`))
-      if (!isKept) remark("outside-entities", path, pointer)
+    const lines = text.split("\n")
+    for (const [number, line] of lines.entries()) {
+      if (!isObject(line)) continue
+      const above = lines.length === 1 ? "" : `/${number}`
+      for (const { key } of membersOf(line)) {
+        const pointer = `${above}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+        if (!V1_KEYS.has(key) && !isPlace(path, pointer)) remark("outside-entities", path, pointer)
+      }
     }
   }
   const entities = [...lists].map(([key, list]) => {
@@ -145,6 +155,25 @@ export const v1Text = (
     `"tags":${JSON.stringify(head.tags)},"created_at":"${timestampText(head.createdAt).replace(" ", "T")}",` +
     `"entities":{${entities.join(",")}}}`
   return { text: prettyText(compact, { indent: 2, ascii: true }).toString("utf8"), remarks }
+}
+
+/** Tells whether entities stand at or below a pointer of a file, or it is inside one. */
+const placesOf = (members: ReadonlyArray<StoredMember>): ((path: string, pointer: string) => boolean) => {
+  const whole = new Set<string>()
+  const above = new Set<string>()
+  for (const { path, pointer } of members) {
+    whole.add(`${path}\0${pointer}`)
+    for (let end = pointer.length; end > 0; end = pointer.lastIndexOf("/", end - 1))
+      above.add(`${path}\0${pointer.slice(0, end)}`)
+  }
+  return (path, pointer) => {
+    if (above.has(`${path}\0${pointer}`)) return true
+    for (let end = pointer.lastIndexOf("/"); end >= 0; end = pointer.lastIndexOf("/", end - 1)) {
+      if (whole.has(`${path}\0${pointer.slice(0, end)}`)) return true
+      if (end === 0) break
+    }
+    return false
+  }
 }
 
 const V1_KEYS = new Set(["name", "description", "tags", "created_at", "entities"])

@@ -108,7 +108,7 @@ export const cohortRecogniser = (options: { readonly array?: string; readonly fo
   facts: (result) => factsOf(result.captures, options.format ?? "saved")
 })
 
-/** A place of a stored document, and of which kind what stands there is. */
+/** A place of a stored document, and of which kind what stands there is: 0 when it is empty or of no known kind. */
 export interface StoredCollection extends Collection {
   readonly kind: number
 }
@@ -126,8 +126,11 @@ export const storedRecogniser = (stored: ReadonlyArray<StoredCollection>, format
     (key) => {
       const pointer = `${place}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
       const known = byPointer.get(pointer)
-      if (known !== undefined) return { tag: "entities", kind: known.kind }
       const other = others(key)
+      // A list without entities of a known kind does not tell what it is for; its key may.
+      if (known !== undefined && (known.kind !== 0 || other?.tag !== "entities")) {
+        return { tag: "entities", kind: known.kind }
+      }
       if (!inner.has(pointer)) return other
       return { tag: "object", rules: below(pointer, other?.tag === "object" ? other.rules : () => undefined) }
     }

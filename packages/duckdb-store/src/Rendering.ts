@@ -17,7 +17,7 @@ import {
   TemplateProblem
 } from "@mallard/entity-serializers"
 import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
-import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
 import { Effect, Stream } from "effect"
 import type { SqlError } from "effect/sql"
 
@@ -42,7 +42,7 @@ export const queryRows = (
   )
 
 const pushRows = (rows: Array<ReadonlyArray<unknown>>, chunk: DuckDBDataChunk): void => {
-  const columns = Array.from({ length: chunk.columnCount }, (_, column) => chunk.getColumnValues(column))
+  const columns = Array.from({ length: chunk.columnCount }, (_, column) => nativeColumn(chunk, column))
   for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((values) => values[row]))
 }
 

@@ -696,7 +696,8 @@ interface Addition {
  * beside the others. Undefined when the document has no place for them.
  */
 export const withAdditions = (text: string, additions: ReadonlyArray<Addition>): string | undefined => {
-  if (!isObject(text)) return undefined
+  // Line feeds stand in compact text only between documents of one file.
+  if (!isObject(text) || text.includes("\n")) return undefined
   const root = membersOf(text)
   const entities = root.findLast(({ key }) => key === "entities")
   const start = entities === undefined ? 0 : entities.start

@@ -4,7 +4,7 @@ import { Effect } from "effect"
 import * as fc from "fast-check"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { CohortStore, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
+import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
 import { leaves, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
 import { temporaryFolder, valuesOf, withStore } from "./support.ts"
 
@@ -97,6 +97,15 @@ describe("exported cohorts", () => {
     )
   )
 
+  it("of several documents in one file keep each on its line", () => {
+    const text = '{"a":1,"_b":2}\n[{"_c":{}}]\n"x"'
+    assert.strictEqual(documentText(text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"\n')
+    assert.strictEqual(documentText(text, {}), `${text}\n`)
+    assert.deepStrictEqual(diffTexts(text, text.replace('"x"', '"y"')), [
+      { pointer: "/2", before: '"x"', after: '"y"' }
+    ])
+  })
+
   it.effect("come back from cohort files: whatever objects were saved are read again, key for key", () =>
     inStore(
       Effect.fnUntraced(function* (store) {
@@ -107,11 +116,12 @@ describe("exported cohorts", () => {
           "lab results": fc.array(entity, { minLength: 1, maxLength: 2 })
         })
         let number = 0
+        const run = Effect.runPromiseWith(yield* Effect.context())
         yield* Effect.promise(() =>
           fc.assert(
             fc.asyncProperty(lists, async (entities) => {
               const name = `there ${number++}`
-              const back = await Effect.runPromise(
+              const back = await run(
                 Effect.gen(function* () {
                   yield* store.save({ name, entities: JSON.stringify(entities), tags: ["é"], description: "ü" })
                   const [file] = (yield* store.exportTexts(name, { format: "v1" })).files
@@ -119,7 +129,7 @@ describe("exported cohorts", () => {
                   return yield* store.collect(`${name} back`)
                 })
               )
-              const there = await Effect.runPromise(store.collect(name))
+              const there = await run(store.collect(name))
               // Lists with wrapped and other elements change their order.
               const sorted = (texts: ReadonlyMap<string, ReadonlyArray<string>>) =>
                 [...texts].map(([type, list]) => [type, list.toSorted()])

@@ -124,6 +124,14 @@ const expectSave = (
   model.add(holder ?? model.deleted(revision.name), cohortId, { ...revision, change: "saved" })
 }
 
+/** How many entities of each kind lists hold. */
+const countsOf = ({ encounters, odd, patients }: Entities): Readonly<Record<string, number>> =>
+  Object.fromEntries(
+    Object.entries({ json: odd, patient: patients, encounter: encounters }).flatMap(([kind, list]) =>
+      list === undefined || list.length === 0 ? [] : [[kind, list.length] as const]
+    )
+  )
+
 /** Puts lists together as the store should: see `ConflictRule`. */
 const merged = (sources: ReadonlyArray<Entities>, rule: "skip" | "overwrite" | "rename"): Entities => {
   const result: Record<string, Array<unknown>> = {}
@@ -330,8 +338,9 @@ describe("any sequence of changes", () => {
       .sort((left, right) => model.head(right).order - model.head(left).order)
     const { items } = await Effect.runPromise(store.page({ search: prefix }))
     assert.deepStrictEqual(
-      items.map(({ cohortId, name, seq, tags }) => ({ cohortId, name, seq, tags })),
+      items.map(({ cohortId, entities, name, seq, tags }) => ({ cohortId, entities, name, seq, tags })),
       live.map((cohort) => ({
+        entities: countsOf(JSON.parse(model.head(cohort).text).entities),
         cohortId: cohort.cohortId,
         name: model.head(cohort).name,
         seq: cohort.revisions.length,

@@ -17,7 +17,7 @@ import {
 } from "../src/index.ts"
 import { allowedFunctions, allowedTableFunctions } from "../src/internal/query-rules.ts"
 import { judgeTree } from "../src/internal/query-tree.ts"
-import { makeDatabase, sharedDatabase } from "./query-fixture.ts"
+import { makeDatabase, makeSerializer, sharedDatabase } from "./query-fixture.ts"
 import { cohortId, temporaryFolder, withStore } from "./support.ts"
 
 const database = sharedDatabase()
@@ -200,7 +200,7 @@ describe.concurrent("pages", () => {
             })
           )
         ),
-        { numRuns: 5, examples: [[4096, 2048]] }
+        { numRuns: 3, examples: [[4096, 2048]] }
       )
     )
   )
@@ -468,17 +468,6 @@ describe("describeTables", () => {
     })
   )
 })
-
-/** Parses as the process of a query does. */
-const makeSerializer = async () => {
-  const instance = await DuckDBInstance.create(":memory:")
-  const connection = await instance.connect()
-  const serialize = async (sql: string) => {
-    const reader = await connection.runAndReadAll("SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", [sql])
-    return String(reader.getRows()[0]?.[0])
-  }
-  return { connection, serialize }
-}
 
 describe("the judgement of a tree", () => {
   type Tree = Record<string, unknown>

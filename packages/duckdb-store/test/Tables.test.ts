@@ -12,9 +12,11 @@ import {
   ledgerStatements,
   maintenanceStatements,
   migrationStatements,
+  runStatements,
   storedKinds,
   tableColumns,
-  tableNames
+  tableNames,
+  undoStatements
 } from "../src/index.ts"
 import { inNewStore, valuesOf } from "./support.ts"
 
@@ -53,7 +55,9 @@ describe("statements", () => {
     views: createViewsSql,
     migrations: migrationStatements,
     ledger: ledgerStatements,
-    cohorts: Object.values(cohortStatements)
+    cohorts: Object.values(cohortStatements),
+    runs: Object.values(runStatements),
+    undo: [undoStatements.ofRun("id"), undoStatements.since(1), undoStatements.live, undoStatements.last]
   }
 
   it("have none of the words that a shared lakehouse cannot do, and delete nothing", () => {

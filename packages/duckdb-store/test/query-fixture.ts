@@ -1,3 +1,4 @@
+import { DuckDBInstance } from "@duckdb/node-api"
 import { Effect, Exit, Scope } from "effect"
 import { enableCompileCache } from "node:module"
 import { join } from "node:path"
@@ -66,4 +67,15 @@ export const sharedDatabase = (): { folder: string; path: string } => {
   })
   afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
   return made
+}
+
+/** Parses as the process of a query does. */
+export const makeSerializer = async () => {
+  const instance = await DuckDBInstance.create(":memory:")
+  const connection = await instance.connect()
+  const serialize = async (sql: string) => {
+    const reader = await connection.runAndReadAll("SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", [sql])
+    return String(reader.getRows()[0]?.[0])
+  }
+  return { connection, serialize }
 }

@@ -44,6 +44,10 @@ const cases: Readonly<Record<string, Specimen>> = {
     { "cohort.json": '{"cohort_id":"C-1","name":"\ufeff"}', "trialsim.json": "{}" },
     "heart-failure"
   ),
+  "a file of a directory cohort whose name begins with a byte order mark": specimenOf(
+    { "scenario.json": '{"name":"heart"}', "\ufeffpatients.json": '{"patients":[{"patient_id":"P1"}]}' },
+    "heart"
+  ),
   "a list of an unknown type whose key is half a surrogate pair": specimenOf({
     "cohort.json": '{"entities":{"\\ud800":[1]}}'
   })
@@ -56,8 +60,8 @@ describe("documents that once came back otherwise", () => {
 })
 
 describe("sources that claim one name", () => {
-  // What was committed before the rival was read is taken back by a revision of its own, in every run anew.
-  it.fails("leave nothing behind, run after run, also when more sources than fit into one commit lie between them", () =>
+  // What was committed before the rival was read is taken back by a revision of its own, but only the first time.
+  it("leave nothing behind, run after run, also when more sources than fit into one commit lie between them", () =>
     withTempDirectory(async (folder) => {
       const between = Array.from({ length: 600 }, (_, number) => [`m${number}.json`, `{"name":"${number}"}`] as const)
       const paths = await writeFiles(folder, {

@@ -10,7 +10,6 @@ import {
   DuckDBBlobValue,
   type DuckDBConnection,
   type DuckDBDataChunk,
-  DuckDBInstance,
   type DuckDBResult,
   DuckDBTimestampTZValue,
   DuckDBTimestampValue,
@@ -26,32 +25,20 @@ import {
 } from "@duckdb/node-api"
 import duckdb from "@duckdb/node-bindings"
 import { createHash } from "node:crypto"
-import { closeSync, openSync, readSync, statSync, writeFileSync, writeSync } from "node:fs"
+import { writeFileSync, writeSync } from "node:fs"
+import { ALIAS, Answered, cohortId, connect, lock, open, problemOf, publish, stateOf } from "./query-database.ts"
 import {
   ANSWER,
   type AnsweredPage,
-  type EngineProblem,
   type JsonValue,
   MEMORY_EXIT,
-  type OpenProblem,
   type QueryAnswer,
   type QueryRequest
 } from "./query-protocol.ts"
 import { judgeTree } from "./query-tree.ts"
 
-/** Ends the work with an answer other than a page. */
-class Answered extends Error {
-  readonly answer: QueryAnswer
-  constructor(answer: QueryAnswer) {
-    super(answer._tag)
-    this.answer = answer
-  }
-}
-
 const answerTo = async (request: QueryRequest): Promise<QueryAnswer> => {
-  const instance = await DuckDBInstance.create(":memory:", settings(request))
-  const connection = await instance.connect()
-  await connection.run("SET errors_as_json = true")
+  const connection = await connect(request)
   const judged = judgeTree(await serialize(connection, request.sql), publishedTo(request))
   if ("reason" in judged) return { _tag: "refused", refusal: await namingOnlyKnown(connection, judged) }
   await open(connection, request)
@@ -65,21 +52,6 @@ const answerTo = async (request: QueryRequest): Promise<QueryAnswer> => {
   await lock(connection)
   return { _tag: "page", page: await run(connection, request, digest) }
 }
-
-const ALIAS = "store"
-
-const settings = (request: QueryRequest): Record<string, string> => ({
-  autoinstall_known_extensions: "false",
-  autoload_known_extensions: "false",
-  allow_community_extensions: "false",
-  allow_unsigned_extensions: "false",
-  allow_persistent_secrets: "false",
-  memory_limit: `${request.engineMemory}B`,
-  max_temp_directory_size: "0B",
-  temp_directory: "",
-  // One thread gives rows without ORDER BY in the same order each time, so that pages fit together.
-  threads: "1"
-})
 
 const publishedTo = ({ views, cohort }: QueryRequest): ReadonlySet<string> =>
   new Set(Object.keys(views).filter((name) => cohort === undefined || views[name] === true))
@@ -102,83 +74,6 @@ const namingOnlyKnown = async (connection: DuckDBConnection, refusal: Refused): 
   )
   return reader.getRows()[0]?.[0] === true ? refusal : nameless
 }
-
-const HEADER_BYTES = 16
-
-const open = async (connection: DuckDBConnection, { path, version }: QueryRequest): Promise<void> => {
-  const fail = (problem: OpenProblem) => new Answered({ _tag: "open", problem })
-  try {
-    if (!statSync(path).isFile()) throw fail({ kind: "state", state: "not-a-database" })
-    const header = Buffer.alloc(HEADER_BYTES)
-    const descriptor = openSync(path, "r")
-    readSync(descriptor, header, 0, HEADER_BYTES, 0)
-    closeSync(descriptor)
-    // DuckDB would load an extension for some other files.
-    if (header.toString("latin1", 8, 12) !== "DUCK") throw fail({ kind: "state", state: "not-a-database" })
-    await connection.run(`ATTACH ${text(path)} AS ${ALIAS} (READ_ONLY)`)
-    const state = await schemaState(connection, version)
-    if (state !== undefined) throw fail({ kind: "state", state })
-  } catch (cause) {
-    if (cause instanceof Answered) throw cause
-    if (cause instanceof Error && "code" in cause && typeof cause.code === "string") {
-      throw fail({ kind: "errno", code: cause.code })
-    }
-    throw fail({ kind: "engine", text: problemOf(cause).text })
-  }
-}
-
-/** What keeps the database from being queried, if anything does. */
-const schemaState = async (connection: DuckDBConnection, latest: number) => {
-  const tables = await connection.runAndReadAll(
-    "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND database_name = $1",
-    [ALIAS]
-  )
-  const rows = tables.getRows()
-  if (rows.length === 0) return "missing"
-  const ours = rows.filter(([schema]) => schema === "mallard")
-  if (ours.length === 0) return "foreign"
-  if (!ours.some(([, name]) => name === "schema_migrations")) return "damaged"
-  const versions = await connection.runAndReadAll(`SELECT max(version) FROM ${ALIAS}.mallard.schema_migrations`)
-  const version = Number(versions.getRows()[0]?.[0] ?? 0)
-  return version > latest ? "newer" : version < 1 ? "damaged" : undefined
-}
-
-/** As `CohortStore.find`: a name goes before an id, and the latest of that name before the others. */
-const cohortId = async (connection: DuckDBConnection, nameOrId: string): Promise<string> => {
-  const reader = await connection.runAndReadAll(
-    `SELECT CAST(cohort_id AS VARCHAR) FROM ${ALIAS}.mallard.heads
-    WHERE name = $1 OR cohort_id = TRY_CAST($1 AS UUID) ORDER BY name = $1 DESC, revision_id DESC LIMIT 1`,
-    [nameOrId]
-  )
-  const found = reader.getRows()[0]?.[0]
-  if (typeof found !== "string") throw new Answered({ _tag: "cohort" })
-  return found
-}
-
-/** Changes with every commit and with every row of the ledger. */
-const stateOf = async (connection: DuckDBConnection): Promise<string> => {
-  const table = (name: string) => `${ALIAS}.mallard.${name}`
-  const counts = ["migration_runs", "migration_items", "data_integrity_checks", "migration_backups"].map(
-    (name) => `(SELECT count(*) FROM ${table(name)})`
-  )
-  const commits = `(SELECT coalesce(bit_xor(hash(attempt, table_name, first_id, row_count)), 0) FROM ${table("commits")})`
-  const reader = await connection.runAndReadAll(`SELECT concat_ws(' ', ${[commits, ...counts].join(", ")})`)
-  return String(reader.getRows()[0]?.[0])
-}
-
-const publish = async (connection: DuckDBConnection, view: string, cohort: string | undefined): Promise<void> => {
-  const filter = cohort === undefined ? "" : ` WHERE cohort_id = CAST(${text(cohort)} AS UUID)`
-  await connection.run(`CREATE VIEW memory.main.${name(view)} AS SELECT * FROM ${ALIAS}.main.${name(view)}${filter}`)
-}
-
-const lock = async (connection: DuckDBConnection): Promise<void> => {
-  await connection.run("SET enable_external_access = false")
-  await connection.run("SET disabled_filesystems = 'LocalFileSystem'")
-  await connection.run("SET lock_configuration = true")
-}
-
-const text = (value: string): string => `'${value.replaceAll("'", "''")}'`
-const name = (value: string): string => `"${value.replaceAll('"', '""')}"`
 
 const run = async (connection: DuckDBConnection, request: QueryRequest, digest: string): Promise<AnsweredPage> => {
   try {
@@ -308,27 +203,6 @@ const jsonConverter: DuckDBValueConverter<JsonValue> = createDuckDBValueConverte
   [DuckDBTypeId.GEOMETRY]: stringFromValue,
   [DuckDBTypeId.VARIANT]: unsupportedConverter
 })
-
-/** DuckDB's words about what went wrong, as `errors_as_json` gives them. */
-const problemOf = (cause: unknown): EngineProblem => {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  const json = /\{.*\}/s.exec(message)?.[0]
-  let details: Readonly<Record<string, unknown>> = {}
-  try {
-    if (json !== undefined) details = JSON.parse(json)
-  } catch {
-    // Some failures are plain words even so.
-  }
-  const type = details["exception_type"]
-  const location = Number(details["position"] ?? NaN)
-  const candidates = details["candidates"]
-  return {
-    type: typeof type === "string" ? type : (/([A-Z][A-Za-z ]*) Error:/.exec(message)?.[1] ?? ""),
-    text: String(details["exception_message"] ?? message),
-    location: Number.isSafeInteger(location) ? location : undefined,
-    candidates: typeof candidates === "string" ? candidates.split(",").slice(0, 3) : []
-  }
-}
 
 const WATCH_MS = 25
 

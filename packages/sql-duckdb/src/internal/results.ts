@@ -65,6 +65,13 @@ export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => 
   }
 }
 
+/** The values of a column of a chunk in the client's native forms, texts whole. */
+export const nativeColumn = (chunk: DuckDBDataChunk, column: number): Array<unknown> => {
+  const values: Array<unknown> = chunk.getColumnValues(column)
+  if (chunk.getColumnVector(column).type.typeId === DuckDBTypeId.VARCHAR) restoreByteOrderMarks(chunk, column, values)
+  return values
+}
+
 // Plain assignment to `__proto__` would change the prototype instead of adding a column.
 const setProperty = (object: Record<string, unknown>, name: string, value: unknown): void => {
   if (name === "__proto__") {
