@@ -1,6 +1,6 @@
 /** `mallard backup`: the copies of sources, also when the database itself is lost. */
 import { openStore } from "@mallard/duckdb-store"
-import { backupStoreOf, listBackups, restoreBackup, storedBackup, verifyBackup } from "@mallard/migrator"
+import { backupOfRun, backupStoreOf, listBackups, restoreBackup, storedBackup, verifyBackup } from "@mallard/migrator"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
@@ -36,6 +36,15 @@ const placeOf = (session: Session, { db, dir }: BackupCommand) =>
       )
     : Effect.succeed({ store: resolve(session.cwd, dir), database: undefined })
 
+/** The backup that is meant: a run is looked up in the database, if that can be read, for it may share an earlier backup. */
+const named = (database: string | undefined, wanted = "last"): Effect.Effect<string> =>
+  wanted === "last" || wanted === "" || database === undefined || !existsSync(database)
+    ? Effect.succeed(wanted)
+    : backupOfRun(database, wanted).pipe(
+        Effect.map((found) => found ?? wanted),
+        Effect.catch(() => Effect.succeed(wanted))
+      )
+
 const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
 
 export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
@@ -60,7 +69,7 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
   const { terminal } = session
   const { database, store } = yield* placeOf(session, command)
   const cipher = yield* cipherSettings(session, command)
-  const backup = command.backup ?? "last"
+  const backup = yield* named(database, command.backup)
   // The database has the hash of the manifest; without it the manifest can only be taken at its word.
   const recorded =
     database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
@@ -95,10 +104,10 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
       "Give --out DIR to restore into a folder, or --in-place to put back what is missing."
     )
   }
-  const { store } = yield* placeOf(session, command)
+  const { database, store } = yield* placeOf(session, command)
   const result = yield* restoreBackup({
     store,
-    backup: command.backup ?? "last",
+    backup: yield* named(database, command.backup),
     cipher: yield* cipherSettings(session, command),
     out: command.out === undefined ? undefined : resolve(session.cwd, command.out)
   })

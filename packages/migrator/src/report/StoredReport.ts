@@ -121,6 +121,15 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
 })
 
 /**
+ * The id of the backup that belongs to the run whose id begins so, which may be one that an earlier run made; undefined if
+ * there is no such run or it has none.
+ */
+export const backupOfRun = Effect.fn("backupOfRun")(function* (database: string, run: string) {
+  const backups = yield* inDatabase(database, readBackups())
+  return backups.findLast(({ runId }) => runId?.startsWith(run) === true)?.backupId
+})
+
+/**
  * The SHA-256 that the manifest of a backup had when it was made; undefined if the database does not know the backup. The
  * backup is named as for `findBackup`.
  */
