@@ -87,7 +87,7 @@ export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
       readonly ? 1 : READERS,
       patiently<A, E>(waiting, (file) =>
         Effect.scoped(
-          Effect.flatMap(openStore({ path: file, readonly, program: config.program }), (client) =>
+          Effect.flatMap(openStore({ path: file, readonly, program: config.program, patience: 0 }), (client) =>
             CohortStore.use((cohorts) => use(cohorts, client)).pipe(
               Effect.provide(CohortStore.layerNoDeps),
               Effect.provideService(DuckDbClient, client)

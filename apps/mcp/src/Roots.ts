@@ -31,7 +31,7 @@ export interface Roots {
 /** Larger files are for the command line. */
 export const MAX_IMPORT_BYTES = 64 * 1024 * 1024
 
-const FILE = /\.(json|ndjson)$/i
+const FILE = /\.json$/i
 
 /** Makes the roots of existing folders; throws for one that is missing or no folder. */
 export const makeRoots = (folders: ReadonlyArray<string>): Roots => {
@@ -79,7 +79,10 @@ export const makeRoots = (folders: ReadonlyArray<string>): Roots => {
     read: (wanted) =>
       attempt(() => {
         const { names, path, root } = locate(wanted)
-        if (!FILE.test(path)) throw new ToolError({ message: "Only files that end in .json or .ndjson are imported." })
+        if (!FILE.test(path))
+          throw new ToolError({
+            message: "Only files that end in .json are imported; `mallard migrate` in a terminal takes others."
+          })
         if (existing(root, names) < names.length) throw notThere
         const handle = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
         try {

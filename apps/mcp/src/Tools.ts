@@ -15,10 +15,9 @@ import {
   type StoreError
 } from "@mallard/duckdb-store"
 import { toJsonText, UnsupportedValue } from "@mallard/entity-serializers"
-import { toUtf8 } from "@mallard/legacy-json"
+import { legacyDocument } from "@mallard/migrator"
 import { kindOfTypeKey, kinds } from "@mallard/schema"
 import { Effect, Result, Schema } from "effect"
-import { hash } from "node:crypto"
 import { basename } from "node:path"
 import type { Cohorts, Waiting } from "./Cohorts.ts"
 import { asData, clipped, DATA_NOTE, quoted } from "./Marking.ts"
@@ -434,7 +433,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     // By id: what was shown to the user is what is deleted.
     const changed = yield* explained(cohorts.write(waiting(call), (store) => store.delete(found.cohortId)))
     return {
-      text: `Deleted cohort ${quoted(changed.name)}. Its revisions are kept, so that it can be restored.`,
+      text: `Deleted cohort ${quoted(changed.name)}. Its revisions are kept: mallard undelete in a terminal brings it back.`,
       structured: { cohort_id: changed.cohortId, name: changed.name, revision: changed.seq }
     } satisfies Answer<typeof DeleteResult.Type>
   })
@@ -523,29 +522,27 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
         message: roots === undefined ? 'Give the "document".' : 'Give a "path" or a "document", and not both.'
       })
     }
-    if (document !== undefined) return saved(yield* saveAsking({ ...naming, document }, options, call))
+    if (document !== undefined) {
+      // Halves of surrogate pairs have no UTF-8, and would be replaced.
+      const decoded = document.isWellFormed() ? legacyDocument(Buffer.from(document), "document.json") : undefined
+      if (decoded === undefined || Result.isFailure(decoded)) {
+        return yield* new ToolError({
+          message: "The document holds half a surrogate pair. Write it as an escape, with its backslash escaped too."
+        })
+      }
+      const unnamed = { ...decoded.success, ...naming, fallbackName: undefined, path: undefined }
+      return saved(yield* saveAsking(unnamed, options, call))
+    }
     if (roots === undefined)
       return yield* new ToolError({ message: "This server may not read files. Give the document." })
     const file = yield* roots.read(path ?? "")
-    const decoded = toUtf8(file.bytes)
-    if (Result.isFailure(decoded)) {
+    const read = legacyDocument(file.bytes, basename(file.path))
+    if (Result.isFailure(read)) {
       return yield* new ToolError({
-        message: `The file is not UTF-8 (byte ${decoded.failure.offset}). Ask the user to save it as UTF-8.`
+        message: `The file is not UTF-8 (byte ${read.failure.offset}). Ask the user to save it as UTF-8.`
       })
     }
-    const source = {
-      bytes: file.bytes.length,
-      sha256: hash("sha256", file.bytes),
-      encoding: decoded.success.encoding
-    }
-    const request_ = {
-      ...naming,
-      document: Buffer.from(decoded.success.bytes).toString("utf8"),
-      fallbackName: basename(file.path).replace(/\.[^.]*$/, ""),
-      path: basename(file.path),
-      source
-    }
-    return saved(yield* saveAsking(request_, options, call))
+    return saved(yield* saveAsking({ ...read.success, ...naming }, options, call))
   })
 
   const summary = Effect.fnUntraced(function* (
@@ -842,7 +839,7 @@ export const makeTools = (options: ToolOptions, actions: Actions = makeActions(o
             name: "delete_cohort",
             title: "Delete a cohort",
             description:
-              "Deletes a cohort after the user has agreed. Its revisions are kept, so that it can be restored.",
+              "Deletes a cohort after the user has agreed. Its revisions are kept: mallard undelete in a terminal brings it back.",
             parameters: Schema.Struct({ name_or_id: nameOrId, confirm: confirmFlag }),
             result: DeleteResult,
             effects: { readOnly: false, destructive: true, idempotent: true },
