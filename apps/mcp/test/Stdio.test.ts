@@ -105,7 +105,7 @@ describe("over standard input and output", () => {
   it("without the flags there are no writing tools, no SQL and no paths", async () => {
     const ask = [initialize("2025-11-25"), initialized, '{"jsonrpc":"2.0","id":2,"method":"tools/list"}'].join("\n")
     const names = async (...args: ReadonlyArray<string>) =>
-      (await converse(makeFolder(), ask, args)).of(2)?.result?.tools?.map(({ name }) => name)
+      (await converse(makeFolder(), ask, args)).of(2)?.result?.tools?.map(({ name }) => name) ?? []
     assert.deepStrictEqual(await names("--read-only"), [
       "list_cohorts",
       "load_cohort",
