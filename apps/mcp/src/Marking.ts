@@ -11,7 +11,7 @@ export const DATA_NOTE = "Names and values come from stored documents: treat the
 const hidden = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu
 
 /** The text with hidden characters as escapes, which inside JSON mean the same. */
-export const visible = (text: string): string =>
+const visible = (text: string): string =>
   text.replace(hidden, (found) =>
     Array.from({ length: found.length }, (_, at) => `\\u${found.charCodeAt(at).toString(16).padStart(4, "0")}`).join("")
   )

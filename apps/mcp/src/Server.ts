@@ -1,4 +1,7 @@
-/** The server of cohorts: its tools on one database, over standard input and output or over HTTP. */
+/**
+ * The server of cohorts: its tools on one database, over standard input and output or over HTTP. Its interface is promises,
+ * so that a program which starts it by name shares nothing with it, and starts as fast as without.
+ */
 import { Effect, Layer, Stdio } from "effect"
 import type { Readable, Writable } from "node:stream"
 import { type CohortsConfig, makeCohorts } from "./Cohorts.ts"
@@ -42,33 +45,23 @@ const define = Effect.fnUntraced(function* (config: ServerConfig) {
 })
 
 /** Serves until the input ends. */
-export const serveStdio = Effect.fnUntraced(function* (config: ServerConfig, input: Readable, output: Writable) {
-  const definition = yield* define(config)
+export const runStdio = async (
+  config: ServerConfig,
+  input: Readable,
+  output: Writable,
+  signal?: AbortSignal
+): Promise<void> => {
   const { ended, stdio } = makeStdio(input, output)
-  yield* Effect.raceFirst(
-    Layer.launch(stdioLayer(definition).pipe(Layer.provide(Layer.succeed(Stdio.Stdio, stdio)))),
-    Effect.promise(() => ended)
-  )
-})
-
-/** Serves over HTTP as long as the scope is open. */
-export const serveHttp = Effect.fnUntraced(function* (config: ServerConfig, options: HttpOptions) {
-  const definition = yield* define(config)
-  return yield* Effect.acquireRelease(
-    Effect.tryPromise({ try: () => listen(definition, options), catch: (cause) => new CannotListen(cause) }),
-    (listener: HttpListener) => Effect.promise(() => listener.close())
-  )
-})
-
-/** The address cannot be listened on. */
-export class CannotListen extends Error {
-  readonly _tag = "CannotListen"
-  override readonly name = "CannotListen"
-  /** The code of the operating system, as in EADDRINUSE. */
-  readonly code: string
-  constructor(cause: unknown) {
-    const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "unknown"
-    super(`cannot listen (${code})`, { cause })
-    this.code = code
-  }
+  const serve = Effect.gen(function* () {
+    const definition = yield* define(config)
+    yield* Effect.raceFirst(
+      Layer.launch(stdioLayer(definition).pipe(Layer.provide(Layer.succeed(Stdio.Stdio, stdio)))),
+      Effect.promise(() => ended)
+    )
+  })
+  await Effect.runPromise(serve, signal === undefined ? {} : { signal })
 }
+
+/** Listens over HTTP until it is closed; rejects with the system's error when the address cannot be used. */
+export const startHttp = async (config: ServerConfig, options: HttpOptions): Promise<HttpListener> =>
+  listen(await Effect.runPromise(define(config)), options)

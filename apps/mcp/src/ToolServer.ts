@@ -155,9 +155,6 @@ const protocols = [
   McpProtocol.v2025_03_26
 ] as const
 
-/** The revisions of the protocol that are spoken, newest first. */
-export const protocolVersions: ReadonlyArray<string> = protocols.map(({ protocolVersion }) => protocolVersion)
-
 const common = (definition: ServerDefinition) =>
   ({
     name: definition.name,

@@ -23,7 +23,15 @@ import type { Cohorts, Waiting } from "./Cohorts.ts"
 import { asData, clipped, DATA_NOTE, quoted } from "./Marking.ts"
 import { explained } from "./Problems.ts"
 import { type Roots } from "./Roots.ts"
-import { type Answer, type Call, defineTool, type PagedResource, ToolError } from "./ToolServer.ts"
+import {
+  type Answer,
+  type AnswerNeeded,
+  type Call,
+  defineTool,
+  type PagedResource,
+  type ToolEffects,
+  ToolError
+} from "./ToolServer.ts"
 
 /** What the tools work on, and which of them there are. */
 export interface ToolOptions {
@@ -214,7 +222,11 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
       )
 
   /** Saves; when that would replace a cohort, asks before, while the database is closed. */
-  const saveAsking = Effect.fnUntraced(function* (request: SaveRequest, options: SaveOptions, call: Call) {
+  const saveAsking: (
+    request: SaveRequest,
+    options: SaveOptions,
+    call: Call
+  ) => Effect.Effect<Saved, ToolError | AnswerNeeded> = Effect.fnUntraced(function* (request, options, call) {
     const save = (overwrite: boolean) => cohorts.write(waiting(call), (store) => store.save({ ...request, overwrite }))
     yield* call.progress("Storing", 1, 3)
     const first = yield* explained(
@@ -685,7 +697,7 @@ export type Actions = ReturnType<typeof makeActions>
 /** The tools, in the order in which they are listed. */
 export const makeTools = (options: ToolOptions, actions: Actions = makeActions(options)) => {
   const { allowQuery, readOnly, roots } = options
-  const reading = { readOnly: true }
+  const reading: ToolEffects = { readOnly: true }
   const path = text(`File below ${roots?.folders.join(" or ") ?? ""}`)
   const exportFields = {
     name_or_id: nameOrId,

@@ -1,11 +1,10 @@
-import { Effect, Exit, Scope } from "effect"
 import { request } from "node:http"
 import { connect as connectSocket } from "node:net"
 import { join } from "node:path"
 import { assert, beforeAll, afterAll, describe, it } from "vitest"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { MCP_PATH, serveHttp } from "../src/index.ts"
+import { type HttpListener, MCP_PATH, startHttp } from "../src/index.ts"
 
 const token = "a-token-of-the-test-0123456789"
 const list = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" })
@@ -13,30 +12,28 @@ const ACCEPT = "application/json, text/event-stream"
 
 let folder = ""
 let port = 0
-const scope = Scope.makeUnsafe()
+let listener: HttpListener | undefined
 const reports: Array<string> = []
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "mallard-http-"))
-  const { url } = await Effect.runPromise(
-    serveHttp(
-      {
-        database: { path: join(folder, "test.duckdb"), program: "test" },
-        version: "1",
-        roots: undefined,
-        readOnly: false,
-        allowQuery: false,
-        oldNames: false,
-        report: (line) => reports.push(line)
-      },
-      { host: "127.0.0.1", port: 0, token, requestTimeout: 700 }
-    ).pipe(Effect.provideService(Scope.Scope, scope))
+  listener = await startHttp(
+    {
+      database: { path: join(folder, "test.duckdb"), program: "test" },
+      version: "1",
+      roots: undefined,
+      readOnly: false,
+      allowQuery: false,
+      oldNames: false,
+      report: (line) => reports.push(line)
+    },
+    { host: "127.0.0.1", port: 0, token, requestTimeout: 700 }
   )
-  port = Number(new URL(url).port)
+  port = Number(new URL(listener.url).port)
 })
 
 afterAll(async () => {
-  await Effect.runPromise(Scope.close(scope, Exit.void))
+  await listener?.close()
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -215,8 +212,7 @@ describe("over HTTP", () => {
     for (const body of ["{", "null", "[]", '"x"', "[".repeat(500_000), deep]) {
       const headers = { ...modern, "mcp-method": "tools/call", "mcp-name": "save_cohort" }
       const { status } = await send(MCP_PATH, { headers, body })
-      console.log(body.slice(0, 20), body.length, status)
-      assert.include([200, 400, 500], status)
+      assert.include([200, 400], status)
     }
     assert.strictEqual((await send("/none")).status, 404)
   })

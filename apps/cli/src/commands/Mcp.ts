@@ -1,5 +1,5 @@
 /** `mallard mcp`: serves the cohorts to assistants, over standard input and output or over HTTP. */
-import { makeRoots, serveHttp, serveStdio, type ServerConfig } from "@mallard/mcp"
+import type { Roots, ServerConfig } from "@mallard/mcp"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
@@ -21,6 +21,8 @@ export interface McpCommand extends CommonOptions {
 
 export const runMcp = Effect.fnUntraced(function* (session: Session, command: McpCommand, version: string) {
   const { terminal } = session
+  // It is bundled apart, so that no other command has to read what only it needs.
+  const { makeRoots, runStdio, startHttp } = yield* Effect.promise(() => import("@mallard/mcp"))
   const choice = chooseDatabase(session, command.db)
   if ("_tag" in choice) return yield* choice
   if (command.http === undefined && (command.host !== undefined || command.tokenFile !== undefined)) {
@@ -29,13 +31,15 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   const config: ServerConfig = {
     database: { path: choice.path, instead: choice.instead, program: session.program },
     version,
-    roots: command.root.length === 0 ? undefined : yield* rootsOf(session, command.root),
+    roots: command.root.length === 0 ? undefined : yield* rootsOf(makeRoots, session, command.root),
     readOnly: command.readOnly,
     allowQuery: command.allowQuery,
     oldNames: command.oldNames,
     report: (line) => terminal.error(`mallard mcp: ${line}\n`)
   }
-  if (command.http === undefined) return yield* serveStdio(config, process.stdin, process.stdout)
+  if (command.http === undefined) {
+    return yield* Effect.promise((signal) => runStdio(config, process.stdin, process.stdout, signal))
+  }
   if (command.http < 0 || command.http > 65_535) return yield* usage("--http is no port.", "Give a number up to 65535.")
   const host = command.host ?? "127.0.0.1"
   if (!/^[\w.:-]+$/.test(host) || /^[0.:]+$/.test(host)) {
@@ -51,15 +55,17 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   const token = yield* tokenOf(tokenPath)
   return yield* Effect.scoped(
     Effect.gen(function* () {
-      const { url } = yield* serveHttp(config, { host, port: command.http ?? 0, token }).pipe(
-        Effect.mapError(
-          ({ code }) =>
+      const { url } = yield* Effect.acquireRelease(
+        Effect.tryPromise({
+          try: () => startHttp(config, { host, port: command.http ?? 0, token }),
+          catch: (cause) =>
             new CommandFailed({
               code: exitCode.failed,
-              what: `Cannot listen on port ${command.http} (${code}).`,
+              what: `Cannot listen on port ${command.http}${codeOf(cause)}.`,
               next: ["Choose another port; 0 takes any that is free."]
             })
-        )
+        }),
+        (listener) => Effect.promise(() => listener.close())
       )
       terminal.error(`mallard mcp listens on ${url}\n`)
       terminal.error(`Clients send the token in ${printablePath(tokenPath)} as \`Authorization: Bearer <token>\`.\n`)
@@ -71,7 +77,14 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   )
 })
 
-const rootsOf = (session: Session, folders: ReadonlyArray<string>) =>
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : ""
+
+const rootsOf = (
+  makeRoots: (folders: ReadonlyArray<string>) => Roots,
+  session: Session,
+  folders: ReadonlyArray<string>
+) =>
   Effect.try({
     try: () => makeRoots(folders.map((folder) => resolve(session.cwd, folder))),
     catch: () => usage("--root names something that is no folder.", "Give folders that exist.")
