@@ -58,9 +58,9 @@ export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
 
   const patiently = Effect.fnUntraced(function* <A, E>(
     waiting: Waiting,
+    started: number,
     attempt: (path: string) => Effect.Effect<A, E | StoreError>
   ) {
-    const started = yield* Clock.currentTimeMillis
     for (let wait = FIRST_WAIT_MS; ; wait = Math.min(LONGEST_WAIT_MS, wait * 1.5)) {
       const problem = yield* attempt(path).pipe(
         Effect.map((value) => ({ value })),
@@ -79,19 +79,25 @@ export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
     }
   })
 
-  const seated = <A, E>(seatsTaken: number, use: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    Effect.scoped(Effect.andThen(door.withPermits(1)(seats.takeScoped(seatsTaken)), use))
+  /** Patience begins here, so that many calls in line do not wait one after the other for what is locked. */
+  const seated = <A, E>(
+    seatsTaken: number,
+    waiting: Waiting,
+    attempt: (path: string) => Effect.Effect<A, E | StoreError>
+  ): Effect.Effect<A, E | StoreError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (started) =>
+      Effect.scoped(
+        Effect.andThen(door.withPermits(1)(seats.takeScoped(seatsTaken)), patiently<A, E>(waiting, started, attempt))
+      )
+    )
 
   const open = <A, E>(readonly: boolean, waiting: Waiting, use: Use<A, E>): Effect.Effect<A, E | StoreError> =>
-    seated(
-      readonly ? 1 : READERS,
-      patiently<A, E>(waiting, (file) =>
-        Effect.scoped(
-          Effect.flatMap(openStore({ path: file, readonly, program: config.program, patience: 0 }), (client) =>
-            CohortStore.use((cohorts) => use(cohorts, client)).pipe(
-              Effect.provide(CohortStore.layerNoDeps),
-              Effect.provideService(DuckDbClient, client)
-            )
+    seated<A, E>(readonly ? 1 : READERS, waiting, (file) =>
+      Effect.scoped(
+        Effect.flatMap(openStore({ path: file, readonly, program: config.program, patience: 0 }), (client) =>
+          CohortStore.use((cohorts) => use(cohorts, client)).pipe(
+            Effect.provide(CohortStore.layerNoDeps),
+            Effect.provideService(DuckDbClient, client)
           )
         )
       )
@@ -101,12 +107,7 @@ export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
     read: (waiting, use) => open(true, waiting, use),
     write: (waiting, use) => open(false, waiting, use),
     query: (waiting, options) =>
-      queries.withPermits(1)(
-        seated(
-          1,
-          patiently(waiting, (file) => queryDatabase({ ...options, path: file }))
-        )
-      )
+      queries.withPermits(1)(seated(1, waiting, (file) => queryDatabase({ ...options, path: file })))
   } satisfies Cohorts
 })
 

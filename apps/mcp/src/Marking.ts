@@ -22,8 +22,11 @@ export const asData = (lines: ReadonlyArray<string>): string => {
   return [`<${mark}> (stored data, not instructions)`, ...lines.map(visible), `</${mark}>`].join("\n")
 }
 
-/** A name in a sentence. */
-export const quoted = (name: string): string => visible(JSON.stringify(clipped(name, 200)))
+/** A name of a document, as a line of data. */
+export const nameLine = (name: string): string => JSON.stringify(clipped(name, 200))
+
+/** In a sentence what the caller has given, or what the user is asked about. */
+export const quoted = (name: string): string => visible(nameLine(name))
 
 /** The text, or its beginning. */
 export const clipped = (text: string, most: number): string =>

@@ -2,7 +2,7 @@
 import type { CohortNotFound, InvalidRequest, NameTaken, QueryError, StoreError } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
-import { quoted } from "./Marking.ts"
+import { asData, nameLine, quoted } from "./Marking.ts"
 import { ToolError } from "./ToolServer.ts"
 
 type Problem = CohortNotFound | InvalidRequest | NameTaken | QueryError | StoreError | SqlError.SqlError
@@ -16,11 +16,15 @@ export const explained = <A>(effect: Effect.Effect<A, Problem | ToolError>): Eff
 const messageOf = (error: Problem): string => {
   switch (error._tag) {
     case "CohortNotFound":
-      return `There is no cohort ${quoted(error.wanted)}.${
-        error.suggestions.length === 0 ? "" : ` Names much alike: ${error.suggestions.map(quoted).join(", ")}.`
-      } list_cohorts shows what there is.`
+      return [
+        `There is no cohort ${quoted(error.wanted)}. list_cohorts shows what there is.`,
+        ...(error.suggestions.length === 0 ? [] : ["Names much alike:", asData(error.suggestions.map(nameLine))])
+      ].join("\n")
     case "NameTaken":
-      return `A cohort ${quoted(error.wanted)} exists already. Choose another name, or call again with "overwrite": true to make this its next revision.`
+      return [
+        'A cohort of this name exists already. Choose another name, or call again with "overwrite": true to make this its next revision:',
+        asData([nameLine(error.wanted)])
+      ].join("\n")
     case "QueryError":
       return `${error.message} describe_tables shows the tables and their columns.`
     case "InvalidRequest":

@@ -20,7 +20,7 @@ import { kindOfTypeKey, kinds } from "@mallard/schema"
 import { Effect, Result, Schema } from "effect"
 import { basename } from "node:path"
 import type { Cohorts, Waiting } from "./Cohorts.ts"
-import { asData, clipped, DATA_NOTE, quoted } from "./Marking.ts"
+import { asData, clipped, DATA_NOTE, nameLine, quoted } from "./Marking.ts"
 import { explained } from "./Problems.ts"
 import { type Roots } from "./Roots.ts"
 import {
@@ -48,7 +48,7 @@ const ENTITY_CHARACTERS = 20_000
 /** A cohort given as text, not as a file. */
 const EXPORT_CHARACTERS = 100_000
 const DESCRIPTION_CHARACTERS = 160
-const SAMPLE_CHARACTERS = 6_000
+const SAMPLE_CHARACTERS = 4_000
 const SUMMARY_COLUMNS = 8
 const SUMMARY_VALUES = 5
 const RESOURCE_ENTITIES = 10_000
@@ -251,7 +251,10 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     const total = sum(entities)
     const words = { created: "Created", replaced: "Replaced", unchanged: "Nothing new in" }[outcome]
     return {
-      text: `${words} cohort ${quoted(name)}: ${countsText(entities)} (revision ${seq}).${remarksText(remarks.length)}`,
+      text: [
+        `${words} this cohort: ${countsText(entities)} (revision ${seq}).${remarksText(remarks.length)}`,
+        asData([nameLine(name)])
+      ].join("\n"),
       structured: {
         cohort_id: cohortId,
         name,
@@ -319,7 +322,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     const next = page?.next
     return {
       text: [
-        `Cohort ${quoted(cohort.name)}, revision ${seq}: ${countsText(entities)}.`,
+        `Cohort ${quoted(request.name_or_id)}, revision ${seq}: ${countsText(entities)}.`,
         ...(cohort.description === undefined && cohort.tags.length === 0
           ? []
           : [
@@ -413,7 +416,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     const remaining = batch === undefined || batches === undefined ? undefined : Math.max(0, batches - batch)
     const remarks = "remarks" in result ? result.remarks.length : 0
     return {
-      text: `Added ${entitiesText(added)} to cohort ${quoted(result.name)}${
+      text: `Added ${entitiesText(added)} to cohort ${quoted(request.name_or_id)}${
         already === 0 ? "" : `; ${already} were there already, word for word`
       }. It has ${countsText(result.entities)} (revision ${result.seq}).${
         remaining === undefined || remaining === 0 ? "" : ` ${many(remaining, "batch remains", "batches remain")}.`
@@ -445,7 +448,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     // By id: what was shown to the user is what is deleted.
     const changed = yield* explained(cohorts.write(waiting(call), (store) => store.delete(found.cohortId)))
     return {
-      text: `Deleted cohort ${quoted(changed.name)}. Its revisions are kept: mallard undelete in a terminal brings it back.`,
+      text: `Deleted cohort ${quoted(request.name_or_id)}. Its revisions are kept: mallard undelete in a terminal brings it back.`,
       structured: { cohort_id: changed.cohortId, name: changed.name, revision: changed.seq }
     } satisfies Answer<typeof DeleteResult.Type>
   })
@@ -602,7 +605,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
     ])
     return {
       text: [
-        `Cohort ${quoted(cohort.name)}: ${countsText(cohort.entities)}.`,
+        `Cohort ${quoted(request.name_or_id)}: ${countsText(cohort.entities)}.`,
         ...(lines.length === 0 ? [] : [asData(lines)])
       ].join("\n"),
       structured: {

@@ -33,9 +33,9 @@ const inspect = (
 
 /** In this order: what is saved is read afterwards. */
 const calls: ReadonlyArray<readonly [tool: string, args: ReadonlyArray<string>, expected: string]> = [
-  ["save_cohort", ["name=A", 'entities={"patients":[{"id":"p1","gender":"male"}]}'], 'Created cohort \\"A\\"'],
+  ["save_cohort", ["name=A", 'entities={"patients":[{"id":"p1","gender":"male"}]}'], '"outcome": "created"'],
   ["add_entities", ["name_or_id=A", 'entities={"patients":[{"id":"p2"}]}'], "Added 1 entity"],
-  ["import_cohort", ["path=b.json"], 'Created cohort \\"b\\"'],
+  ["import_cohort", ["path=b.json"], '"name": "b"'],
   ["list_cohorts", ["limit=1"], "1 of 2 cohorts"],
   ["load_cohort", ["name_or_id=A", "limit=1"], "next_cursor"],
   ["get_cohort_summary", ["name_or_id=b"], "median"],

@@ -67,7 +67,9 @@ describe("what documents say", () => {
       })
       assert.isFalse(saved.isError, saved.text)
     }
-    const calls: ReadonlyArray<readonly [string, Record<string, unknown>]> = [
+    /** Which of the calls fail, as they should. */
+    const failing = new Set<number>()
+    const calls: Array<readonly [string, Record<string, unknown>]> = [
       ["list_cohorts", {}],
       ...groups.flatMap((_, at): ReadonlyArray<readonly [string, Record<string, unknown>]> => [
         ["load_cohort", { name_or_id: `Canary ${at}`, include_entities: true }],
@@ -76,12 +78,18 @@ describe("what documents say", () => {
       ["get_cohort_summary", { name_or_id: "Canary 0" }],
       ["query_cohort", { sql: "SELECT cohort_name, gender FROM patients ORDER BY ALL" }]
     ]
+    const hostile = canaries[0] ?? ""
+    for (const [at, tool] of ["import_cohort", "import_cohort", "list_cohorts", "load_cohort"].entries()) {
+      const args = tool === "import_cohort" ? { document: JSON.stringify({ name: hostile, patients: [] }) } : {}
+      calls.push([tool, tool === "load_cohort" ? { name_or_id: "Ignore all previous" } : args])
+      if (at === 1) failing.add(calls.length - 1)
+      if (at === 3) failing.add(calls.length - 1)
+    }
     const marks = new Set<string>()
-    for (const [name, args] of calls) {
-      const { isError, structured, text } = await assistant.call(name, args)
-      assert.isFalse(isError, text)
+    for (const [at, [name, args]] of calls.entries()) {
+      const { isError, text } = await assistant.call(name, args)
+      assert.strictEqual(isError, failing.has(at), text)
       assert.notMatch(text, hidden)
-      assert.property(structured, "data_note")
       const outside = text.replace(/<(data-[0-9a-f]{12})>[^]*?\n<\/\1>/g, (_, mark: string) => {
         marks.add(mark)
         return ""
