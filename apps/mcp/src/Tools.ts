@@ -17,7 +17,7 @@ import {
 import { toJsonText, UnsupportedValue } from "@mallard/entity-serializers"
 import { legacyDocument } from "@mallard/migrator"
 import { kindOfTypeKey, kinds } from "@mallard/schema"
-import { Effect, Result, Schema } from "effect"
+import { Effect, Predicate, Result, Schema } from "effect"
 import { basename } from "node:path"
 import type { Cohorts, Waiting } from "./Cohorts.ts"
 import { asData, clipped, DATA_NOTE, nameLine, quoted } from "./Marking.ts"
@@ -88,7 +88,7 @@ export const ListResult = Schema.Struct({
 const Entity = Schema.Struct({
   kind: Schema.String,
   pointer: Schema.String,
-  entity: Schema.optionalKey(Schema.Unknown),
+  entity: Schema.optionalKey(Schema.Record(Schema.String, Schema.Unknown)),
   json: Schema.optionalKey(Schema.String),
   characters: Schema.optionalKey(Schema.Int)
 })
@@ -157,10 +157,19 @@ export const SummaryResult = Schema.Struct({
   data_note: Schema.String
 })
 
+const Cell = Schema.Union([
+  Schema.String,
+  Schema.Finite,
+  Schema.Boolean,
+  Schema.Null,
+  Schema.Array(Schema.Unknown),
+  Schema.Record(Schema.String, Schema.Unknown)
+])
+
 /** A page of rows. */
 export const QueryResult = Schema.Struct({
   columns: Schema.Array(Schema.Struct({ name: Schema.String, type: Schema.String })),
-  rows: Schema.Array(Schema.Array(Schema.Unknown)),
+  rows: Schema.Array(Schema.Array(Cell)),
   row_count: Schema.Int,
   next_cursor: Schema.optionalKey(Schema.String),
   data_note: Schema.String
@@ -960,7 +969,9 @@ const structuredEntity = ({ kind, pointer, text: json }: CohortEntity): typeof E
   if (json.length > ENTITY_CHARACTERS) return { kind, pointer, characters: json.length }
   try {
     const entity: unknown = JSON.parse(json)
-    return JSON.stringify(entity) === json ? { kind, pointer, entity } : { kind, pointer, json }
+    return Predicate.isObject(entity) && JSON.stringify(entity) === json
+      ? { kind, pointer, entity: { ...entity } }
+      : { kind, pointer, json }
   } catch {
     return { kind, pointer, json }
   }

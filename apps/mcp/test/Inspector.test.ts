@@ -58,6 +58,7 @@ describe("the inspector's command line", () => {
       }
       const list = await inspect(folder, [...target, "--method", "tools/list", "--strict"])
       assert.strictEqual(list.code, 0, list.out)
+      assert.notInclude(list.out, "Issue:")
       for (const [tool] of calls) assert.include(list.out, `"name": "${tool}"`)
       for (const [tool, args, expected] of calls) {
         const { code, out } = await inspect(folder, [
