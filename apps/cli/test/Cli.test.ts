@@ -599,7 +599,8 @@ describe("help", () => {
       "merge",
       "delete",
       "undelete",
-      "gc"
+      "gc",
+      "mcp"
     ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)
