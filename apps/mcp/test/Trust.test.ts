@@ -2,31 +2,8 @@ import { openStore } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { assert, describe, it, onTestFinished } from "vitest"
-import { type ServerConfig, startHttp } from "../src/index.ts"
-import { type Assistant, connect, makeFolder } from "./support.ts"
+import { type Assistant, connect, makeFolder, serve } from "./support.ts"
 import { type ChildProcess, spawn } from "node:child_process"
-
-const token = "a-token-of-the-test-0123456789"
-
-/** A server in this process, which waits for others only shortly. */
-const serve = async (folder: string, config: Partial<ServerConfig> = {}) => {
-  const reports: Array<string> = []
-  const { close, url } = await startHttp(
-    {
-      database: { path: join(folder, "test.duckdb"), program: "test", patience: 1500 },
-      version: "1",
-      roots: undefined,
-      readOnly: false,
-      allowQuery: true,
-      oldNames: false,
-      report: (line) => reports.push(line),
-      ...config
-    },
-    { host: "127.0.0.1", port: 0, token }
-  )
-  onTestFinished(close)
-  return { to: { url, token }, reports }
-}
 
 /** What a document could say to a model that reads it. */
 const canaries = [

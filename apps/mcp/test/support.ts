@@ -12,6 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { onTestFinished } from "vitest"
+import { type ServerConfig, startHttp } from "../src/index.ts"
 
 const program = fileURLToPath(new URL("../../cli/bin/mallard.js", import.meta.url))
 
@@ -78,6 +79,28 @@ export const listening = async (folder: string, args: ReadonlyArray<string>): Pr
     child.on("close", () => reject(new Error(`the server ended: ${said}`)))
   })
   return { url, token: readFileSync(join(folder, ".healthsim", "mallard-mcp.token"), "utf8").trim() }
+}
+
+const token = "a-token-of-the-test-0123456789"
+
+/** A server in this process, which waits for others only shortly. */
+export const serve = async (folder: string, config: Partial<ServerConfig> = {}) => {
+  const reports: Array<string> = []
+  const { close, url } = await startHttp(
+    {
+      database: { path: join(folder, "test.duckdb"), program: "test", patience: 1500 },
+      version: "1",
+      roots: undefined,
+      readOnly: false,
+      allowQuery: true,
+      oldNames: false,
+      report: (line) => reports.push(line),
+      ...config
+    },
+    { host: "127.0.0.1", port: 0, token }
+  )
+  onTestFinished(close)
+  return { to: { url, token }, reports }
 }
 
 /** Which client, and over what. `current` negotiates the newest revision, `compatible` is the same client as of old. */
