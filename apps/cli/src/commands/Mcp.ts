@@ -38,6 +38,7 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
     report: (line) => terminal.error(`mallard mcp: ${line}\n`)
   }
   if (command.http === undefined) {
+    if (process.stdin.isTTY) terminal.error("Waiting for messages of an assistant; docs/mcp.md says how to add one.\n")
     return yield* Effect.promise((signal) => runStdio(config, process.stdin, process.stdout, signal))
   }
   if (command.http < 0 || command.http > 65_535) return yield* usage("--http is no port.", "Give a number up to 65535.")
