@@ -8,7 +8,8 @@
  *     pnpm bench --page        writes the tables of docs/benchmarks.md from what was measured before
  *
  * Without a suite: import, peers and fidelity. Each suite prints its tables and writes `.bench/<suite>.json` and
- * `.bench/index.html`. Absolute times depend on the machine; only the ratios of one run mean something.
+ * `.bench/index.html`. Ends with 1 if a job of ours failed, or a limit of the suites `fidelity` and `memory` is missed, which do
+ * not depend on the machine. Absolute times depend on the machine; only the ratios of one run mean something.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -26,14 +27,16 @@ interface Suite {
   readonly measure: (settings: Settings) => Promise<Report>
   /** Rounds without `--rounds`: five where a target asks for it, fewer where a round takes long. */
   readonly rounds: number
+  /** Its limits do not depend on the machine: a missed one is a failure. */
+  readonly isExact?: boolean
 }
 
 const suites: Readonly<Record<string, Suite>> = {
   import: { measure: measureImport, rounds: 5 },
   peers: { measure: measurePeers, rounds: 3 },
-  fidelity: { measure: measureFidelity, rounds: 1 },
+  fidelity: { measure: measureFidelity, rounds: 1, isExact: true },
   growth: { measure: measureGrowth, rounds: 1 },
-  memory: { measure: measureMemory, rounds: 1 }
+  memory: { measure: measureMemory, rounds: 1, isExact: true }
 }
 
 const typed = process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--")
@@ -103,6 +106,10 @@ const measure = async (name: string): Promise<void> => {
   for (const table of report.tables) console.log(printed(table))
   if (report.results.length > 0) console.log(printed(targetTable(report.results)))
   for (const text of report.missing) console.log(`\nmissing: ${text}`)
+  const isMissed = report.results.some(({ must, value }) => !(value <= must))
+  if ((suite.isExact && isMissed) || (name !== "peers" && name !== "fidelity" && report.missing.length > 0)) {
+    process.exitCode = 1
+  }
   const file = values.json ?? join(work, `${name}.json`)
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
   console.log(`\nwritten: ${file}`)

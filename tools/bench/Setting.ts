@@ -77,9 +77,10 @@ export const prepared = (name: string, make: (data: string) => void): string => 
   return data
 }
 
-/** Deletes files or folders, with the log that DuckDB may have left beside a database. */
+/** Deletes files or folders, with what lies beside a database: DuckDB's log, and the copies of the sources. */
 export const drop = (...files: ReadonlyArray<string>): void => {
-  for (const file of files) for (const path of [file, `${file}.wal`]) rmSync(path, { force: true, recursive: true })
+  for (const file of files)
+    for (const path of [file, `${file}.wal`, `${file}.backups`]) rmSync(path, { force: true, recursive: true })
 }
 
 /** The bytes of a file, or of all files under a folder; 0 if there is none. */

@@ -1,14 +1,17 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
+import { printable } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
 export const exitCode = {
   failed: 1,
   usage: 2,
+  rejects: 3,
   mismatch: 4,
   damaged: 6,
   noDatabase: 10,
   locked: 11,
+  wrongKey: 12,
   interrupted: 130,
   terminated: 143
 } as const
@@ -41,10 +44,37 @@ const storeCodes: Readonly<Record<string, number>> = {
   "bad-option": exitCode.usage
 }
 
+const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
+const backupCodes: Readonly<Record<string, number>> = {
+  damaged: exitCode.damaged,
+  "not-proven": exitCode.damaged,
+  "wrong-key": exitCode.wrongKey,
+  "needs-key": exitCode.wrongKey,
+  "bad-key": exitCode.usage
+}
+
 /** What to print about a failure, and the exit code. */
 export interface Described {
   readonly code: number
   readonly lines: ReadonlyArray<string>
+}
+
+/** Refused requests that are no matter of how the command was given. */
+const failures: ReadonlySet<string> = new Set(["bad-json", "not-read", "not-written", "own-tables"])
+
+/** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
+const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Described => {
+  const wanted = error instanceof Error && "wanted" in error ? printable(String(error.wanted)) : ""
+  if (tag === "NameTaken") {
+    return {
+      code: exitCode.failed,
+      lines: [`There is a cohort "${wanted}" already.`, "  Choose another name, or see whether --overwrite is meant."]
+    }
+  }
+  const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
+  const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
+  const hint = names.length === 0 ? ["  `mallard list` shows what there is."] : ["  Did you mean this?", ...names]
+  return { code: exitCode.failed, lines: [`There is no cohort "${wanted}".`, ...hint] }
 }
 
 const named = (
@@ -69,8 +99,21 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: storeCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
+    case "MoveRefused":
+      return { code: exitCode.usage, lines: [known.message] }
+    case "BackupError":
+      return { code: backupCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
+    case "UndoMismatch":
+      return { code: exitCode.mismatch, lines: [known.message] }
     case "MigrationFailed":
       return { code: exitCode.failed, lines: [known.message] }
+    case "CohortNotFound":
+    case "NameTaken":
+      return refusal(error, known.tag)
+    case "InvalidRequest":
+      return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
+    case "QueryError":
+      return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError":
       return {
         code: exitCode.failed,

@@ -19,6 +19,12 @@ const on = (name: string, description: string) =>
 const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
 
+const whole = (name: string, metavar: string, description: string) =>
+  Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+const many = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.atLeast(0))
+
 const shared = {
   db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
@@ -29,6 +35,8 @@ const shared = {
 }
 
 const name = Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"))
+
+type BackupFlag = "dir" | "backup" | "passphraseFile" | "identityFile"
 
 /** The whole command line. */
 export const makeProgram = (session: Session) => {
@@ -43,6 +51,10 @@ export const makeProgram = (session: Session) => {
     verbose
   }))
 
+  const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
+    Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
+    Flag.optional
+  )
   const migrate = Command.make(
     "migrate",
     {
@@ -50,10 +62,7 @@ export const makeProgram = (session: Session) => {
         Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
         Argument.variadic()
       ),
-      onConflict: Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
-        Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
-        Flag.optional
-      ),
+      onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
@@ -68,6 +77,24 @@ export const makeProgram = (session: Session) => {
         Flag.withDefault(10_000)
       ),
       memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)"),
+      noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
+      backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+      backupPassphraseFile: text(
+        "backup-passphrase-file",
+        "FILE",
+        "Encrypt the copies with the passphrase in this file"
+      ),
+      backupRecipients: Flag.String("backup-recipient").pipe(
+        Flag.withMetavar("AGE1"),
+        Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
+        Flag.atLeast(0)
+      ),
+      moveOriginals: text(
+        "move-originals",
+        "DIR",
+        "Move what is stored and proven to this folder; without it originals stay"
+      ),
+      report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },
     Effect.fnUntraced(function* (input) {
@@ -77,7 +104,11 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
-        memory: Option.getOrUndefined(input.memory)
+        memory: Option.getOrUndefined(input.memory),
+        report: Option.getOrUndefined(input.report),
+        backupDir: Option.getOrUndefined(input.backupDir),
+        moveOriginals: Option.getOrUndefined(input.moveOriginals),
+        backupPassphraseFile: Option.getOrUndefined(input.backupPassphraseFile)
       })
     })
   ).pipe(
@@ -112,19 +143,258 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
-  const list = Command.make(
-    "list",
+  const report = Command.make(
+    "report",
+    {
+      run: Argument.String("RUN").pipe(
+        Argument.withDescription("Id of a run, or how it begins (default: the last run)"),
+        Argument.optional
+      ),
+      format: Flag.Literals("format", ["text", "json", "html", "md", "junit"]).pipe(
+        Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
+        Flag.optional
+      ),
+      out: text("out", "FILE", "Write to this file")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runReport } = yield* Effect.promise(() => import("./commands/Report.ts"))
+      yield* runReport(session, {
+        ...options,
+        run: Option.getOrUndefined(input.run),
+        format: Option.getOrUndefined(input.format),
+        out: Option.getOrUndefined(input.out)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Report on a run, for people or for programs"),
+    Command.withExamples([
+      { command: "mallard report", description: "What became of each source in the last run" },
+      { command: "mallard report --out report.html", description: "The same as a page with charts" }
+    ])
+  )
+
+  const runs = Command.make(
+    "runs",
     {},
     Effect.fnUntraced(function* () {
       const options = yield* common
+      const { runRuns } = yield* Effect.promise(() => import("./commands/Runs.ts"))
+      yield* runRuns(session, options)
+    })
+  ).pipe(
+    Command.withDescription("List the runs: who ran what, when, with which options and result"),
+    Command.withExamples([{ command: "mallard runs", description: "List all runs, the last one last" }])
+  )
+
+  const store = {
+    dir: text("backup-dir", "DIR", "Folder of the backups (default: beside the database, FILE.backups)")
+  }
+  const keys = {
+    passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+    identityFile: text("backup-identity", "FILE", "age identity for encrypted copies")
+  }
+  const backupId = Argument.String("BACKUP").pipe(
+    Argument.withDescription("Id of a backup or of its run, or how it begins (default: the last backup)"),
+    Argument.optional
+  )
+  const backupOptions = (options: CommonOptions, input: Partial<Record<BackupFlag, Option.Option<string>>>) => ({
+    ...options,
+    dir: Option.getOrUndefined(input.dir ?? Option.none()),
+    backup: Option.getOrUndefined(input.backup ?? Option.none()),
+    passphraseFile: Option.getOrUndefined(input.passphraseFile ?? Option.none()),
+    identityFile: Option.getOrUndefined(input.identityFile ?? Option.none())
+  })
+  const backup = Command.make("backup").pipe(
+    Command.withDescription("The copies of sources that runs made before they wrote"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        store,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupList } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupList(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the backups")),
+      Command.make(
+        "verify",
+        { backup: backupId, ...store, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupVerify } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupVerify(session, backupOptions(options, input))
+        })
+      ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
+      Command.make(
+        "restore",
+        {
+          backup: backupId,
+          out: text("out", "DIR", "Restore into this folder"),
+          inPlace: on("in-place", "Put back what is missing where it was"),
+          ...store,
+          ...keys
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runBackupRestore } = yield* Effect.promise(() => import("./commands/Backup.ts"))
+          yield* runBackupRestore(session, {
+            ...backupOptions(options, input),
+            out: Option.getOrUndefined(input.out),
+            inPlace: input.inPlace
+          })
+        })
+      ).pipe(
+        Command.withDescription("Restore files with bytes, modes and times; what is there is never overwritten"),
+        Command.withExamples([
+          { command: "mallard backup restore --out originals", description: "Restore the last backup" }
+        ])
+      )
+    ])
+  )
+
+  const ofRun = {
+    run: text("run", "RUN", "Those of this run (default: the last rejection of each source that is not stored yet)")
+  }
+  const rejects = Command.make("rejects").pipe(
+    Command.withDescription("Sources that were not stored: why, and how to mend them and bring them in"),
+    Command.withSubcommands([
+      Command.make(
+        "list",
+        ofRun,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsList } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsList(session, { ...options, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List what was not stored, and why")),
+      Command.make(
+        "show",
+        { source: Argument.String("SOURCE").pipe(Argument.withDescription("Path or name of a source")), ...ofRun },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsShow } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsShow(session, { ...options, source: input.source, run: Option.getOrUndefined(input.run) })
+        })
+      ).pipe(Command.withDescription("Show all that is wrong with one")),
+      Command.make(
+        "export",
+        { out: text("out", "DIR", "A new folder for the files to mend"), ...ofRun, ...keys },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsExport } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsExport(session, {
+            ...options,
+            out: Option.getOrUndefined(input.out),
+            run: Option.getOrUndefined(input.run),
+            passphraseFile: Option.getOrUndefined(input.passphraseFile),
+            identityFile: Option.getOrUndefined(input.identityFile)
+          })
+        })
+      ).pipe(Command.withDescription("Write their original bytes into a folder, to be mended there")),
+      Command.make(
+        "replay",
+        {
+          folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
+          onConflict,
+          dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+          noBackup: on("no-backup", "Copy no source before writing")
+        },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runRejectsReplay } = yield* Effect.promise(() => import("./commands/Rejects.ts"))
+          yield* runRejectsReplay(session, {
+            ...options,
+            ...input,
+            onConflict: Option.getOrUndefined(input.onConflict)
+          })
+        })
+      ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
+    ])
+  )
+
+  const test = on("test", "Carry it out, compare, take it back, and tell what would be done")
+  const rollback = Command.make(
+    "rollback",
+    {
+      run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
+      cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
+      test
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRollback } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+      yield* runRollback(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription("Undo a run: each cohort that it changed becomes what it was before; nothing is deleted"),
+    Command.withExamples([
+      { command: "mallard rollback last", description: "Undo the last run" },
+      { command: "mallard rollback 3f9c2a70 --test", description: "See what undoing a run would do" }
+    ])
+  )
+
+  const point = { name: Argument.String("NAME").pipe(Argument.withDescription("Name of a savepoint")) }
+  const savepoint = Command.make("savepoint").pipe(
+    Command.withDescription("Moments that all cohorts can be given back from"),
+    Command.withSubcommands([
+      Command.make(
+        "create",
+        point,
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointCreate } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointCreate(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Remember how all cohorts are now; nothing is copied")),
+      Command.make(
+        "list",
+        {},
+        Effect.fnUntraced(function* () {
+          const options = yield* common
+          const { runSavepointList } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointList(session, options)
+        })
+      ).pipe(Command.withAlias("ls"), Command.withDescription("List the savepoints")),
+      Command.make(
+        "restore",
+        { ...point, test },
+        Effect.fnUntraced(function* (input) {
+          const options = yield* common
+          const { runSavepointRestore } = yield* Effect.promise(() => import("./commands/Rollback.ts"))
+          yield* runSavepointRestore(session, { ...options, ...input })
+        })
+      ).pipe(Command.withDescription("Make all cohorts what they were then, as a run of its own"))
+    ])
+  )
+
+  const list = Command.make(
+    "list",
+    {
+      tag: text("tag", "TAG", "Only cohorts with this tag"),
+      search: text("search", "TEXT", "Only cohorts with this text in name or description, in any case"),
+      product: text("product", "NAME", "Only cohorts of this product"),
+      limit: whole("limit", "NUMBER", "At most so many, the latest saved first"),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
       const { runList } = yield* Effect.promise(() => import("./commands/List.ts"))
-      yield* runList(session, options)
+      yield* runList(session, {
+        ...options,
+        tag: Option.getOrUndefined(input.tag),
+        search: Option.getOrUndefined(input.search),
+        product: Option.getOrUndefined(input.product),
+        limit: Option.getOrUndefined(input.limit),
+        cursor: Option.getOrUndefined(input.cursor)
+      })
     })
   ).pipe(
     Command.withAlias("ls"),
     Command.withDescription("List the cohorts"),
     Command.withExamples([
       { command: "mallard list", description: "List the cohorts in the default database" },
+      { command: "mallard list --tag chronic --search diabetes", description: "List some of them" },
       { command: "mallard list --json", description: "The same for a program" }
     ])
   )
@@ -149,7 +419,13 @@ export const makeProgram = (session: Session) => {
       out: text("out", "PATH", "Write to this file, or to this folder a cohort of several files"),
       all: on("all", "Export every cohort, into the folder of --out"),
       compact: on("compact", "Without white space: exactly the compact text"),
-      ascii: on("ascii", "Escape everything outside ASCII")
+      ascii: on("ascii", "Escape everything outside ASCII"),
+      format: Flag.Literals("format", ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]).pipe(
+        Flag.withDescription(
+          "Form: documents as they were (default), without keys that start with _, HealthSim's file, tables"
+        ),
+        Flag.optional
+      )
     },
     Effect.fnUntraced(function* (input) {
       const options = yield* common
@@ -158,7 +434,8 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         name: Option.getOrUndefined(input.name),
-        out: Option.getOrUndefined(input.out)
+        out: Option.getOrUndefined(input.out),
+        format: Option.getOrUndefined(input.format)
       })
     })
   ).pipe(
@@ -166,14 +443,366 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([
       { command: "mallard export diabetes-2024", description: "Print a cohort" },
       { command: "mallard export diabetes-2024 --out diabetes.json", description: "Write it to a file" },
-      { command: "mallard export --all --out exported", description: "Write every cohort into a folder" }
+      { command: "mallard export --all --out exported", description: "Write every cohort into a folder" },
+      { command: "mallard export diabetes-2024 --format v1 --out diabetes.json", description: "As HealthSim reads it" },
+      { command: "mallard export diabetes-2024 --format parquet --out tables", description: "A file per kind" }
+    ])
+  )
+
+  const history = Command.make(
+    "history",
+    { name },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runHistory } = yield* Effect.promise(() => import("./commands/History.ts"))
+      yield* runHistory(session, { ...options, name: input.name })
+    })
+  ).pipe(
+    Command.withDescription("Show the revisions of a cohort, also of a deleted one"),
+    Command.withExamples([{ command: "mallard history diabetes-2024", description: "Show every revision" }])
+  )
+
+  const load = Command.make(
+    "load",
+    {
+      name,
+      kind: text("kind", "KIND", "Only entities of this kind, as in claim; json for what is no entity"),
+      revision: whole("revision", "NUMBER", "Of this revision (default: the latest)"),
+      limit: whole("limit", "NUMBER", "At most so many (default: 100 where it is paged)"),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runLoad } = yield* Effect.promise(() => import("./commands/Load.ts"))
+      yield* runLoad(session, {
+        ...options,
+        name: input.name,
+        kind: Option.getOrUndefined(input.kind),
+        revision: Option.getOrUndefined(input.revision),
+        limit: Option.getOrUndefined(input.limit),
+        cursor: Option.getOrUndefined(input.cursor)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Print the entities of a cohort by type, as JSON; with a flag of its own, a page of them"),
+    Command.withExamples([
+      { command: "mallard load diabetes-2024", description: "All entities, spelt as they were stored" },
+      { command: "mallard load diabetes-2024 --kind claim --limit 10", description: "The first ten claims" }
+    ])
+  )
+
+  const saving = {
+    description: text("description", "TEXT", "Description (default: what the document says)"),
+    tag: many("tag", "TAG", "Tag, instead of the document's (may be repeated)"),
+    overwrite: on("overwrite", "Make this the next revision of a cohort of that name")
+  }
+
+  const save = Command.make(
+    "save",
+    {
+      name: Argument.String("NAME").pipe(Argument.withDescription("Name of the cohort")),
+      file: Argument.String("FILE").pipe(Argument.withDescription("JSON file, - for standard input")),
+      ...saving
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSave } = yield* Effect.promise(() => import("./commands/Save.ts"))
+      yield* runSave(session, {
+        ...options,
+        file: input.file,
+        name: input.name,
+        description: Option.getOrUndefined(input.description),
+        tags: input.tag,
+        overwrite: input.overwrite
+      })
+    })
+  ).pipe(
+    Command.withDescription("Save JSON as a cohort under a name"),
+    Command.withExamples([
+      { command: "mallard save diabetes-2024 diabetes.json --tag chronic", description: "Save a file" },
+      { command: "mallard save diabetes-2024 - --overwrite", description: "Save standard input as its next revision" }
+    ])
+  )
+
+  const importCommand = Command.make(
+    "import",
+    {
+      file: Argument.String("FILE").pipe(Argument.withDescription("JSON file")),
+      as: text("as", "NAME", "Name of the cohort (default: the document's, else the file's)"),
+      ...saving
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSave } = yield* Effect.promise(() => import("./commands/Save.ts"))
+      yield* runSave(session, {
+        ...options,
+        file: input.file,
+        name: Option.getOrUndefined(input.as),
+        description: Option.getOrUndefined(input.description),
+        tags: input.tag,
+        overwrite: input.overwrite
+      })
+    })
+  ).pipe(
+    Command.withDescription("Save one cohort file under its own name or another; migrate takes whole folders"),
+    Command.withExamples([
+      { command: "mallard import diabetes.json", description: "Import a file that somebody shared" },
+      { command: "mallard import diabetes.json --as diabetes-copy", description: "Import it under another name" }
+    ])
+  )
+
+  const deleteCommand = Command.make(
+    "delete",
+    { name },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runDelete } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runDelete(session, { ...options, name: input.name })
+    })
+  ).pipe(
+    Command.withAlias("rm"),
+    Command.withDescription("Delete a cohort by a further revision; undelete brings it back"),
+    Command.withExamples([{ command: "mallard delete diabetes-2024", description: "Delete a cohort" }])
+  )
+
+  const undelete = Command.make(
+    "undelete",
+    {
+      name,
+      revision: whole("revision", "NUMBER", "Bring back this revision (default: the last before it was deleted)"),
+      as: text("as", "NAME", "Under this name (default: the one it had)")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runUndelete } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runUndelete(session, {
+        ...options,
+        name: input.name,
+        revision: Option.getOrUndefined(input.revision),
+        newName: Option.getOrUndefined(input.as)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Bring back a deleted cohort, or a former revision of any"),
+    Command.withExamples([
+      { command: "mallard undelete diabetes-2024", description: "Bring back a deleted cohort" },
+      { command: "mallard undelete diabetes-2024 --revision 2", description: "Make revision 2 the latest again" }
+    ])
+  )
+
+  const newName = Argument.String("NEW").pipe(Argument.withDescription("New name"))
+
+  const rename = Command.make(
+    "rename",
+    { name, newName },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRename } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runRename(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withAlias("mv"),
+    Command.withDescription("Give a cohort another name"),
+    Command.withExamples([{ command: "mallard rename diabetes-2024 diabetes", description: "Rename a cohort" }])
+  )
+
+  const tag = Command.make(
+    "tag",
+    {
+      name: Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"), Argument.optional),
+      add: many("add", "TAG", "Tag to add (may be repeated)"),
+      remove: many("remove", "TAG", "Tag to remove (may be repeated)")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runTag } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runTag(session, { ...options, ...input, name: Option.getOrUndefined(input.name) })
+    })
+  ).pipe(
+    Command.withDescription("Show, add and remove tags"),
+    Command.withExamples([
+      { command: "mallard tag", description: "Show all tags" },
+      { command: "mallard tag diabetes-2024 --add chronic --remove draft", description: "Change those of a cohort" }
+    ])
+  )
+
+  const clone = Command.make(
+    "clone",
+    { name, newName },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runClone } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runClone(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withAlias("cp"),
+    Command.withDescription("Make a cohort of the same content under another name"),
+    Command.withExamples([{ command: "mallard clone diabetes-2024 diabetes-test", description: "Clone a cohort" }])
+  )
+
+  const merge = Command.make(
+    "merge",
+    {
+      names: Argument.String("NAME").pipe(
+        Argument.withDescription("Names or ids of two or more cohorts"),
+        Argument.variadic()
+      ),
+      into: Flag.String("into").pipe(Flag.withMetavar("NAME"), Flag.withDescription("Name of the cohort to make")),
+      conflict: Flag.Literals("conflict", ["skip", "overwrite", "rename"]).pipe(
+        Flag.withDescription(
+          "Of entities of one kind and id: the first stays, the last stays, or later ones get another id"
+        ),
+        Flag.withDefault("skip")
+      ),
+      overwrite: on("overwrite", "Make this the next revision of a cohort of that name")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runMerge } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runMerge(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription("Make one cohort of the entities of several"),
+    Command.withExamples([
+      { command: "mallard merge diabetes heart --into chronic", description: "Merge two cohorts" },
+      { command: "mallard merge diabetes heart --into chronic --conflict rename -v", description: "Keep everything" }
+    ])
+  )
+
+  const diff = Command.make(
+    "diff",
+    {
+      name,
+      from: whole("from", "NUMBER", "Earlier revision (default: the one before)"),
+      to: whole("to", "NUMBER", "Later revision (default: the latest)"),
+      with: text("with", "NAME", "Compare with this cohort")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runDiff } = yield* Effect.promise(() => import("./commands/Diff.ts"))
+      yield* runDiff(session, {
+        ...options,
+        name: input.name,
+        from: Option.getOrUndefined(input.from),
+        to: Option.getOrUndefined(input.to),
+        with: Option.getOrUndefined(input.with)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Show what differs between two revisions, or two cohorts"),
+    Command.withExamples([
+      { command: "mallard diff diabetes-2024", description: "What the last change did" },
+      { command: "mallard diff diabetes-2024 --from 1 --to 3", description: "Between two revisions" },
+      { command: "mallard diff diabetes-2024 --with diabetes-test", description: "Between two cohorts" }
+    ])
+  )
+
+  const summary = Command.make(
+    "summary",
+    {
+      name,
+      samples: Flag.Int("samples").pipe(
+        Flag.withMetavar("NUMBER"),
+        Flag.withDescription("Samples per kind (default: 3)"),
+        Flag.withDefault(3)
+      ),
+      strategy: Flag.Literals("strategy", ["diverse", "random", "recent"]).pipe(
+        Flag.withDescription("Which samples"),
+        Flag.withDefault("diverse")
+      ),
+      seed: text("seed", "TEXT", "Other random samples")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSummary } = yield* Effect.promise(() => import("./commands/Summary.ts"))
+      yield* runSummary(session, { ...options, ...input, seed: Option.getOrUndefined(input.seed) })
+    })
+  ).pipe(
+    Command.withDescription("Show counts, ranges, distributions and samples of a cohort"),
+    Command.withExamples([
+      { command: "mallard summary diabetes-2024", description: "Summarise a cohort" },
+      { command: "mallard summary diabetes-2024 --samples 0 --json", description: "Without samples, for a program" }
+    ])
+  )
+
+  const gc = Command.make(
+    "gc",
+    {
+      names: Argument.String("NAME").pipe(
+        Argument.withDescription("Names or ids of deleted cohorts (default: all of them)"),
+        Argument.variadic()
+      ),
+      purge: on("purge", "Remove them for good; needs --yes")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { yes } = yield* root
+      const { runGc } = yield* Effect.promise(() => import("./commands/Gc.ts"))
+      yield* runGc(session, { ...options, ...input, yes })
+    })
+  ).pipe(
+    Command.withDescription("Say what deleted cohorts still hold, and remove it for good with --purge"),
+    Command.withExamples([
+      { command: "mallard gc", description: "See what would go" },
+      { command: "mallard gc --purge --yes", description: "Remove it: this cannot be undone" }
+    ])
+  )
+
+  const queryCommand = Command.make(
+    "query",
+    {
+      sql: Argument.String("SQL").pipe(
+        Argument.withDescription("One SELECT over the views; `-` reads it from standard input"),
+        Argument.optional
+      ),
+      cohort: text("cohort", "NAME", "See the rows of this cohort only"),
+      limit: Flag.Int("limit").pipe(Flag.withDescription("Rows of a page (default: 100)"), Flag.withDefault(100)),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended"),
+      timeout: Flag.Finite("timeout").pipe(
+        Flag.withMetavar("SECONDS"),
+        Flag.withDescription("Give up after this time (default: 10)"),
+        Flag.withDefault(10)
+      ),
+      memory: text("memory", "SIZE", "Memory that the query may use (default: 1GiB)"),
+      csv: on("csv", "Print CSV"),
+      tables: on("tables", "List the views with their columns instead")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runQuery } = yield* Effect.promise(() => import("./commands/Query.ts"))
+      yield* runQuery(session, {
+        ...options,
+        ...input,
+        sql: Option.getOrUndefined(input.sql),
+        cohort: Option.getOrUndefined(input.cohort),
+        cursor: Option.getOrUndefined(input.cursor),
+        memory: Option.getOrUndefined(input.memory)
+      })
+    })
+  ).pipe(
+    Command.withAlias("sql"),
+    Command.withDescription("Ask the database in SQL; nothing can be changed by it"),
+    Command.withExamples([
+      { command: "mallard query --tables", description: "See which views and columns there are" },
+      {
+        command: "mallard query 'SELECT gender, count(*) FROM patients GROUP BY ALL'",
+        description: "Count patients by gender"
+      },
+      {
+        command: "mallard query 'FROM encounters' --cohort diabetes-2024 --csv",
+        description: "The encounters of one cohort as CSV"
+      }
     ])
   )
 
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify] },
-      { group: "Cohorts", commands: [list, show, exportCommand] }
+      { group: "Migration", commands: [migrate, verify, report, runs, rejects, rollback, savepoint, backup] },
+      { group: "Cohorts", commands: [list, show, queryCommand, summary, history, diff, load, exportCommand] },
+      {
+        group: "Changes",
+        commands: [save, importCommand, rename, tag, clone, merge, deleteCommand, undelete, gc]
+      }
     ]),
     Command.withExamples([
       { command: "mallard migrate old-cohorts", description: "Bring a folder into the default database" },

@@ -5,7 +5,7 @@ import { counted, duration, grouped, size } from "./Text.ts"
 
 /** What is known of a run at a moment. */
 export interface ProgressState {
-  readonly phase: "finding" | "reading" | "verifying"
+  readonly phase: "finding" | "copying" | "reading" | "verifying"
   readonly sources: number
   readonly items: number
   readonly bytes: number
@@ -32,7 +32,7 @@ const detailsOf = (state: ProgressState, share: number): ReadonlyArray<string> =
   if (state.phase === "verifying") return [`${grouped(state.done)}/${counted(state.documents, "document")}`, ...left]
   const speed = state.phaseMs > 500 ? [`${size((state.bytes * 1000) / state.phaseMs)}/s`] : []
   return [
-    `${grouped(state.items)}/${counted(state.sources, "source")}`,
+    ...(state.phase === "reading" ? [`${grouped(state.items)}/${counted(state.sources, "source")}`] : []),
     ...left,
     ...speed,
     `${size(state.bytes)} of ${size(state.totalBytes)}`
@@ -78,10 +78,15 @@ export class ProgressReport {
   readonly step = (step: Step): void => {
     switch (step.phase) {
       case "found":
-        this.enter("reading")
         this.state = { ...this.state, sources: step.sources, totalBytes: step.bytes }
         break
+      case "backup":
+        this.enter("copying")
+        // Copying counts every byte twice: written, and read back for proof.
+        this.state = { ...this.state, bytes: Math.min(this.state.totalBytes, this.state.bytes + step.bytes / 2) }
+        break
       case "read":
+        this.enter("reading")
         // A batch that is done again is read again.
         this.state = { ...this.state, bytes: Math.min(this.state.totalBytes, this.state.bytes + step.bytes) }
         break
@@ -98,7 +103,7 @@ export class ProgressReport {
 
   private enter(phase: ProgressState["phase"]): void {
     if (phase === this.state.phase) return
-    this.state = { ...this.state, phase }
+    this.state = { ...this.state, phase, bytes: 0 }
     this.phaseStarted = this.session.now()
   }
 

@@ -1,7 +1,7 @@
 /** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
 import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
 import type { Paint } from "./Terminal.ts"
-import { byKind, counted, duration, entities, grouped, printable, shownPath, sum } from "./Text.ts"
+import { byKind, counted, duration, entities, grouped, printable, shownPath, size, sum } from "./Text.ts"
 
 /** How to show a report. */
 export interface RunView {
@@ -39,16 +39,20 @@ const isUnrecognised = (item: ItemReport): boolean => item.remarks.some(({ code 
 const nameOf = (item: ItemReport, view: RunView): string =>
   item.cohort === null ? shownPath(item.path, view.cwd) : printable(item.cohort)
 
+/** For a mended source: what it was before. */
+const replayOf = ({ replays }: ItemReport): string =>
+  replays === undefined ? "" : ` (was item ${replays.item} of run ${replays.run.slice(0, 8)})`
+
 const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
   const { paint, quiet } = view
-  const path = shownPath(item.path, view.cwd)
+  const path = `${shownPath(item.path, view.cwd)}${replayOf(item)}`
   const would = report.dry_run ? " (would be stored)" : ""
   switch (item.outcome) {
     case "migrated": {
       if (quiet) return []
       const line = isUnrecognised(item)
-        ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}`
-        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}`
+        ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}${replayOf(item)}`
+        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}${replayOf(item)}`
       const rest = item.remarks.filter(({ code }) => code !== "no-entity-recognised")
       return [line, ...remarkLines(rest, item.remark_count - (item.remarks.length - rest.length), view)]
     }
@@ -158,12 +162,34 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
   const many = total > 0 ? ` (${entities(total)}: ${byKind(report.totals.entities)})` : ""
   return [
     paint("bold", `${summaryOf(report)}${many}`),
+    ...(report.totals.balanced ? [] : [paint("red", unbalanced(report))]),
     ...verificationLines(report, view),
+    ...backupLines(report),
+    ...(report.moved === undefined
+      ? []
+      : [`Moved:    ${counted(report.moved.length, "original")}, as --move-originals says`]),
+    ...(report.notes ?? []).map((note) => paint("yellow", printable(note))),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
     ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
   ]
 }
+
+const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
+  if (backup === undefined || backup === null) return []
+  const { added_bytes, bytes, files, path } = backup
+  const what = `${counted(files, "file")}, ${size(bytes)}`
+  const done =
+    added_bytes === undefined
+      ? what
+      : added_bytes === 0
+        ? `${what}, all copied before`
+        : `${what}${added_bytes < bytes ? `, ${size(added_bytes)} of it new` : ""}, restored for proof`
+  return [`Backup:   ${done}: ${printable(path)}`]
+}
+
+const unbalanced = ({ totals }: RunReport): string =>
+  `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
 const verificationLines = (
   { dry_run, timings, totals, verification }: RunReport,

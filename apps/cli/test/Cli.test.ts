@@ -405,6 +405,18 @@ describe("mallard export", () => {
     }
   })
 
+  it("gives NDJSON back as NDJSON, which can be migrated again", async () => {
+    const text = '{"resourceType":"Patient","id":"1"}\n{"resourceType":"Claim","id":"2"}\n'
+    const { folder } = await migrated({ "all.ndjson": text })
+    const outcome = await run(folder, ["export", "--all", ...db, "--out", "back"])
+    assert.strictEqual(outcome.code, 0, outcome.stderr)
+    assert.deepEqual(readdirSync(join(folder, "back")), ["all.ndjson"])
+    assert.strictEqual(readFileSync(join(folder, "back", "all.ndjson"), "utf8").trimEnd(), text.trimEnd())
+    const again = await run(folder, ["migrate", "back", ...db])
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.include(again.stdout, "= all: unchanged")
+  })
+
   it("writes every cohort under a safe name of its own", async () => {
     const { folder } = await migrated({
       "a.json": '{"name":"../up","patients":[{"id":"1"}]}',
@@ -420,7 +432,7 @@ describe("mallard export", () => {
     const texts = names.filter((name) => name !== "bob").map((name) => readFileSync(join(folder, "all", name), "utf8"))
     assert.deepEqual(texts.map((text) => JSON.parse(text).patients[0].id).sort(), ["1", "2", "3"])
     assert.deepEqual(
-      readdirSync(folder).filter((name) => name.includes("up")),
+      readdirSync(folder).filter((name) => name.includes("up") && name !== "test.duckdb.backups"),
       []
     )
   })
@@ -561,7 +573,34 @@ describe("signals", () => {
 describe("help", () => {
   it("is what the golden files say", async () => {
     const folder = makeFolder()
-    for (const command of ["mallard", "migrate", "verify", "list", "show", "export"]) {
+    for (const command of [
+      "mallard",
+      "migrate",
+      "verify",
+      "report",
+      "runs",
+      "rejects",
+      "rollback",
+      "savepoint",
+      "backup",
+      "list",
+      "show",
+      "query",
+      "export",
+      "summary",
+      "history",
+      "diff",
+      "load",
+      "save",
+      "import",
+      "rename",
+      "tag",
+      "clone",
+      "merge",
+      "delete",
+      "undelete",
+      "gc"
+    ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)
       assert.strictEqual(outcome.stderr, "")

@@ -357,6 +357,7 @@ const visitPart = Effect.fnUntraced(function* <E>(
   visitor: PartVisitor<E>
 ) {
   visitor.start(part)
+  const windowOf = large ? yield* smallCollections(client, renderer, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -374,22 +375,57 @@ const visitPart = Effect.fnUntraced(function* <E>(
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection++, name === "list", large ? undefined : window, visitor)
+      yield* visitCollection(client, renderer, part, collection, name, yield* windowOf(collection), visitor)
+      collection++
     }
   }
   visitor.end()
 })
 
+/**
+ * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
+ * fit in one. To be asked in order.
+ */
+const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: CountedPart) {
+  const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
+  const rows = yield* queryRows(
+    client,
+    `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection`
+  )
+  const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
+  const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  const size = membersAtOnce(part)
+  let next = 0
+  let window: Window = { blocks: new Map(), pieces: new Map() }
+  return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
+    if ((sizes.get(collection) ?? 0) > size) return undefined
+    if (collection < next || collection >= end) return window
+    let members = 0
+    for (next = collection; next < end; next++) {
+      members += sizes.get(next) ?? 0
+      if (members > size) break
+    }
+    const blocks = yield* fetchWindow(
+      client,
+      renderer,
+      (alias) => `${of(alias)} AND ${alias}.collection BETWEEN ${collection} AND ${next - 1}`
+    )
+    window = { blocks, pieces: new Map() }
+    return window
+  })
+})
+
 const OPEN = Buffer.from("[")
 const CLOSE = Buffer.from("]")
 const COMMA = Buffer.from(",")
+const LINE_FEED = Buffer.from("\n")
 
 const visitCollection = Effect.fnUntraced(function* <E>(
   client: DuckDbSqlClient,
   renderer: Renderer,
   part: CountedPart,
   collection: number,
-  list: boolean,
+  label: string,
   window: Window | undefined,
   visitor: PartVisitor<E>
 ) {
@@ -399,18 +435,20 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     : Effect.succeed([[undefined]])
   const most = Number(highest[0]?.[0] ?? -1)
   let expected = 0
+  const separator = label === "lines" ? LINE_FEED : COMMA
   const visit = (blocks: ReadonlyArray<Block>): void => {
     for (const block of blocks) {
       if (block.sound && block.first === expected) {
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         visitor.sound(block.ends.length)
+        if (label === "lines") separateByLines(block.text, block.ends)
         visitor.text(block.text, 0, block.text.length)
         expected += block.ends.length
         continue
       }
       for (const element of elementsOf(block)) {
         if (element.ordinal !== expected) visitor.gap(collection)
-        if (expected > 0) visitor.text(COMMA, 0, 1)
+        if (expected > 0) visitor.text(separator, 0, 1)
         if (element.matches) visitor.sound(1)
         else visitor.changed(element)
         visitor.text(element.bytes, element.start, element.end)
@@ -418,7 +456,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
       }
     }
   }
-  if (list) visitor.text(OPEN, 0, 1)
+  if (label === "list") visitor.text(OPEN, 0, 1)
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) visit(window.blocks.get(at) ?? [])
   else {
@@ -439,9 +477,14 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     }
     yield* Fiber.join(next)
   }
-  if (list) visitor.text(CLOSE, 0, 1)
-  else if (expected !== 1) visitor.gap(collection)
+  if (label === "list") visitor.text(CLOSE, 0, 1)
+  else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
+
+/** The texts of a block are joined by commas unless its collection is one of lines. */
+const separateByLines = (text: Buffer, ends: Int32Array): void => {
+  for (let i = 0; i < ends.length - 1; i++) text[ends[i]!] = NEWLINE
+}
 
 /** The compact text of one part as a whole: for documents that fit in memory. */
 export const partText: (

@@ -28,6 +28,7 @@ import {
   EntityIndex,
   EntityReader,
   type MemberRows,
+  NumberStack,
   ShapeDictionary
 } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
@@ -104,12 +105,12 @@ const columnType = (type: SqlType): DuckDBType => {
 /** Members of several documents that wait to be written. */
 class MemberBatch {
   count = 0
-  content: Array<number> = []
-  part: Array<number> = []
-  collection: Array<number> = []
-  ordinal: Array<number> = []
-  kind: Array<number> = []
-  id: Array<number> = []
+  readonly content = new NumberStack()
+  readonly part = new NumberStack()
+  readonly collection = new NumberStack()
+  readonly ordinal = new NumberStack()
+  readonly kind = new NumberStack()
+  readonly id = new NumberStack()
 
   add(contentId: number, part: number, members: MemberRows): void {
     for (let i = 0; i < members.count; i++) {
@@ -522,12 +523,12 @@ export class BatchWriter {
           if (memberWriter !== undefined) {
             const members = this.members
             chunks(members.count, (from, count) => {
-              memberWriter.longs(0, members.content, from, count)
-              memberWriter.ints(1, members.part, from, count)
-              memberWriter.ints(2, members.collection, from, count)
-              memberWriter.longs(3, members.ordinal, from, count)
-              memberWriter.tiny(4, members.kind, from, count)
-              memberWriter.longs(5, members.id, from, count)
+              memberWriter.longs(0, members.content.values, from, count)
+              memberWriter.ints(1, members.part.values, from, count)
+              memberWriter.ints(2, members.collection.values, from, count)
+              memberWriter.longs(3, members.ordinal.values, from, count)
+              memberWriter.tiny(4, members.kind.values, from, count)
+              memberWriter.longs(5, members.id.values, from, count)
               memberWriter.append(count)
             })
             this.count("cohort_members", members.count)

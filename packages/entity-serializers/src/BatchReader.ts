@@ -135,7 +135,7 @@ export const renderDocument = (pieces: ReadonlyArray<string>, members: MemberRow
   for (let i = 0; i < members.count; i++) texts[members.collection[i]!]!.push(text(members.kind[i]!, members.id[i]!))
   let rendered = literals[0]!
   labels.forEach((label, at) => {
-    const joined = texts[at]!.join(",")
+    const joined = texts[at]!.join(label.tag === "lines" ? "\n" : ",")
     rendered += (label.tag === "list" ? `[${joined}]` : joined) + literals[at + 1]!
   })
   return rendered

@@ -11,23 +11,31 @@ import { Remarks } from "./internal/Remarks.ts"
 import { LABEL } from "./internal/ShapeTrie.ts"
 import { NEED_INPUT } from "./internal/Tokenizer.ts"
 import { invalidUtf8At, JsonProblem } from "./JsonProblem.ts"
+import { type Look, lookAt } from "./Lookahead.ts"
 import type { ValueRemark } from "./Remark.ts"
+
+/** The code of a kind (0: elements of no known kind), or how each object says its own, whatever the order of its keys. */
+export type KindChoice = number | ((look: Look) => number)
 
 /** What stands at a key of a document. */
 export type Rule =
   /**
-   * Entities of a kind (0: elements of no known kind): an array of them, or a single object. `objectHas`: a single
-   * object counts only when it has one of these keys. `arrays` false: only a single object counts.
+   * Entities of a kind: an array of them, or a single object. `objectHas`: a single object counts only when it has one of
+   * these keys. `arrays` false: only a single object counts.
    */
   | {
       readonly tag: "entities"
-      readonly kind: number
+      readonly kind: KindChoice
       readonly objectHas?: ReadonlyArray<string>
       readonly arrays?: boolean
       readonly objects?: boolean
     }
   /** An object whose own keys have rules. With `when`, only if it has one of these keys; else `otherwise` applies. */
   | { readonly tag: "object"; readonly rules: Rules; readonly when?: ReadonlyArray<string>; readonly otherwise?: Rule }
+  /** An array whose elements each have the rule. */
+  | { readonly tag: "each"; readonly rule: Rule }
+  /** An object whose rule depends on what it says; an array holds entities if `elements` tells their kind. */
+  | { readonly tag: "choose"; readonly rule: (look: Look) => Rule | undefined; readonly elements?: KindChoice }
   /** Text whose value the caller wants to know. */
   | { readonly tag: "capture" }
 
@@ -37,9 +45,19 @@ export type Rules = (key: string) => Rule | undefined
 /** How a document is to be read. */
 export type DocumentRules =
   /** By the keys of the root object. */
-  | { readonly tag: "keys"; readonly rules: Rules; readonly array: number | undefined }
+  | { readonly tag: "keys"; readonly rules: Rules; readonly array: KindChoice | undefined }
   /** The root object as a whole is one entity. */
-  | { readonly tag: "entity"; readonly kind: number }
+  | { readonly tag: "entity"; readonly kind: KindChoice }
+  /**
+   * NDJSON of entities: one value per line, each an entity. The compact text is that of the values, joined by line feeds;
+   * pointers are as in an array of them.
+   */
+  | { readonly tag: "lines"; readonly kind: KindChoice }
+  /**
+   * NDJSON of documents, each read by the rule, their compact texts joined by line feeds. The pointers of several are as
+   * in an array of them; those of a single one as without the file's being NDJSON.
+   */
+  | { readonly tag: "documents"; readonly rule: Rule }
 
 /** A place of a document where entities stand. */
 export interface Collection {
@@ -92,7 +110,7 @@ export interface DocumentResult {
   readonly counts: ReadonlyArray<number>
   /** Compact texts at captured pointers; of duplicate keys the last. */
   readonly captures: ReadonlyMap<string, string>
-  /** Keys of the root object in order, the first 131,072; undefined for an array. */
+  /** Keys of the root object in order, the first 131,072; undefined for an array and for several documents. */
   readonly rootKeys: ReadonlyArray<string> | undefined
   readonly remarks: ReadonlyArray<ValueRemark>
   /** How many remarks there were; more than `remarks` holds when there were very many. */
@@ -107,6 +125,9 @@ export type Pause = "input" | "progress"
 
 /** Longest literal text of one piece, in UTF-16 units. */
 export const MAX_PIECE = 1 << 18
+const LF = 10
+/** No byte: the window ends here. */
+const ENDS = -1
 /** Keys remembered per object: of the root for the caller, of all to find duplicates. */
 const MAX_KEYS = 1 << 17
 const PROGRESS_BYTES = 2 << 20
@@ -130,6 +151,7 @@ export class DocumentReader {
   private collections: Array<Collection> = []
   private captures = new Map<string, string>()
   private rootKeys: Array<string> | undefined
+  private capturing = true
   private remarks = new Remarks()
   private counts: Array<number> = []
   private reported = 0
@@ -147,15 +169,12 @@ export class DocumentReader {
     this.start()
     t.reserve()
     const c = yield* this.next()
-    if (c !== 123 && c !== 91) {
-      const offset = t.base + t.p
-      // A file that holds one scalar is no document, but a broken one gets the more precise word.
-      yield* this.retry(() => t.value())
-      throw new JsonProblem("not-a-document", offset)
-    }
+    yield* this.checkDocument(c)
     this.literalFrom = t.o
     this.hashed = t.o
-    if (c === 91) {
+    if (rules.tag === "lines") yield* this.lines(rules.kind)
+    else if (rules.tag === "documents") yield* this.documents(rules.rule)
+    else if (c === 91) {
       if (rules.tag === "keys" && rules.array !== undefined) yield* this.list(rules.array, "")
       else yield* this.literalValue("")
     } else if (rules.tag === "entity") yield* this.one(rules.kind, "")
@@ -228,12 +247,94 @@ export class DocumentReader {
     this.collections = []
     this.captures = new Map()
     this.rootKeys = undefined
+    this.capturing = true
     this.remarks = new Remarks()
     this.counts = []
     this.reported = 0
     this.entities.remarks.truncate(0)
     this.entities.finished.length = 0
     this.entities.tokenizer.depth = 0
+  }
+
+  /** A file that holds one scalar is no document, but a broken one gets the more precise word. */
+  private *checkDocument(c: number): Generator<Pause, void> {
+    if (c === 123 || c === 91) return
+    const t = this.entities.tokenizer
+    const offset = t.base + t.p
+    yield* this.retry(() => t.value())
+    throw new JsonProblem("not-a-document", offset)
+  }
+
+  /** Asks the object that starts here; what it says may lie beyond the window. Objects too large say nothing. */
+  private *asked<A>(ask: (look: Look) => A): Generator<Pause, A> {
+    const t = this.entities.tokenizer
+    for (;;) {
+      let isCut = false
+      const answer = ask(
+        lookAt(t.input, t.p, t.end, () => {
+          isCut = true
+        })
+      )
+      if (!isCut || t.last || t.end - t.p > this.entities.maxEntityBytes) return answer
+      yield "input"
+      t.reserve()
+    }
+  }
+
+  /** The kind of the value that starts with `c`. */
+  private *kindOf(kind: KindChoice, c: number): Generator<Pause, number> {
+    if (c !== 123) return 0
+    return typeof kind === "number" ? kind : yield* this.asked(kind)
+  }
+
+  /** Passes the space after a document of several; says whether another follows, which must start on a new line. */
+  private *another(): Generator<Pause, boolean> {
+    const t = this.entities.tokenizer
+    let newLine = false
+    for (;;) {
+      const from = t.p
+      const c = t.peek()
+      newLine ||= t.input.subarray(from, t.p).includes(LF)
+      if (t.p < t.end) {
+        if (!newLine) t.fail("trailing-content")
+        yield* this.checkDocument(c)
+        t.output[t.o++] = LF
+        return true
+      }
+      if (t.last) return false
+      yield "input"
+      t.reserve()
+    }
+  }
+
+  private *lines(kind: KindChoice): Generator<Pause, void> {
+    this.label("lines")
+    const collection = this.collections.push({ pointer: "", list: true }) - 1
+    for (let ordinal = 0; ; ordinal++) {
+      const code = yield* this.kindOf(kind, yield* this.next())
+      yield* this.member(code, collection, ordinal, "", true)
+      yield* this.progress()
+      if (!(yield* this.another())) break
+    }
+    this.skipLiteral()
+  }
+
+  private *documents(rule: Rule): Generator<Pause, void> {
+    for (let index = 0; ; index++) {
+      if (index === 1) {
+        // Until now it may have been the only one.
+        this.collections = this.collections.map((collection) => ({ ...collection, pointer: `/0${collection.pointer}` }))
+        this.remarks.prefix(0, "/0")
+        this.captures.clear()
+        this.rootKeys = undefined
+        this.capturing = false
+      }
+      const c = yield* this.next()
+      if (index === 0 && c === 123) this.rootKeys = []
+      yield* this.ruled(rule, index === 0 ? "" : `/${index}`, c)
+      yield* this.progress()
+      if (!(yield* this.another())) return
+    }
   }
 
   /** Runs a step that reads at least one token; when the window ends inside it, waits for input and runs it again. */
@@ -267,21 +368,32 @@ export class DocumentReader {
 
   private *progress(): Generator<Pause, void> {
     const t = this.entities.tokenizer
-    if (t.base + t.p - this.reported < PROGRESS_BYTES) return
+    if (!this.isTimeToReport()) return
     this.reported = t.base + t.p
     yield "progress"
     t.reserve()
   }
 
+  private isTimeToReport(): boolean {
+    const t = this.entities.tokenizer
+    return t.base + t.p - this.reported >= PROGRESS_BYTES
+  }
+
   /** The next byte that is no white space, waiting for input at the end of the window. */
   private *next(): Generator<Pause, number> {
-    const t = this.entities.tokenizer
     for (;;) {
-      const c = t.peek()
-      if (c !== 0 || t.p < t.end || t.last) return c
+      const c = this.nextHere()
+      if (c !== ENDS) return c
       yield "input"
-      t.reserve()
+      this.entities.tokenizer.reserve()
     }
+  }
+
+  /** The next byte that is no white space; `ENDS` at the end of the window. */
+  private nextHere(): number {
+    const t = this.entities.tokenizer
+    const c = t.peek()
+    return c !== 0 || t.p < t.end || t.last ? c : ENDS
   }
 
   private byte(c: number): void {
@@ -326,13 +438,19 @@ export class DocumentReader {
 
   private *ruled(rule: Rule | undefined, pointer: string, c: number): Generator<Pause, void> {
     const container = c === 123 || c === 91
-    if (rule?.tag === "capture") return yield* this.captured(pointer)
+    if (rule?.tag === "capture")
+      return this.capturing ? yield* this.captured(pointer) : yield* this.literalValue(pointer)
     if (rule === undefined || !container) return yield* this.literalValue(pointer)
     if (rule.tag === "object") {
       if (c === 123 && (rule.when === undefined || (yield* this.has(rule.when))))
-        return yield* this.object(rule.rules, pointer, false)
+        return yield* this.object(rule.rules, pointer, pointer === "" && this.capturing)
       return yield* this.ruled(rule.otherwise, pointer, c)
     }
+    if (rule.tag === "choose") {
+      if (c === 123) return yield* this.ruled(yield* this.asked(rule.rule), pointer, c)
+      return rule.elements === undefined ? yield* this.literalValue(pointer) : yield* this.list(rule.elements, pointer)
+    }
+    if (rule.tag === "each") return c === 91 ? yield* this.each(rule.rule, pointer) : yield* this.literalValue(pointer)
     if (c === 91) {
       if (rule.arrays === false) return yield* this.literalValue(pointer)
       return yield* this.list(rule.kind, pointer)
@@ -340,6 +458,28 @@ export class DocumentReader {
     if (rule.objects === false || (rule.objectHas !== undefined && !(yield* this.has(rule.objectHas))))
       return yield* this.literalValue(pointer)
     return yield* this.one(rule.kind, pointer)
+  }
+
+  /** An array whose brackets and commas are text of the document. */
+  private *each(rule: Rule | undefined, pointer: string): Generator<Pause, void> {
+    const t = this.entities.tokenizer
+    if (t.depth >= t.maxDepth) t.fail("too-deep")
+    t.depth++
+    this.byte(91)
+    let c = yield* this.next()
+    if (c !== 93) {
+      for (let index = 0; ; index++) {
+        yield* this.ruled(rule, `${pointer}/${index}`, c)
+        yield* this.progress()
+        c = yield* this.next()
+        if (c !== 44) break
+        this.byte(44)
+        c = yield* this.next()
+      }
+      if (c !== 93) t.fail("unexpected-byte")
+    }
+    this.byte(93)
+    t.depth--
   }
 
   /** Whether the object that starts here has one of the keys. Objects larger than an entity may be have none. */
@@ -411,24 +551,10 @@ export class DocumentReader {
     }
     if (c === 123) return yield* this.object(() => undefined, pointer, false)
     // Generators nest here, one per level, but only for containers larger than a window.
-    if (t.depth >= t.maxDepth) t.fail("too-deep")
-    t.depth++
-    this.byte(91)
-    if ((yield* this.next()) !== 93) {
-      for (let index = 0; ; index++) {
-        yield* this.literalValue(`${pointer}/${index}`)
-        yield* this.progress()
-        if ((yield* this.next()) !== 44) break
-        this.byte(44)
-        yield* this.next()
-      }
-      if ((yield* this.next()) !== 93) t.fail("unexpected-byte")
-    }
-    this.byte(93)
-    t.depth--
+    return yield* this.each(undefined, pointer)
   }
 
-  private *list(kind: number, pointer: string): Generator<Pause, void> {
+  private *list(kind: KindChoice, pointer: string): Generator<Pause, void> {
     const t = this.entities.tokenizer
     if (t.depth >= t.maxDepth) t.fail("too-deep")
     this.label("list")
@@ -438,12 +564,15 @@ export class DocumentReader {
     let c = yield* this.next()
     if (c !== 93) {
       for (let ordinal = 0; ; ordinal++) {
-        yield* this.member(c === 123 && kind !== 0 ? kind : 0, collection, ordinal, pointer, true)
-        c = yield* this.next()
+        // No generator is made for an element that needs none: that would cost more than reading it.
+        const code = typeof kind === "number" ? (c === 123 ? kind : 0) : yield* this.kindOf(kind, c)
+        if (!this.memberHere(code, collection, ordinal, pointer, true))
+          yield* this.member(code, collection, ordinal, pointer, true)
+        if ((c = this.nextHere()) === ENDS) c = yield* this.next()
         if (c !== 44) break
         this.byte(44)
-        c = yield* this.next()
-        yield* this.progress()
+        if ((c = this.nextHere()) === ENDS) c = yield* this.next()
+        if (this.isTimeToReport()) yield* this.progress()
       }
       if (c !== 93) t.fail("unexpected-byte")
     }
@@ -452,10 +581,11 @@ export class DocumentReader {
     this.skipLiteral()
   }
 
-  private *one(kind: number, pointer: string): Generator<Pause, void> {
+  private *one(kind: KindChoice, pointer: string): Generator<Pause, void> {
+    const code = yield* this.kindOf(kind, 123)
     this.label("one")
     const collection = this.collections.push({ pointer, list: false }) - 1
-    yield* this.member(kind, collection, 0, pointer, false)
+    yield* this.member(code, collection, 0, pointer, false)
     this.skipLiteral()
   }
 
@@ -466,36 +596,44 @@ export class DocumentReader {
     pointer: string,
     list: boolean
   ): Generator<Pause, void> {
+    while (!this.memberHere(kind, collection, ordinal, pointer, list)) {
+      yield "input"
+      this.entities.tokenizer.reserve()
+    }
+  }
+
+  /** Reads an element; false, and nothing is read, if the window ends inside it. */
+  private memberHere(kind: number, collection: number, ordinal: number, pointer: string, list: boolean): boolean {
     const e = this.entities
     const t = e.tokenizer
-    for (;;) {
-      const p = t.p
-      const o = t.o
-      const depth = t.depth
-      try {
-        const id = kind === 0 ? e.json("") : e.entity(kind)
-        this.members.push(collection, ordinal, kind, id)
-        break
-      } catch (problem) {
-        if (problem !== NEED_INPUT) throw problem
-        t.p = p
-        t.o = o
-        t.depth = depth
-        e.remarks.truncate(0)
-        e.finished.length = 0
-        this.checkSize(p)
-      }
-      yield "input"
-      t.reserve()
+    const p = t.p
+    const o = t.o
+    const depth = t.depth
+    try {
+      const id = kind === 0 ? e.json("") : e.entity(kind)
+      this.members.push(collection, ordinal, kind, id)
+    } catch (problem) {
+      if (problem !== NEED_INPUT) throw problem
+      t.p = p
+      t.o = o
+      t.depth = depth
+      e.remarks.truncate(0)
+      e.finished.length = 0
+      this.checkSize(p)
+      return false
     }
-    for (const code of e.finished) this.counts[code] = (this.counts[code] ?? 0) + 1
+    for (let i = 0; i < e.finished.length; i++) {
+      const code = e.finished.values[i]!
+      this.counts[code] = (this.counts[code] ?? 0) + 1
+    }
     e.finished.length = 0
     if (e.remarks.count > 0) this.remarks.take(e.remarks, list ? `${pointer}/${ordinal}` : pointer)
+    return true
   }
 
   // ---- the document's template
 
-  private label(name: "list" | "one"): void {
+  private label(name: "list" | "one" | "lines"): void {
     this.endLiteral()
     this.literal += LABEL + name + LABEL
     this.inCollection = true

@@ -12,6 +12,8 @@ export type Label =
   | { readonly tag: "extra"; readonly column: number | undefined }
   | { readonly tag: "list" }
   | { readonly tag: "one" }
+  /** Only in documents: a list without brackets, its elements joined by line feeds. */
+  | { readonly tag: "lines" }
 
 /** Literal JSON and labels in turn; literals may be empty. */
 export interface Template {
@@ -26,7 +28,7 @@ export class TemplateProblem extends Error {
 
 const parseLabel = (text: string, codecs: ReadonlyArray<ColumnCodec>): Label => {
   if (text === "x") return { tag: "extra", column: undefined }
-  if (text === "list" || text === "one") return { tag: text }
+  if (text === "list" || text === "one" || (text === "lines" && codecs.length === 0)) return { tag: text }
   const [kind, name = "", style = "", ...rest] = text.split(":")
   const column = codecs.findIndex((codec) => codec.name === name)
   if (column < 0 || rest.length > 0) throw new TemplateProblem("a label names no column")
@@ -77,6 +79,8 @@ export const renderEntity = (kind: number, template: Template, row: RowSource): 
       case "list":
         text += `[${row.children(collection++).join(",")}]`
         break
+      case "lines":
+        throw new TemplateProblem("an entity has no lines")
       case "one": {
         const children = row.children(collection++)
         if (children.length !== 1) throw new TemplateProblem("a single child is missing or not alone")

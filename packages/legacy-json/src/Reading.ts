@@ -12,6 +12,7 @@ import {
   type JsonProblemCode,
   MemberRows,
   type Pause,
+  stringMember,
   type ValueRemark
 } from "@mallard/entity-serializers"
 import { Effect, Fiber, Result, Schema, type Scope } from "effect"
@@ -20,9 +21,21 @@ import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
 import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
-import { type CohortMeta, literalRules, metaOf, rulesFor, secondRules, type Variant, variantOf } from "./Recognition.ts"
+import { mayHoldLines } from "./Lines.ts"
+import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
+import {
+  type CohortMeta,
+  type Guess,
+  guessOf,
+  guessOfLarge,
+  metaOf,
+  type RootHint,
+  secondRules,
+  type Variant,
+  variantOf
+} from "./Recognition.ts"
 import { printablePath, SourceError } from "./SourceError.ts"
-import type { SourceFile } from "./Sources.ts"
+import type { OpenText, SourceFile } from "./Sources.ts"
 
 /** Files up to this size are read whole. */
 export const WHOLE_FILE_BYTES = 64 << 20
@@ -76,6 +89,8 @@ export interface PartRead {
   readonly counts: ReadonlyArray<number>
   readonly meta: CohortMeta
   readonly rootKeys: ReadonlyArray<string> | undefined
+  /** What the document is, if it is plainly no cohort. */
+  readonly notCohort: NotCohort | undefined
   readonly remarks: ReadonlyArray<LocatedRemark>
   readonly remarkCount: number
 }
@@ -134,8 +149,9 @@ export class ReadBuffers {
   /** Begins to fetch a file that will be read next, while the one fetched before is being looked at. */
   fetchAhead(file: SourceFile): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most || this.ahead !== undefined)
-        return Effect.void
+      // What is read instead of a file comes from a database, which is not asked for two things at once.
+      if (file.open !== undefined || this.ahead !== undefined) return Effect.void
+      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most) return Effect.void
       const { current, other } = this
       this.current = other
       this.other = current
@@ -166,7 +182,7 @@ const fetchWhole = (
 ): Effect.Effect<Fetched, SourceError> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const open = yield* openFile(file.path, file.identity)
+      const open = yield* openSource(file)
       const buffer = room(open.bytes + 2)
       // One byte more than there should be, so that a file that grows is noticed.
       const into = buffer.subarray(0, open.bytes + 1)
@@ -215,7 +231,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   }
   const { bytes, encoding } = text.success
   const stem = stemOf(file.name)
-  let rules = rulesFor({ stem, keys: rootKeysOf(bytes) })
+  let guess = guessOf(hintOf(file, bytes))
   const tokenizer = documents.entities.tokenizer
   for (let attempt = 0; ; attempt++) {
     // The tokenizer wants a zero byte behind the text; of the file's own buffer there is one to spare.
@@ -234,17 +250,17 @@ const readWhole = Effect.fnUntraced(function* <E>(
     // Offsets count from the first byte of the text.
     tokenizer.base = -tokenizer.p
     tokenizer.last = true
-    const result = yield* drive(documents, rules, Effect.void, Effect.void)
+    const result = yield* drive(documents, guess.rules, Effect.void, Effect.void)
     if (result instanceof JsonProblem) {
       const reason = result.code === "unexpected-end" && isBlank(bytes) ? "the file is empty" : result.message
       return yield* rejected(file, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
     }
     const second = attempt === 0 ? secondRules(result, stem) : undefined
     if (second === undefined) {
-      return partOf(file, documents, rules, result, encoding, sourceSha256, locate(bytes, result.remarks))
+      return partOf(file, documents, guess, result, encoding, sourceSha256, locate(bytes, result.remarks))
     }
     yield* options.takeBack
-    rules = second
+    guess = { rules: second, variant: result.rootKeys?.includes("resourceType") === true ? "V15" : undefined }
   }
 })
 
@@ -252,22 +268,44 @@ const isSpace = (byte: number | undefined): boolean => byte === 32 || byte === 1
 
 const isBlank = (bytes: Uint8Array): boolean => bytes.every(isSpace)
 
-/** Reads the keys of the root object, or of the first object of a root array, from the first bytes. */
-const rootKeysOf = (bytes: Uint8Array): ReadonlyArray<string> => {
-  let p = 0
-  while (isSpace(bytes[p])) p++
-  if (bytes[p] !== 91) return []
+/** What the first bytes show of the root. */
+const hintOf = (file: SourceFile, bytes: Uint8Array): RootHint => {
+  const lines = mayHoldLines(file.name)
+  return {
+    stem: stemOf(file.name),
+    lines,
+    isArray: rootByteOf(bytes) === OPEN_ARRAY,
+    keys: rowKeysOf(bytes, lines),
+    said: (key) => stringMember(bytes.subarray(0, outlineLimit), key)
+  }
+}
+
+/** Reads the keys of the first object of a root array, or of the first line, from the first bytes. */
+const rowKeysOf = (bytes: Uint8Array, lines: boolean): ReadonlyArray<string> => {
+  if (rootByteOf(bytes) !== OPEN_ARRAY && !lines) return []
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, outlineLimit)).toString("utf8")
   const at = head.indexOf("{")
   return at < 0 ? [] : [...outlineOf(head.slice(at), true).members.keys()]
 }
+
+const OPEN_ARRAY = 91
+
+const rootByteOf = (bytes: Uint8Array): number | undefined => {
+  let p = 0
+  while (isSpace(bytes[p])) p++
+  return bytes[p]
+}
+
+/** Opens a source's file, or what it says to read instead. */
+const openSource = (file: SourceFile): Effect.Effect<OpenText, SourceError, Scope.Scope> =>
+  file.open ?? openFile(file.path, file.identity)
 
 const readLarge = Effect.fnUntraced(function* <E>(
   file: SourceFile,
   documents: DocumentReader,
   options: ReadOptions<E>
 ) {
-  const open = yield* openFile(file.path, file.identity)
+  const open = yield* openSource(file)
   const raw = createHash("sha256")
   const text = new Utf8Stream()
   const chunk = Buffer.allocUnsafeSlow(options.windowBytes ?? WINDOW_BYTES)
@@ -318,11 +356,8 @@ const readLarge = Effect.fnUntraced(function* <E>(
   tokenizer.p = 0
   tokenizer.base = 0
   yield* refill()
-  const stem = stemOf(file.name)
-  const head = Buffer.from(window.buffer, 0, Math.min(length, outlineLimit)).toString("utf8")
-  const isResource = outlineOf(head, true).members.has("resourceType")
-  const rules = isResource ? literalRules : rulesFor({ stem, keys: rootKeysOf(window.subarray(0, length)) })
-  const result = yield* drive(documents, rules, options.onWindow, refill())
+  const guess = guessOfLarge(hintOf(file, window.subarray(0, length)))
+  const result = yield* drive(documents, guess.rules, options.onWindow, refill())
   if (result instanceof JsonProblem) {
     const position = yield* positionInFile(file, result.offset, true)
     const offset = result.offset + markLength(text.encoding)
@@ -338,7 +373,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   return partOf(
     file,
     documents,
-    rules,
+    guess,
     result,
     text.encoding ?? "utf-8",
     raw.digest("hex"),
@@ -378,7 +413,7 @@ const advance = (reading: Generator<Pause, DocumentResult>): IteratorResult<Paus
 const partOf = (
   file: SourceFile,
   documents: DocumentReader,
-  rules: DocumentRules,
+  { rules, variant }: Guess,
   result: DocumentResult,
   encoding: SourceEncoding,
   sourceSha256: string,
@@ -389,7 +424,12 @@ const partOf = (
   documents.pieces = []
   return {
     file,
-    variant: variantOf(result.rootKeys, result.collections, result.captures, rules.tag === "entity"),
+    variant:
+      file.variant ??
+      (result.rootKeys === undefined && result.collections.length > 0 ? variant : undefined) ??
+      (rules.tag === "documents" && result.rootKeys === undefined
+        ? "lines"
+        : variantOf(result.rootKeys, result.collections, result.captures, rules.tag === "entity")),
     encoding,
     sourceSha256,
     digest: result.digest,
@@ -399,6 +439,10 @@ const partOf = (
     counts: result.counts,
     meta: metaOf(rules.tag === "entity" ? new Map() : result.captures),
     rootKeys: result.rootKeys,
+    notCohort:
+      result.rootKeys === undefined || result.collections.length > 0
+        ? undefined
+        : notCohortOf(result.rootKeys, stemOf(file.name)),
     remarks,
     remarkCount: result.remarkCount
   }
@@ -434,16 +478,18 @@ const locate = <A extends { readonly offset: number }>(
   const order = things.map((thing, index) => ({ thing, index })).sort((a, b) => a.thing.offset - b.thing.offset)
   const located: Array<A & { line: number; column: number }> = []
   let line = 1
-  let lineStart = 0
   let newline = bytes.indexOf(10)
+  let column = 1
+  let at = 0
   for (const { thing, index } of order) {
     while (newline >= 0 && newline < thing.offset) {
       line++
-      lineStart = newline + 1
-      newline = bytes.indexOf(10, lineStart)
+      column = 1
+      at = newline + 1
+      newline = bytes.indexOf(10, at)
     }
-    let column = 1
-    for (let i = lineStart; i < thing.offset && i < bytes.length; i++) if ((bytes[i]! & 0xc0) !== 0x80) column++
+    // From the place before on the same line: all of a file may be one line.
+    for (; at < thing.offset && at < bytes.length; at++) if ((bytes[at]! & 0xc0) !== 0x80) column++
     located[index] = { ...thing, line, column }
   }
   return located
@@ -454,7 +500,7 @@ const markLength = (encoding: SourceEncoding | undefined): number => (encoding =
 
 /** Line and column of an offset in a file too large to be held: in its text as UTF-8, or in its raw bytes. */
 const positionInFile = Effect.fnUntraced(function* (file: SourceFile, offset: number, inText: boolean) {
-  const open = yield* openFile(file.path)
+  const open = yield* file.open ?? openFile(file.path)
   const chunk = Buffer.allocUnsafeSlow(WINDOW_BYTES)
   const text = new Utf8Stream()
   let line = 1

@@ -3,7 +3,7 @@
  * cohort. Recognition goes by type keys at document level, declared children and declared containers, never by
  * searching.
  */
-import type { Collection, DocumentRules, Rule, Rules } from "@mallard/entity-serializers"
+import type { Collection, DocumentRules, KindChoice, Rule, Rules } from "@mallard/entity-serializers"
 import {
   kindByName,
   kindOfTypeKey,
@@ -13,6 +13,8 @@ import {
   parsePath,
   trialTypeKeys
 } from "@mallard/schema"
+import { bundleDocument, entryRule, kindOfResource, ruleOfResource } from "./Fhir.ts"
+import { domainOf, isRecord, recordsOf } from "./Sdtm.ts"
 
 /** The variants, as `facts` of the format name them; `unknown` is any other JSON document. */
 export type Variant =
@@ -33,6 +35,8 @@ export type Variant =
   | "V15"
   | "V16"
   | "V17"
+  | "V18"
+  | "lines"
   | "metadata"
   | "unknown"
 
@@ -55,6 +59,8 @@ export const variantNames: Readonly<Record<Variant, string>> = {
   V15: "FHIR resources",
   V16: "agent export",
   V17: "saved load answer",
+  V18: "cohort of a HealthSim database",
+  lines: "documents line by line",
   metadata: "metadata of a directory",
   unknown: "any other document"
 }
@@ -78,6 +84,8 @@ const META_KEYS = new Set([
   "format"
 ])
 const META_OBJECTS = new Set(["metadata", "cohort", "scenario"])
+/** Texts that say how the rest of a document is to be read. */
+const TELLING_KEYS = new Set(["resourceType", "domain"])
 
 const capture: Rule = { tag: "capture" }
 const metaRules: Rules = (key) => (META_KEYS.has(key) ? capture : undefined)
@@ -152,7 +160,8 @@ const keyRules = (): Rules => {
   return (key) => {
     if (key === "entities") return entities
     if (META_OBJECTS.has(key)) return { tag: "object", rules: metaRules, otherwise: capture }
-    if (META_KEYS.has(key)) return capture
+    if (META_KEYS.has(key) || TELLING_KEYS.has(key)) return capture
+    if (key === "entry") return entryRule
     if (TRIAL_KEYS.has(normaliseTypeKey(key))) trial = true
     const type = typeRule(key, trial)
     const container = containers.get(key)
@@ -166,8 +175,20 @@ const keyRules = (): Rules => {
 export interface RootHint {
   /** File name without its extension. */
   readonly stem: string
-  /** Keys of the first object of a root array, or of the root object. */
+  /** Whether the file may hold several documents, each on lines of its own. */
+  readonly lines: boolean
+  /** Whether the root, or the first of several, is an array. */
+  readonly isArray: boolean
+  /** Keys of the first object of a root array, or of the first line; otherwise none. */
   readonly keys: ReadonlyArray<string>
+  /** What the root object says under a key, as far as the first bytes show it. */
+  readonly said: (key: string) => string | undefined
+}
+
+/** How a document is to be read, and what it then is if that is known already. */
+export interface Guess {
+  readonly rules: DocumentRules
+  readonly variant: Variant | undefined
 }
 
 /** The kind that a file's stem names, as in `patients` or `pharmacy-claims-2024`. */
@@ -203,10 +224,59 @@ export const kindOfKeys = (keys: ReadonlyArray<string>): EntityKind | undefined 
   return best !== undefined && best.score > runnerUp ? best.kind : undefined
 }
 
-/** Rules to try first. Root arrays hold rows of the kind that the file's name says, else the kind that their keys show. */
-export const rulesFor = (hint: RootHint): DocumentRules => {
-  const kind = hint.keys.includes("resourceType") ? undefined : (kindOfStem(hint.stem) ?? kindOfKeys(hint.keys))
-  return { tag: "keys", rules: keyRules(), array: kind?.code }
+/** What rows are: FHIR's resources, SDTM's records, or entities of the kind that the file's name says, else their keys. */
+const rowsOf = ({ keys, stem }: RootHint) => {
+  if (keys.includes("resourceType")) return { kind: kindOfResource, variant: "V15" } as const
+  const domain = domainOf(stem)
+  if (isRecord(keys) && (domain !== undefined || keys.some((key) => key.toUpperCase() === "DOMAIN"))) {
+    return { kind: recordsOf(domain), variant: "V14" } as const
+  }
+  const kind = kindOfStem(stem) ?? kindOfKeys(keys)
+  return kind === undefined ? undefined : ({ kind: kind.code, variant: "V13" } as const)
+}
+
+/** Rules to try first. */
+export const guessOf = (hint: RootHint): Guess => {
+  const rows = hint.isArray || !hint.lines || areRows(hint) ? rowsOf(hint) : undefined
+  if (!hint.lines) return { rules: { tag: "keys", rules: keyRules(), array: rows?.kind }, variant: rows?.variant }
+  return rows === undefined || hint.isArray
+    ? { rules: { tag: "documents", rule: lineRule(rows?.kind) }, variant: rows?.variant }
+    : { rules: { tag: "lines", kind: rows.kind }, variant: rows.variant }
+}
+
+/** Whether the lines of a file are rows, by its first one; otherwise each is a document with entities in it. */
+const areRows = ({ keys, said, stem }: RootHint): boolean => {
+  if (keys.includes("resourceType")) return said("resourceType") !== "Bundle"
+  if (keys.includes("entities")) return false
+  if (isRecord(keys) || kindOfKeys(keys) !== undefined || WRAPPER_KEYS.every((key) => keys.includes(key))) return true
+  return kindOfStem(stem) !== undefined && !keys.some((key) => kindOfTypeKey(key) !== undefined)
+}
+
+const WRAPPER_KEYS = ["entity_id", "entity_type", "data"]
+
+/** The rule for one document of several. */
+const lineRule = (elements: KindChoice | undefined): Rule => ({
+  tag: "choose",
+  rule: (look) => ruleOfResource(look) ?? { tag: "object", rules: keyRules() },
+  ...(elements === undefined ? {} : { elements })
+})
+
+/** Rules for a large document, of which only the first bytes can be looked at before it is read. */
+export const guessOfLarge = (hint: RootHint): Guess => {
+  const type = hint.said("resourceType")
+  if (hint.lines) return guessOf(hint)
+  if (type !== undefined) return { rules: type === "Bundle" ? bundleDocument : literalRules, variant: "V15" }
+  const domain = hint.said("domain")
+  if (domain !== undefined && domainOf(domain) !== undefined) {
+    return { rules: recordsDocument(domain), variant: undefined }
+  }
+  return guessOf(hint)
+}
+
+const recordsDocument = (domain: string): DocumentRules => {
+  const rules = keyRules()
+  const records: Rule = { tag: "entities", kind: recordsOf(domainOf(domain)), objects: false }
+  return { tag: "keys", rules: (key) => (key === "records" ? records : rules(key)), array: undefined }
 }
 
 /** Rules for a document of which everything is text. */
@@ -216,28 +286,60 @@ export const literalRules: DocumentRules = { tag: "keys", rules: metaRules, arra
 export interface RootFacts {
   readonly rootKeys: ReadonlyArray<string> | undefined
   readonly collections: ReadonlyArray<Collection>
+  readonly captures: ReadonlyMap<string, string>
 }
 
 const NCPDP_KEYS = ["transaction_header", "claim_segment"]
 
 /**
  * Rules to read a document again by, when the first reading shows that it is something else: a FHIR resource, whose keys
- * only look like ours, or a document that is one entity as a whole. Undefined when the first reading stands.
+ * only look like ours, SDTM records, an answer of the agent's tools, or a document that is one entity as a whole. Undefined
+ * when the first reading stands.
  */
 export const secondRules = (facts: RootFacts, stem: string): DocumentRules | undefined => {
-  const { rootKeys } = facts
+  const { captures, collections, rootKeys } = facts
   if (rootKeys === undefined) return undefined
-  if (rootKeys.includes("resourceType")) return facts.collections.length === 0 ? undefined : literalRules
+  if (rootKeys.includes("resourceType")) {
+    const type = parsed(captures.get("/resourceType"))
+    if (type === "Bundle") return collections.every(isOfEntry) ? undefined : bundleDocument
+    if (typeof type === "string" && type !== "") return { tag: "entity", kind: kindOfResource }
+    return collections.length === 0 ? undefined : literalRules
+  }
+  const domain = parsed(captures.get("/domain"))
+  if (rootKeys.includes("records") && typeof domain === "string" && domainOf(domain) !== undefined)
+    return recordsDocument(domain)
+  if (collections.length === 0 && isAgentAnswer(rootKeys, captures)) return answerDocument()
   if (NCPDP_KEYS.every((key) => rootKeys.includes(key)))
     return { tag: "entity", kind: kindByName("pharmacy_claim").code }
-  if (facts.collections.length > 0 || rootKeys.includes("entities")) return undefined
-  if (rootKeys.includes("entity_id") && rootKeys.includes("entity_type") && rootKeys.includes("data")) {
+  if (collections.length > 0 || rootKeys.includes("entities")) return undefined
+  if (WRAPPER_KEYS.every((key) => rootKeys.includes(key))) {
     const kind = kindOfStem(stem)
     return kind === undefined ? undefined : { tag: "entity", kind: kind.code }
   }
   // A cohort's metadata also has an id and a name; an entity says more.
   const kind = rootKeys.some((key) => key === "tags" || key === "name") ? undefined : kindOfKeys(rootKeys)
   return kind === undefined ? undefined : { tag: "entity", kind: kind.code }
+}
+
+const isOfEntry = ({ pointer }: Collection): boolean => pointer.startsWith("/entry/")
+
+/** Whether a document is an export or an answer of the agent's tools, with anything at all under `data`. */
+const isAgentAnswer = (rootKeys: ReadonlyArray<string>, captures: ReadonlyMap<string, string>): boolean =>
+  rootKeys.includes("data") &&
+  (captures.get("/metadata/source") === '"healthsim-agent"' ||
+    (rootKeys.includes("status") && rootKeys.includes("metadata") && rootKeys.every((key) => ANSWER_KEYS.has(key))))
+
+const ANSWER_KEYS = new Set(["status", "data", "metadata", "message", "error", "errors", "warnings"])
+
+/** What an answer says, read as the document that it is inside of it. */
+const answerDocument = (): DocumentRules => {
+  const rules = keyRules()
+  const data: Rule = {
+    tag: "choose",
+    rule: (look) => ruleOfResource(look) ?? { tag: "object", rules: keyRules() },
+    elements: (look) => kindOfResource(look) || (kindOfKeys(look.keys())?.code ?? 0)
+  }
+  return { tag: "keys", rules: (key) => (key === "data" ? data : rules(key)), array: undefined }
 }
 
 /** The variant of a document that has been read. */
@@ -254,7 +356,7 @@ export const variantOf = (
   if (captures.has("/metadata/workspace_id")) return "V6"
   if ((has("cohort") || has("scenario")) && has("entities")) return has("version") ? "V16" : "V10"
   if (has("cohort_name") || has("scenario_name")) return "V8"
-  if (captures.get("/metadata/source") === '"healthsim-agent"' && has("data")) return "V16"
+  if (isAgentAnswer(rootKeys, captures)) return "V16"
   if (captures.get("/schema_version") === '"1.0"' && (has("scenario_id") || has("cohort_id"))) return "V7"
   if (has("entities")) {
     if (has("entity_count") && has("cohort_id")) return "V17"
@@ -265,7 +367,10 @@ export const variantOf = (
     return types.length > 0 && types.every((type) => kindOfTypeKey(type)?.kind === normaliseTypeKey(type)) ? "V2" : "V1"
   }
   if (captures.get("/metadata/format") === '"PatientSim JSON"') return "V12"
-  if (collections.length === 0) return has("domain") && has("records") ? "V14" : "unknown"
+  const domain = parsed(captures.get("/domain"))
+  if (has("records") && typeof domain === "string" && (collections.length === 0 || domainOf(domain) !== undefined))
+    return "V14"
+  if (collections.length === 0) return "unknown"
   const lists = collections
     .filter(({ list, pointer }) => list && pointer.lastIndexOf("/") === 0)
     .map(({ pointer }) => pointer.slice(1))
@@ -288,7 +393,8 @@ export interface CohortMeta {
   readonly unusableName: boolean
 }
 
-const PLACES = ["", "/metadata", "/cohort", "/scenario"]
+const ROOT_PLACES = ["", "/metadata", "/cohort", "/scenario"]
+const PLACES = [...ROOT_PLACES, ...ROOT_PLACES.map((place) => `/data${place}`)]
 
 const parsed = (text: string | undefined): unknown => {
   if (text === undefined) return undefined

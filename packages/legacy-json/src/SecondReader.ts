@@ -5,14 +5,16 @@
  */
 
 import { createHash, type Hash } from "node:crypto"
-import { Effect, type Result } from "effect"
+import { Effect, type Result, type Scope } from "effect"
 import { type FileIdentity, openFile } from "./ChangeWatch.ts"
 import { type EncodingProblem, type SourceEncoding, Utf8Stream } from "./Encoding.ts"
 import { SourceError } from "./SourceError.ts"
+import type { OpenText, SourceFile } from "./Sources.ts"
 
 /**
  * The SHA-256 of the compact text of a document that comes in chunks of UTF-8, cut anywhere. Compact text: no white space;
- * strings as `JSON.stringify` writes them; everything else byte for byte.
+ * strings as `JSON.stringify` writes them; everything else byte for byte. Of several documents (NDJSON): their compact
+ * texts, joined by line feeds.
  */
 export class CompactDigest {
   readonly #hash: Hash = createHash("sha256")
@@ -24,6 +26,9 @@ export class CompactDigest {
   #digitsLeft = 0
   /** The first half of a surrogate pair whose other half may follow, or 0. */
   #high = 0
+  /** Containers open, and whether a document has ended. */
+  #depth = 0
+  #hasEnded = false
 
   /** Takes the next chunk, without keeping it. */
   update(chunk: Uint8Array): void {
@@ -54,6 +59,9 @@ export class CompactDigest {
         while (at < end) {
           const byte = slice[at++]!
           if (byte > SPACE) {
+            if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+              if (this.#depth++ === 0 && this.#hasEnded) out[length++] = LINE_FEED
+            } else if ((byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) && --this.#depth === 0) this.#hasEnded = true
             out[length++] = byte
             if (byte === QUOTE) {
               this.#state = INSIDE
@@ -164,12 +172,20 @@ export interface FileDigest {
 
 /**
  * Digests a file of any size in constant memory. Fails with `changed` if it was written to meanwhile or is not the version
- * `expected`, with `invalid-utf8` or `invalid-utf16` and the offset if it is no text. A file of several documents (NDJSON)
- * gives one digest over all of them.
+ * `expected`, with `invalid-utf8` or `invalid-utf16` and the offset if it is no text.
  */
-export const digestOfFile = Effect.fn("digestOfFile")(
-  function* (path: string, expected?: FileIdentity) {
-    const file = yield* openFile(path, expected)
+export const digestOfFile = Effect.fn("digestOfFile")((path: string, expected?: FileIdentity) =>
+  digestOf(path, openFile(path, expected))
+)
+
+/** The digests of what a source's file gives, which is not always the file of its path. */
+export const digestOfSource = Effect.fn("digestOfSource")((file: SourceFile) =>
+  digestOf(file.path, file.open ?? openFile(file.path))
+)
+
+const digestOf = Effect.fnUntraced(
+  function* (path: string, open: Effect.Effect<OpenText, SourceError, Scope.Scope>) {
+    const file = yield* open
     const buffer = Buffer.allocUnsafeSlow(Math.min(readBytes, file.bytes + 1))
     const raw = createHash("sha256")
     const compact = new CompactDigest()
@@ -226,6 +242,10 @@ const QUOTE = 0x22
 const SLASH = 0x2f
 const BACKSLASH = 0x5c
 const LETTER_U = 0x75
+const OPEN_OBJECT = 0x7b
+const CLOSE_OBJECT = 0x7d
+const OPEN_ARRAY = 0x5b
+const CLOSE_ARRAY = 0x5d
 
 const shortEscapes: ReadonlyMap<number, string> = new Map([
   [0x08, "\\b"],

@@ -8,12 +8,16 @@
  */
 
 import { basename, dirname, join, parse, resolve } from "node:path"
-import { DateTime, Effect } from "effect"
-import { type FileIdentity } from "./ChangeWatch.ts"
+import { DateTime, Effect, type Scope } from "effect"
+import { type FileIdentity, type OpenFile } from "./ChangeWatch.ts"
 import { directoryCohortOf, stemOf } from "./internal/DirectoryCohort.ts"
 import * as Files from "./internal/Files.ts"
 import { type Outline, outlineOfFile } from "./internal/Outline.ts"
+import { type Variant } from "./Recognition.ts"
 import { SourceError } from "./SourceError.ts"
+
+/** What can be read like an open file. */
+export type OpenText = Pick<OpenFile, "bytes" | "read" | "readMeanwhile" | "checkUnchanged">
 
 /** A file to be read. */
 export interface SourceFile {
@@ -24,11 +28,15 @@ export interface SourceFile {
   readonly modifiedMs: number
   /** What tells whether it is still the same when it is opened. */
   readonly identity: FileIdentity
+  /** What is read instead of the file at `path`, such as a cohort of the database there; `bytes` may then be an estimate. */
+  readonly open?: Effect.Effect<OpenText, SourceError, Scope.Scope>
+  /** What it is, where that does not depend on what is read. */
+  readonly variant?: Variant
 }
 
-/** One cohort: a file of any shape, or a folder whose files are its parts. */
+/** One cohort: a file of any shape, or a folder whose files are its parts; or a database that may hold any number. */
 export interface Source {
-  readonly kind: "file" | "directory"
+  readonly kind: "file" | "directory" | "database"
   /** Absolute and free of links. */
   readonly path: string
   /** The name to use if the documents say none: the stem of the file, or the name of the folder. */
@@ -67,14 +75,15 @@ export interface FoundSources {
 }
 
 /**
- * Finds the sources at the paths. A path may be a folder or a file, whatever its extension; relative ones start from `cwd`,
- * else from the process's own. The order of the paths, and naming one twice, make no difference.
+ * Finds the sources at the paths. A path may be a folder or a file, whatever its extension (`.duckdb`, `.ddb` and `.db` are
+ * databases, which are found only if given); relative ones start from `cwd`, else from the process's own. The order of the paths, and naming one twice, make no difference.
  *
  * A folder is one source of kind `directory` if one of its JSON files is metadata (`cohort.json`, `scenario.json` or
  * `metadata.json` with a name or id and no entities), or if all are named after parts (`patient.json`, `claims.json`,
  * `membersim.json`, `pharmacy-claim-ncpdp.json` …) and none has a name or `entities` of its own; at most the first 64 KiB of
  * each are looked at for this. Sub-folders are sources of their own. HealthSim's stores themselves (`.healthsim/cohorts`,
- * `scenarios`, `workspaces`) are never one cohort, and its profiles, journeys and backups are read only if given.
+ * `scenarios`, `workspaces`) are never one cohort, and its profiles, journeys and backups are read only if given,
+ * and so are those in a folder with a `workspace.json`.
  */
 export const findSources = Effect.fn("findSources")(function* (
   paths: ReadonlyArray<string>,
@@ -119,7 +128,8 @@ export const findSources = Effect.fn("findSources")(function* (
   const parts = new Set([...sources.values()].flatMap(({ files }) => files.map(({ path }) => path)))
   for (const entry of given.values()) {
     if (!(entry instanceof SourceError) && entry.type === "file" && !parts.has(entry.path)) {
-      sources.set(entry.path, fileSource({ ...entry, name: basename(entry.path) }, parse(entry.path).name))
+      const source = fileSource({ ...entry, name: basename(entry.path) }, parse(entry.path).name)
+      sources.set(entry.path, databaseName.test(source.path) ? { ...source, kind: "database" } : source)
     }
   }
   const result: FoundSources = {
@@ -188,8 +198,11 @@ export const defaultPlaces = (home: string): Effect.Effect<DefaultPlaces> =>
 
 const storeName = ".healthsim"
 const cohortFolders: ReadonlyArray<string> = ["cohorts", "scenarios", "workspaces"]
+/** Lies in each of the agent's workspaces, beside the same folders as in the store. */
+const workspaceName = "workspace.json"
 const otherFolders: ReadonlySet<string> = new Set(["profiles", "journeys"])
 const backupName = /^(?:cohorts|scenarios)_backup/
+const databaseName = /\.(?:duckdb|ddb|db)$/i
 const jsonName = /\.(?:nd)?json$/i
 
 const look = (path: string, cwd = process.cwd()): Omit<Files.Entry, "name" | "isUtf8"> | SourceError => {
@@ -226,8 +239,10 @@ const sort = (folder: string, entries: ReadonlyArray<Files.Entry>): Visit => {
   const unreadable: Array<SourceError> = []
   const folders: Array<string> = []
   const files: Array<Files.Entry> = []
+  const isOfTools =
+    basename(folder) === storeName || entries.some(({ name, type }) => type === "file" && name === workspaceName)
   for (const entry of entries) {
-    const reason = reasonToIgnore(folder, entry)
+    const reason = reasonToIgnore(folder, entry, isOfTools)
     if (reason !== undefined) {
       ignored.push({ path: entry.path, reason })
     } else if (!entry.isUtf8) {
@@ -241,12 +256,12 @@ const sort = (folder: string, entries: ReadonlyArray<Files.Entry>): Visit => {
   return { sources: group(folder, files), ignored, unreadable, folders }
 }
 
-const reasonToIgnore = (folder: string, { name, type }: Files.Entry): IgnoredReason | undefined => {
+const reasonToIgnore = (folder: string, { name, type }: Files.Entry, isOfTools: boolean): IgnoredReason | undefined => {
   if (type === "folder") {
     const isInStore = basename(folder) === storeName
     return jsonName.test(name)
       ? "folder-named-json"
-      : isInStore && otherFolders.has(name)
+      : isOfTools && otherFolders.has(name)
         ? "not-cohorts"
         : isInStore && backupName.test(name)
           ? "backup"

@@ -210,6 +210,22 @@ describe("digestOfFile", () => {
     })
   )
 
+  it.effect("puts line feeds between several documents, and nothing after the last", () =>
+    Effect.gen(function* () {
+      const text = ' {"a":"}{"}\r\n\n[ [1], {"b":{}} ]\n{} \n'
+      const folder = yield* tree({ "a.ndjson": text, "b.ndjson": '{"a" : 1}\n' })
+      const expected = sha256('{"a":"}{"}\n[[1],{"b":{}}]\n{}')
+      assert.strictEqual((yield* digestOfFile(join(folder, "a.ndjson"))).digest, expected)
+      assert.strictEqual((yield* digestOfFile(join(folder, "b.ndjson"))).digest, sha256('{"a":1}'))
+      for (let cut = 0; cut <= text.length; cut++) {
+        const digest = new CompactDigest()
+        digest.update(Buffer.from(text.slice(0, cut)))
+        digest.update(Buffer.from(text.slice(cut)))
+        assert.strictEqual(digest.digest(), expected)
+      }
+    })
+  )
+
   it.effect("refuses Latin-1 with the offset, and a file that is not there", () =>
     Effect.gen(function* () {
       const folder = yield* tree({ "a.json": Buffer.from('{"name":"Zoë"}', "latin1") })

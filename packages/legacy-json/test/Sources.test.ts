@@ -304,6 +304,20 @@ describe("cohorts in several files", () => {
       sources: ["c <- c: metadata.json patient.json unknown-thing.json"]
     },
     {
+      title: "SDTM's domains (V14)",
+      files: { "dm.json": [{ USUBJID: "1" }], "AE.json": [], "ex.json": { domain: "EX", records: [] } },
+      sources: ["c <- c: AE.json dm.json ex.json"]
+    },
+    {
+      title: "a bulk export of FHIR (V15)",
+      files: {
+        "Patient.ndjson": '{"resourceType":"Patient"}\n{"resourceType":"Patient"}\n',
+        "Location.ndjson": '{"resourceType":"Location","name":"Ward"}\n',
+        "MedicationRequest.ndjson": ""
+      },
+      sources: ["c <- c: Location.ndjson MedicationRequest.ndjson Patient.ndjson"]
+    },
+    {
       title: "a wrapper per file (V11b)",
       files: { "person.json": { person: {} }, "patient.json": { patient: {} }, "claim.json": { claim: {} } },
       sources: ["c <- c: claim.json patient.json person.json"]
@@ -490,6 +504,24 @@ describe("HealthSim's folders", () => {
             "profiles not-cohorts",
             "scenarios_backup_20260101_120000 backup"
           ]
+        })
+      )
+    })
+  )
+
+  it.effect("are left alone in a workspace of the agent, too", () =>
+    Effect.gen(function* () {
+      const cohort = '{"name":"c","entities":{}}'
+      const folder = yield* tree({
+        "w/workspace.json": '{"cohort_ids":[]}',
+        "w/profiles/p.json": "{}",
+        "w/cohorts/c.json": cohort,
+        "plain/profiles/p.json": cohort
+      })
+      assert.deepStrictEqual(
+        shown(folder, yield* findSources([folder])),
+        found(["p <- plain/profiles/p.json", "c <- w/cohorts/c.json", "workspace <- w/workspace.json"], {
+          ignored: ["w/profiles not-cohorts"]
         })
       )
     })

@@ -3,14 +3,18 @@
  * connection, and reports every item. A dry run is the same without writing.
  */
 import { hash, randomUUID } from "node:crypto"
-import { existsSync } from "node:fs"
+import { closeSync, existsSync } from "node:fs"
+import { sep } from "node:path"
 import {
   BatchWriter,
   blobText,
+  commitRows,
   contentDigest,
   duplicateIds,
   type NewPart,
   type NewRevision,
+  nextIds,
+  now,
   openStore,
   queryRows,
   type StoreError,
@@ -20,6 +24,7 @@ import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-se
 import {
   findSources,
   type FoundSources,
+  notCohortNames,
   type PartRead,
   readPart,
   ReadBuffers,
@@ -32,11 +37,18 @@ import {
   WINDOW_BYTES
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
-import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Effect, Schema } from "effect"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
+import { isStopped } from "./report/Summary.ts"
+import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
+import { environmentOf } from "./internal/environment.ts"
+import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
+import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
+import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
 import {
+  type BackupReport,
   type ItemReport,
   noVerification,
   outcomeOf,
@@ -65,6 +77,22 @@ export interface MigrateOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** How a run divides its work; what is left out is as in `defaultSizes`. */
   readonly sizes?: Partial<Sizes> | undefined
+  /** Where the sources are copied to before anything is written; without it they are not. */
+  readonly backup?: { readonly store: string; readonly cipher?: CipherSettings | undefined } | undefined
+  /** Absolute path of a folder that the originals of what is stored are moved to, once that and the backup are proven. */
+  readonly moveOriginals?: string | undefined
+  /** Where sources that are not stored are copied to when there is no backup of all; without it they are not. */
+  readonly rejectStore?: string | undefined
+  /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
+  readonly replays?: ReadonlyMap<string, Replayed> | undefined
+}
+
+/** An item of an earlier run. */
+export interface Replayed {
+  readonly run: string
+  readonly item: number
+  /** Where it was then. */
+  readonly path: string
 }
 
 /** How a run divides its work: what it stores does not depend on it. */
@@ -81,6 +109,8 @@ export interface Sizes {
 /** What a run tells while it goes. */
 export type Progress =
   | { readonly phase: "found"; readonly sources: number; readonly bytes: number }
+  /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
+  | { readonly phase: "backup"; readonly bytes: number }
   | { readonly phase: "read"; readonly bytes: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
@@ -115,10 +145,25 @@ class LargeItemFailed extends Schema.TaggedError<LargeItemFailed>()("LargeItemFa
 
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
+  // Databases among the sources stay open until all is done.
+  return yield* Effect.scoped(migrateAll(options))
+})
+
+const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const found = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
-  const [missing] = found.missing
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
+  const originals = onDisk.sources.flatMap(({ files }) => files)
+  yield* checkPlace(options.moveOriginals, originals)
+  const held = yield* holdOpen
+  const { sources, unread } = yield* expandDatabases(onDisk.sources, {
+    target: options.database,
+    memoryLimit: options.memoryLimit
+  })
+  // Copies that lie among the sources are our own.
+  const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
+  const found = { ...onDisk, sources, ignored: onDisk.ignored.filter(({ path }) => !path.startsWith(store)) }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -126,33 +171,119 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
   })
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
-  const loaded = yield* options.dryRun ? rehearse(options, found, run) : load(options, found, run)
+  const unreadable = [
+    ...unread.map(unreadItem),
+    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+  ]
+  const loaded = yield* options.dryRun
+    ? rehearse(options, found, run)
+    : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
     options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
       ? noVerification
       : yield* verifyRun(options, loaded.firstRevision)
   const ended = yield* Clock.currentTimeMillis
-  const unreadable = found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
     run,
+    command: "migrate",
     outcome: outcomeOf(items, verification, loaded.interrupted),
     dry_run: options.dryRun,
     database: options.database,
+    started_at: new Date(started).toISOString(),
+    ended_at: new Date(ended).toISOString(),
+    program: options.program,
+    options: optionsOf(options),
+    environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
     totals: totalsOf(found.sources.length + unreadable.length, items),
     verification,
+    ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
+    slowest: loaded.slowest,
     timings: {
       find: afterFind - started,
-      load: afterLoad - afterFind,
+      ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
+      load: afterLoad - afterFind - loaded.backupMs,
       verify: ended - afterLoad,
       total: ended - started
     }
   }
-  return report
+  const whole = yield* movedAside(options, found, report)
+  return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
 })
+
+/** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
+const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
+  const { moveOriginals: folder } = options
+  const { backup, verification } = report
+  if (folder === undefined || options.dryRun) return report
+  const isProven = options.verify !== false && verification.mismatched === 0 && verification.findings.length === 0
+  if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
+    return {
+      ...report,
+      notes: ["No original was moved: that takes a backup, the proof, and a run that came to its end."]
+    }
+  }
+  const stored = new Set(
+    report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
+  )
+  const all = found.sources.flatMap(filesOnDisk)
+  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap(filesOnDisk)
+  const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
+  const aside: RunReport = {
+    ...report,
+    ...(moved.length === 0 ? {} : { moved }),
+    ...(notes.length === 0 ? {} : { notes })
+  }
+  return aside
+})
+
+/** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
+const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* openStore({ path: report.database, program: report.program })
+      const at = yield* now
+      const { findings, ...counts } = report.verification
+      yield* Effect.provideService(
+        Effect.gen(function* () {
+          const check = (yield* nextIds).get("data_integrity_checks") ?? 1
+          yield* commitRows(report.run, {
+            data_integrity_checks:
+              report.verification === noVerification ? [] : [{ check_id: check, run_id: report.run, at, ...counts }],
+            migration_runs: [
+              {
+                run_id: report.run,
+                event: "verified",
+                at,
+                outcome: report.outcome,
+                options: null,
+                totals: JSON.stringify({
+                  verification: { ...counts, findings },
+                  timings: report.timings,
+                  moved: report.moved
+                }),
+                program: report.program ?? ""
+              }
+            ]
+          })
+        }),
+        DuckDbClient,
+        client
+      )
+      yield* client.checkpoint
+      return report
+    })
+  ).pipe(
+    Effect.catch(() =>
+      Effect.succeed({
+        ...report,
+        notes: [...(report.notes ?? []), "The proof could not be noted in the database: it was open elsewhere."]
+      })
+    )
+  )
 
 const bytesOf = (source: Source): number => source.files.reduce((sum, file) => sum + file.bytes, 0)
 
@@ -227,9 +358,21 @@ interface Loaded {
   readonly interrupted: boolean
   /** The first revision that the run wrote. */
   readonly firstRevision: number | undefined
+  readonly slowest: NonNullable<RunReport["slowest"]>
+  /** Version of DuckDB; empty if it was not asked. */
+  readonly duckdb: string
+  readonly backup: RunReport["backup"] | undefined
+  readonly backupMs: number
 }
 
-const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+const load = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  unreadable: ReadonlyArray<ItemReport>,
+  findMs: number,
+  originals: Originals
+) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({
@@ -238,23 +381,54 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
         memoryLimit: options.memoryLimit
       })
       return yield* Effect.gen(function* () {
+        const began = yield* Clock.currentTimeMillis
+        const [version] = yield* queryRows(client, "SELECT version()")
+        const duckdb = String(version?.[0] ?? "")
+        const backup = yield* backUp(options, originals, run)
+        const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
-        yield* writer.transaction(run, recordRun(writer, run, options, "started", null, null))
+        const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
+        yield* writer.transaction(
+          run,
+          Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
+            backup === undefined ? Effect.void : recordBackup(writer, run, backup)
+          )
+        )
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
         const items = loader.reports(found.sources)
-        const outcome = outcomeOf(items, noVerification, loader.interrupted)
+        const all = [...items, ...unreadable]
+        const outcome = outcomeOf(all, noVerification, loader.interrupted)
+        const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
+        const facts: RunFacts = {
+          ignored: found.ignored,
+          slowest: loader.slowest.list,
+          timings: {
+            find: findMs,
+            ...(backup === undefined ? {} : { backup: backupMs }),
+            load: (yield* Clock.currentTimeMillis) - began - backupMs
+          }
+        }
         yield* writer.transaction(
           run,
-          recordRun(writer, run, options, "finished", outcome, totalsOf(found.sources.length, items))
+          Effect.suspend(() => {
+            loader.recordRest(unreadable)
+            const totals = totalsOf(found.sources.length + unreadable.length, all)
+            const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
+            return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
+          })
         )
         yield* client.checkpoint
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
-          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined
+          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
+          slowest: loader.slowest.list,
+          duckdb,
+          backup,
+          backupMs
         }
         return loaded
       }).pipe(
@@ -263,6 +437,73 @@ const load = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundS
     })
   )
 })
+
+/** The files on disk that the sources of a run are read from. */
+interface Originals {
+  readonly files: ReadonlyArray<SourceFile>
+  readonly hold: (descriptor: number) => void
+}
+
+/**
+ * Descriptors that are closed after everything that is opened later: closing any descriptor of a file gives up all locks
+ * that the process has on it, those of an open database too.
+ */
+const holdOpen = Effect.map(
+  Effect.acquireRelease(
+    Effect.sync((): Array<number> => []),
+    (held) => Effect.sync(() => held.forEach((descriptor) => closeSync(descriptor)))
+  ),
+  (held) => ({
+    hold: (descriptor: number): void => {
+      held.push(descriptor)
+    }
+  })
+)
+
+/** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */
+const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, hold }: Originals, run: string) {
+  if (options.backup === undefined || files.length === 0) return undefined
+  const made = yield* makeBackup({
+    ...options.backup,
+    files,
+    run,
+    program: options.program,
+    hold,
+    isStopped: options.isStopped,
+    onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
+  })
+  return made?.report
+})
+
+/** The files of a source; a cohort of a database is none. */
+const filesOnDisk = ({ files }: Source): ReadonlyArray<SourceFile> => files.filter(({ open }) => open === undefined)
+
+/** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
+const keepRejects = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  items: ReadonlyArray<ItemReport>
+) {
+  const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
+  if (options.rejectStore === undefined || rejected.size === 0) return undefined
+  const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap(filesOnDisk)
+  const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
+  return Option.getOrUndefined(made)?.report
+})
+
+const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (at) =>
+    writer.record("migration_backups", {
+      backup_id: backup.backup_id,
+      run_id: run,
+      at: BigInt(at) * 1000n,
+      path: backup.path,
+      files: backup.files,
+      bytes: backup.bytes,
+      manifest_sha256: backup.manifest_sha256
+    })
+  )
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
@@ -275,7 +516,11 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
   const loaded: Loaded = {
     items: loader.reports(found.sources),
     interrupted: loader.interrupted,
-    firstRevision: undefined
+    firstRevision: undefined,
+    slowest: loader.slowest.list,
+    duckdb: "",
+    backup: undefined,
+    backupMs: 0
   }
   return loaded
 })
@@ -286,6 +531,7 @@ const recordRun = (
   options: MigrateOptions,
   event: "started" | "finished",
   outcome: string | null,
+  about: unknown,
   totals: unknown
 ): Effect.Effect<void> =>
   Effect.map(Clock.currentTimeMillis, (at) =>
@@ -294,11 +540,27 @@ const recordRun = (
       event,
       at: BigInt(at) * 1000n,
       outcome,
-      options: JSON.stringify({ on_conflict: options.onConflict, paths: options.paths.length }),
+      options: JSON.stringify(about),
       totals: totals === null ? null : JSON.stringify(totals),
       program: options.program
     })
   )
+
+/** What was asked, as the ledger and the report tell it. */
+const optionsOf = (options: MigrateOptions): RunOptions => ({
+  command: "migrate",
+  paths: options.paths,
+  on_conflict: options.onConflict,
+  verify: options.verify !== false,
+  backup: options.backup !== undefined,
+  ...(options.moveOriginals === undefined ? {} : { move_originals: options.moveOriginals }),
+  max_entity_bytes: options.maxEntityBytes,
+  max_depth: options.maxDepth,
+  ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
+  ...(options.replays === undefined
+    ? {}
+    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) })
+})
 
 /** An item whose rows wait in the current transaction. */
 interface StagedItem {
@@ -346,6 +608,9 @@ const AHEAD_BYTES = 48 << 20
 
 class Loader {
   interrupted = false
+  readonly slowest = new SlowestSources()
+  /** Numbers of items that no transaction has recorded. */
+  private readonly unrecorded = new Set<number>()
   private pending: PendingBatch | undefined
   /** Whether items of the current batch turned out to be contested after they were put into it. */
   private mustRepeat = false
@@ -380,6 +645,21 @@ class Loader {
       .map((source) => this.items[numbers.get(source) ?? -1])
       .filter((item) => item !== undefined)
       .map((item) => this.withAllClaimants(item))
+      .map((item) => {
+        const replays = this.options.replays?.get(item.path)
+        return replays === undefined ? item : { ...item, replays }
+      })
+  }
+
+  /** Records, in the current transaction, the items that were not reached or not taken, and those found unreadable. */
+  recordRest(unreadable: ReadonlyArray<ItemReport>): void {
+    for (const number of this.unrecorded) {
+      const report = this.items[number]
+      if (report !== undefined) this.recordItem({ number, report, revisionId: undefined })
+    }
+    unreadable.forEach((report, at) =>
+      this.recordItem({ number: this.items.length + at, report, revisionId: undefined })
+    )
   }
 
   /** Every source that claims a contested name is named, also those that came later. */
@@ -408,7 +688,10 @@ class Loader {
       else if (this.options.isStopped?.() === true) {
         this.interrupted = true
         yield* this.settle(sources)
-        for (; next < sources.length; next++) this.items[next] = interruptedItem(sources[next]!)
+        for (; next < sources.length; next++) {
+          this.items[next] = interruptedItem(sources[next]!)
+          this.unrecorded.add(next)
+        }
       } else {
         const most = next === firstRival ? sources.length - next : this.sizes.batchFiles
         next = yield* this.batch(sources, next, firstRival > next ? Math.min(most, firstRival - next) : most)
@@ -496,6 +779,7 @@ class Loader {
       if (end - first <= 1) {
         const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
         this.hold([item])
+        this.unrecorded.add(first)
         this.finish([item])
         return first + 1
       }
@@ -547,7 +831,9 @@ class Loader {
             this.options.isStopped?.() === true)
         )
           return
+        const began = yield* Clock.currentTimeMillis
         batch.staged.push(yield* this.item(source, batch.end, large, sources[batch.end + 1]?.files[0]))
+        this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
         if (!ahead && writer.wantsFlush) yield* writer.flush
@@ -695,6 +981,11 @@ class Loader {
       const described = describe(source, parts)
       const { name, digest } = described
       const base = reportOf(source, described)
+      const notCohort = source.kind === "file" ? parts[0]?.notCohort : undefined
+      if (notCohort !== undefined) {
+        const remarks = [plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)]
+        return yield* rejected({ ...base, outcome: "skipped", cohort: null, digest: null, remarks, remark_count: 1 })
+      }
       const claim = { number, path: source.path, digest }
       const decision = decide({
         name,
@@ -913,6 +1204,9 @@ interface Description {
   readonly parts: ReadonlyArray<PartReport>
 }
 
+/** Variants whose documents may hold nothing that is known. */
+const entityless: ReadonlySet<string> = new Set(["unknown", "V14", "V15", "V16", "lines"])
+
 const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
 
 const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
@@ -939,7 +1233,7 @@ const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description =
     }
   }
   const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
-  const unknown = parts.every((part) => part.variant === "unknown" || part.variant === "V14" || part.variant === "V15")
+  const unknown = parts.every((part) => entityless.has(part.variant))
   if (total === 0 && unknown) {
     remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
     remarkCount++
@@ -993,7 +1287,9 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
   const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
   if (metadata?.rootKeys?.includes("files") === true) return "V9"
   if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
-  return "V11"
+  const [first] = parts
+  const isExport = first?.variant === "V14" || first?.variant === "V15"
+  return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
 }
 
 /** Microseconds of a source's own time: without zone as written, with an offset the instant. */
@@ -1069,6 +1365,14 @@ const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark
   outcome: "rejected",
   remarks,
   remark_count: remarks.length
+})
+
+const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
+  ...bareItem(path, bytes),
+  outcome,
+  format: "V18",
+  remarks: [plainRemark(code, message)],
+  remark_count: 1
 })
 
 const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({

@@ -1,91 +1,191 @@
 /**
  * The report of a run: what became of every item found, with totals that balance. Field names are those of the JSON that
- * scripts read.
+ * scripts read; fields are only ever added.
  */
+import { Schema } from "effect"
 
 /** What became of an item. */
-export type ItemOutcome = "migrated" | "unchanged" | "skipped" | "rejected" | "failed"
+export const ItemOutcome = Schema.Literals(["migrated", "unchanged", "skipped", "rejected", "failed"])
+export type ItemOutcome = typeof ItemOutcome.Type
 
 /** What became of a run. */
-export type RunOutcome = "done" | "done-with-rejects" | "failed" | "mismatch" | "interrupted" | "nothing-to-do"
+export const RunOutcome = Schema.Literals([
+  "done",
+  "done-with-rejects",
+  "failed",
+  "mismatch",
+  "interrupted",
+  "nothing-to-do"
+])
+export type RunOutcome = typeof RunOutcome.Type
+
+const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+const Counts = Schema.Record(Schema.String, Count)
 
 /** Something to know about an item: why it was not stored, or what in it could not go where its path leads. */
-export interface Remark {
-  readonly code: string
+export const Remark = Schema.Struct({
+  code: Schema.String,
   /** JSON pointer from the document's root; null where there is none. */
-  readonly pointer: string | null
-  readonly line: number | null
-  readonly column: number | null
-  readonly message: string
+  pointer: Schema.NullOr(Schema.String),
+  line: Schema.NullOr(Count),
+  column: Schema.NullOr(Count),
+  message: Schema.String,
   /** For an item of several files: which one. */
-  readonly part?: string
-}
+  part: Schema.optionalKey(Schema.String)
+})
+export type Remark = typeof Remark.Type
 
 /** One file of an item. */
-export interface PartReport {
-  readonly path: string
-  readonly format: string
-  readonly bytes: number
-  readonly digest: string
-  readonly source_sha256: string
-}
+export const PartReport = Schema.Struct({
+  path: Schema.String,
+  format: Schema.String,
+  bytes: Count,
+  digest: Schema.String,
+  source_sha256: Schema.String
+})
+export type PartReport = typeof PartReport.Type
 
-export interface ItemReport {
-  readonly path: string
-  readonly outcome: ItemOutcome
+export const ItemReport = Schema.Struct({
+  path: Schema.String,
+  outcome: ItemOutcome,
   /** Variant of the format, as in `V1`; null when the item could not be read. */
-  readonly format: string | null
-  readonly cohort: string | null
-  readonly cohort_id: string | null
+  format: Schema.NullOr(Schema.String),
+  cohort: Schema.NullOr(Schema.String),
+  cohort_id: Schema.NullOr(Schema.String),
   /** Entities by kind, nested ones included. */
-  readonly entities: Readonly<Record<string, number>>
+  entities: Counts,
   /** SHA-256 of the compact text; see `docs/promises.md`. */
-  readonly digest: string | null
-  readonly source_sha256: string | null
-  readonly bytes: number
-  readonly remarks: ReadonlyArray<Remark>
+  digest: Schema.NullOr(Schema.String),
+  source_sha256: Schema.NullOr(Schema.String),
+  bytes: Count,
+  remarks: Schema.Array(Remark),
   /** How many remarks there were: more than are listed when there were very many. */
-  readonly remark_count: number
+  remark_count: Count,
   /** Only for items of several files. */
-  readonly parts?: ReadonlyArray<PartReport>
-}
+  parts: Schema.optionalKey(Schema.Array(PartReport)),
+  /** For a rejected item that was mended and given again: which one it was. */
+  replays: Schema.optionalKey(Schema.Struct({ run: Schema.String, item: Count, path: Schema.String }))
+})
+export type ItemReport = typeof ItemReport.Type
 
-export interface Totals {
-  readonly found: number
-  readonly migrated: number
-  readonly unchanged: number
-  readonly skipped: number
-  readonly rejected: number
-  readonly failed: number
-  readonly bytes: number
+export const Totals = Schema.Struct({
+  found: Count,
+  migrated: Count,
+  unchanged: Count,
+  skipped: Count,
+  rejected: Count,
+  failed: Count,
+  bytes: Count,
   /** Entities of the items migrated in this run, by kind. */
-  readonly entities: Readonly<Record<string, number>>
-  readonly remarks: number
+  entities: Counts,
+  remarks: Count,
   /** Whether every item found has exactly one outcome. */
-  readonly balanced: boolean
-}
+  balanced: Schema.Boolean
+})
+export type Totals = typeof Totals.Type
 
-export interface Verification {
+export const Verification = Schema.Struct({
   /** Documents rendered from the database and compared by digest. */
-  readonly checked: number
-  readonly matched: number
-  readonly mismatched: number
-  readonly findings: ReadonlyArray<{ readonly code: string; readonly where: string; readonly message: string }>
-}
+  checked: Count,
+  matched: Count,
+  mismatched: Count,
+  findings: Schema.Array(Schema.Struct({ code: Schema.String, where: Schema.String, message: Schema.String }))
+})
+export type Verification = typeof Verification.Type
 
-export interface RunReport {
-  readonly run: string
-  readonly outcome: RunOutcome
-  readonly dry_run: boolean
-  readonly database: string
-  readonly items: ReadonlyArray<ItemReport>
+/** Who ran it, and with what. */
+export const Environment = Schema.Struct({
+  user: Schema.String,
+  host: Schema.String,
+  platform: Schema.String,
+  node: Schema.String,
+  duckdb: Schema.String
+})
+export type Environment = typeof Environment.Type
+
+/** The copy of the sources that was made, and proven, before anything was written. */
+export const BackupReport = Schema.Struct({
+  backup_id: Schema.String,
+  path: Schema.String,
+  files: Count,
+  bytes: Count,
+  /** Bytes that this run added to the store; what was there already is not copied again. */
+  added_bytes: Schema.optionalKey(Count),
+  manifest_sha256: Schema.String
+})
+export type BackupReport = typeof BackupReport.Type
+
+/** How the entities of a kind that a run stored are held. */
+export const KindQuality = Schema.Struct({
+  kind: Schema.String,
+  /** New rows; an entity that was there already is not stored twice. */
+  entities: Count,
+  /** Different skeletons among them. */
+  shapes: Count,
+  /** Leaves that stand exactly in a typed column. */
+  typed: Count,
+  /** Leaves whose column holds a best value or NULL; the text is kept beside it. */
+  approximate: Count,
+  /** Parts of the text that no column takes. */
+  unmapped: Count,
+  /** Entities too various for a shape of their own; their leaves are not counted. */
+  shapeless: Count
+})
+export type KindQuality = typeof KindQuality.Type
+
+/** What an undoing run did with one cohort. */
+export const UndoneCohort = Schema.Struct({
+  cohort_id: Schema.String,
+  cohort: Schema.String,
+  action: Schema.Literals(["restored", "deleted", "kept"]),
+  /** Why a cohort was kept as it is. */
+  reason: Schema.optionalKey(Schema.String)
+})
+export type UndoneCohort = typeof UndoneCohort.Type
+
+export const RunReport = Schema.Struct({
+  $schema: Schema.optionalKey(Schema.String),
+  schema_version: Schema.optionalKey(Schema.Int),
+  run: Schema.String,
+  /** What the run was for; `migrate` where it is missing. */
+  command: Schema.optionalKey(Schema.Literals(["migrate", "rollback", "savepoint"])),
+  outcome: RunOutcome,
+  dry_run: Schema.Boolean,
+  database: Schema.String,
+  /** UTC, as in `2026-03-01T10:00:00.000Z`. */
+  started_at: Schema.optionalKey(Schema.String),
+  ended_at: Schema.optionalKey(Schema.NullOr(Schema.String)),
+  program: Schema.optionalKey(Schema.String),
+  options: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json)),
+  environment: Schema.optionalKey(Environment),
+  items: Schema.Array(ItemReport),
   /** Files and folders that were seen and are no sources. */
-  readonly ignored: ReadonlyArray<{ readonly path: string; readonly reason: string }>
-  readonly totals: Totals
-  readonly verification: Verification
+  ignored: Schema.Array(Schema.Struct({ path: Schema.String, reason: Schema.String })),
+  totals: Totals,
+  verification: Verification,
+  /** Null when the user did without one. */
+  backup: Schema.optionalKey(Schema.NullOr(BackupReport)),
+  quality: Schema.optionalKey(Schema.Array(KindQuality)),
+  /** Sources that took longest, longest first. */
+  slowest: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ path: Schema.String, bytes: Count, milliseconds: Schema.Finite }))
+  ),
+  /** Originals that were moved out of the way, because the user said so. */
+  moved: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, to: Schema.String }))),
+  /** For runs that undo others. */
+  undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** What the report cannot tell, and why. */
+  notes: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Milliseconds per phase. */
-  readonly timings: Readonly<Record<"find" | "load" | "verify" | "total", number>>
-}
+  timings: Schema.Struct({
+    find: Schema.Finite,
+    backup: Schema.optionalKey(Schema.Finite),
+    load: Schema.Finite,
+    verify: Schema.Finite,
+    total: Schema.Finite
+  })
+})
+export type RunReport = typeof RunReport.Type
 
 export const noVerification: Verification = { checked: 0, matched: 0, mismatched: 0, findings: [] }
 

@@ -10,9 +10,10 @@ import {
   verifyDatabase,
   type VerifyReport
 } from "@mallard/duckdb-store"
-import { digestOfFile, findSources, type Source, SourceError } from "@mallard/legacy-json"
+import { digestOfSource, findSources, type Source, SourceError } from "@mallard/legacy-json"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
+import { expandDatabases } from "./HealthSimDatabase.ts"
 import { MigrationFailed } from "./Migrate.ts"
 
 export interface VerifyOptions {
@@ -52,12 +53,15 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
       const client = yield* openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit })
       return yield* Effect.gen(function* () {
         const report = yield* verifyDatabase(client, { onDocument: options.onProgress })
-        const compared = yield* compareSources(client, [...(found?.sources ?? [])])
-        const unreadable = (found?.unreadable ?? []).map((error): SourceFinding => ({
-          code: "source-unreadable",
-          where: error.path,
-          message: error.message
-        }))
+        const { sources, unread } = yield* expandDatabases(found?.sources ?? [], {
+          target: options.database,
+          memoryLimit: options.memoryLimit
+        })
+        const compared = yield* compareSources(client, sources)
+        const unreadable = [
+          ...(found?.unreadable ?? []).map(({ message, path }) => ({ message, path })),
+          ...unread.filter(({ outcome }) => outcome === "rejected")
+        ].map(({ message, path }): SourceFinding => ({ code: "source-unreadable", where: path, message }))
         const findings = [...compared.findings, ...unreadable]
         const full: FullVerifyReport = {
           ...report,
@@ -101,7 +105,7 @@ const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sou
   for (const source of sources) {
     for (const file of source.files) {
       checked++
-      const read = yield* digestOfFile(file.path).pipe(Effect.catchTag("SourceError", (error) => Effect.succeed(error)))
+      const read = yield* digestOfSource(file).pipe(Effect.catchTag("SourceError", (error) => Effect.succeed(error)))
       if (read instanceof SourceError) {
         findings.push({ code: "source-unreadable", where: file.path, message: read.message })
         continue

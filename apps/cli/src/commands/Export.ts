@@ -2,8 +2,9 @@
 import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
+import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
 import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
@@ -18,6 +19,7 @@ export interface ExportCommand extends CommonOptions {
   readonly all: boolean
   readonly compact: boolean
   readonly ascii: boolean
+  readonly format: ExportFormat | undefined
 }
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
@@ -31,11 +33,58 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
   if (!all && name === undefined) {
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
-  yield* withCohorts(session, command.db, (opened) =>
+  const { format } = command
+  if (format !== undefined && format !== "documents") {
+    if (name === undefined) return yield* usage(`--format ${format} is for one cohort.`, "Give a NAME, not --all.")
+    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format))
+  }
+  return yield* withCohorts(session, command.db, (opened) =>
     name === undefined
       ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
       : exportOne(session, command, opened, name)
   )
+})
+
+/** Writes a cohort in a form other than its documents; remarks go to stderr. */
+const exportAs = Effect.fnUntraced(function* (
+  session: Session,
+  command: ExportCommand,
+  { cohorts }: Opened,
+  name: string,
+  format: Exclude<ExportFormat, "documents">
+) {
+  const { ascii, compact } = command
+  const { terminal } = session
+  let remarks: ReadonlyArray<ExportRemark> = []
+  if (command.out === undefined) {
+    if (format === "csv" || format === "parquet" || format === "ndjson") {
+      return yield* usage(`${format} is a file per kind, so it needs a folder.`, "Name one with --out DIR.")
+    }
+    const exported = yield* cohorts.exportTexts(name, { format, ascii, compact })
+    if (exported.files.length > 1) {
+      return yield* usage(
+        "The cohort consists of several files, so it needs a folder to go to.",
+        "Name one with --out DIR."
+      )
+    }
+    for (const { text } of exported.files) terminal.out(text)
+    remarks = exported.remarks
+  } else {
+    const out = resolve(session.cwd, command.out)
+    const exported = yield* cohorts.export(name, /[/\\]$/.test(command.out) ? `${out}/` : out, {
+      format,
+      ascii,
+      compact
+    })
+    if (!command.quiet) {
+      terminal.error(exported.paths.map((path) => `Wrote ${shownPath(path, session.cwd)}\n`).join(""))
+    }
+    remarks = exported.remarks
+  }
+  for (const { code, message, path, pointer } of remarks) {
+    terminal.error(`! ${code}: ${printable(path)} ${printable(pointer)}: ${message}\n`)
+  }
+  return undefined
 })
 
 const exportOne = Effect.fnUntraced(
@@ -89,7 +138,7 @@ const exportOne = Effect.fnUntraced(
     )
 )
 
-/** Writes every cohort: one of a single file as `NAME.json`, one of several files as a folder. */
+/** Writes every cohort: one of a single file as `NAME.json` (or `.ndjson`), one of several files as a folder. */
 const exportAll = Effect.fnUntraced(function* (
   session: Session,
   command: ExportCommand,
@@ -105,7 +154,9 @@ const exportAll = Effect.fnUntraced(function* (
     const [first] = parts
     if (first === undefined) continue
     const name = safeName(first.cohortName, taken)
-    const paths = parts.length === 1 ? [join(folder, `${name}.json`)] : yield* pathsBelow(join(folder, name), parts)
+    const extension = mayHoldLines(first.path) ? "ndjson" : "json"
+    const paths =
+      parts.length === 1 ? [join(folder, `${name}.${extension}`)] : yield* pathsBelow(join(folder, name), parts)
     parts.forEach(({ contentId, part }, index) => {
       const key = keyOf(contentId, part)
       targets.set(key, [...(targets.get(key) ?? []), paths[index]!])
@@ -242,8 +293,10 @@ const streamDocuments = Effect.fnUntraced(function* (
       digest = part.digest
       take = sink.write
       finish = sink.end
-      if (command.compact && !command.ascii) return
-      const pretty = new PrettyText({ ascii: command.ascii, ...(command.compact ? {} : { indent: 2 }) }, sink.write)
+      // Of NDJSON, each document has its line.
+      const isCompact = command.compact || mayHoldLines(part.path)
+      if (isCompact && !command.ascii) return
+      const pretty = new PrettyText({ ascii: command.ascii, ...(isCompact ? {} : { indent: 2 }) }, sink.write)
       take = (bytes) => pretty.push(bytes)
       finish = (isAsStored) => {
         pretty.end()

@@ -12,6 +12,7 @@ import { type ColumnCodec, reasonOf, rendersAlike } from "../Codec.ts"
 import type { EntityBatch, EntityRows } from "../EntityBatch.ts"
 import type { EntityIndex } from "../EntityIndex.ts"
 import { JsonProblem } from "../JsonProblem.ts"
+import { NumberStack } from "../NumberStack.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
 import { slice } from "./Compact.ts"
 import { LeafReader } from "./LeafReader.ts"
@@ -40,11 +41,11 @@ export class EntityReader {
   /** Remarks of the entities read, pointers relative to the outermost entity. */
   readonly remarks = new Remarks()
   /** Kind codes of the entities read, nested ones too, since the caller last emptied it. */
-  readonly finished: Array<number> = []
+  readonly finished = new NumberStack()
   private readonly tries: ReadonlyArray<ShapeTrie | undefined>
   private readonly words = new Int32Array(4)
-  private fragmentStarts: Array<number> = []
-  private fragmentEnds: Array<number> = []
+  private readonly fragmentStarts = new NumberStack()
+  private readonly fragmentEnds = new NumberStack()
   /** Children read so far for the entities that are open: pending links. */
   private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> =
     []
@@ -351,8 +352,8 @@ export class EntityReader {
     const count = this.fragmentStarts.length - first
     if (template === undefined && count === 0) return
     if (template === undefined && count === 1) {
-      const at = this.fragmentStarts[first]!
-      rows.extra.setText(rows.count, at, this.fragmentEnds[first]! - at)
+      const at = this.fragmentStarts.values[first]!
+      rows.extra.setText(rows.count, at, this.fragmentEnds.values[first]! - at)
       return
     }
     const aux = this.batch.aux
@@ -360,8 +361,8 @@ export class EntityReader {
     const offset = aux.length
     if (template !== undefined) aux.text(template)
     for (let i = first; i < this.fragmentStarts.length; i++) {
-      const from = this.fragmentStarts[i]!
-      const to = this.fragmentEnds[i]!
+      const from = this.fragmentStarts.values[i]!
+      const to = this.fragmentEnds.values[i]!
       aux.reserve(to - from + 1)
       if (aux.length > offset) aux.bytes[aux.length++] = 10
       if (to - from > 48) {

@@ -1,6 +1,8 @@
 /** The rule that says which folders are one cohort in several files. */
 
 import { kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
+import { resourceTypes } from "../Fhir.ts"
+import { domainOf } from "../Sdtm.ts"
 import { type MemberKind, type Outline } from "./Outline.ts"
 
 export interface DirectoryCohort {
@@ -39,7 +41,7 @@ export const directoryCohortOf = (
 }
 
 /** The name of a file without its extension. */
-export const stemOf = (name: string): string => name.replace(/(?<=.)\.(?:nd)?json$/i, "")
+export const stemOf = (name: string): string => name.replace(/(?<=.)\.(?:(?:nd)?json|jsonl)$/i, "")
 
 const metadataNames: ReadonlyArray<string> = ["cohort.json", "scenario.json", "metadata.json"]
 
@@ -70,8 +72,9 @@ const isContainer = (kind: MemberKind): boolean => kind === "object" || kind ===
 
 const isWholeCohort = (outline: Outline): boolean =>
   outline.members.has("entities") ||
-  outline.metadata.get("name") === "text" ||
-  nameKeys.some((key) => outline.members.get(key) === "text")
+  // A resource's name is that of a place or the like.
+  (!outline.members.has("resourceType") &&
+    (outline.metadata.get("name") === "text" || nameKeys.some((key) => outline.members.get(key) === "text")))
 
 /** The parts that are no kind of entity: the products' files, and what HealthSim keeps as plain JSON. */
 const otherParts: ReadonlySet<string> = new Set([
@@ -103,7 +106,9 @@ const otherParts: ReadonlySet<string> = new Set([
   "treatment_arm",
   "treatment_arms",
   "visit_schedule",
-  "visit_schedules"
+  "visit_schedules",
+  // What bulk exports of FHIR name files after.
+  ...resourceTypes.map(normaliseTypeKey)
 ])
 
 /** Transaction formats that may follow the name of a part, as in `pharmacy-claim-ncpdp.json`. */
@@ -111,5 +116,10 @@ const formatSuffix = /_(?:ncpdp|fhir|hl7|x12|270|271|277|278|834|835|837[pid]?)$
 
 const isPartName = (stem: string): boolean => {
   const part = normaliseTypeKey(stem.replaceAll("-", "_")).replace(formatSuffix, "")
-  return kindOfTypeKey(part) !== undefined || otherParts.has(part) || otherParts.has(stem.toLowerCase())
+  return (
+    kindOfTypeKey(part) !== undefined ||
+    otherParts.has(part) ||
+    otherParts.has(stem.toLowerCase()) ||
+    domainOf(stem) !== undefined
+  )
 }

@@ -53,9 +53,15 @@ export const patient = kind("patient", {
     prefix: text("prefix", "name.prefix", "name[0].prefix[0]").as("name.prefix"),
     birth_date: birthDate,
     gender,
-    race: text("race", "race.display", "race.code", "demographics.race"),
-    ethnicity: text("ethnicity", "ethnicity.display", "ethnicity.code", "demographics.ethnicity"),
-    language: text("language", "language_code", "demographics.language", "demographics.preferred_language"),
+    race: text("race", "race.display", "race.code", "demographics.race").or(
+      "extension[url=http://hl7.org/fhir/us/core/StructureDefinition/us-core-race].extension[url=text].valueString"
+    ),
+    ethnicity: text("ethnicity", "ethnicity.display", "ethnicity.code", "demographics.ethnicity").or(
+      "extension[url=http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity].extension[url=text].valueString"
+    ),
+    language: text("language", "language_code", "demographics.language", "demographics.preferred_language").or(
+      "communication[0].language.coding[0].code"
+    ),
     street_address: streetAddress,
     street_address_2: text(
       "street_address_2",
@@ -79,7 +85,7 @@ export const patient = kind("patient", {
     // Seen in documents; HealthSim has no column for them.
     person_id: text("person_id"),
     phone_work: text("contact.phone_work", "phone_work").as("telecom.work"),
-    marital_status: text("marital_status"),
+    marital_status: text("marital_status").or("maritalStatus.text", "maritalStatus.coding[0].code"),
     member_id: text("member_id", "insurance.member_id")
   }
 })
@@ -135,7 +141,14 @@ export const encounter = kind("encounter", {
       "end_time",
       "period_end"
     ),
-    facility: text("facility", "facility.name", "facility_name", "location.facility", "facility_id", "facility_code"),
+    facility: text(
+      "facility",
+      "facility.name",
+      "facility_name",
+      "location.facility",
+      "facility_id",
+      "facility_code"
+    ).or("location[0].location.display", "serviceProvider.display"),
     department: text("department", "location.department", "location.point_of_care", "location_unit"),
     room: text("room", "location.room", "location_room"),
     bed: text("bed", "location.bed", "location_bed"),
@@ -146,9 +159,11 @@ export const encounter = kind("encounter", {
       "reason",
       "reason_description",
       "reasonCode[0].text"
-    ),
+    ).or("reasonCode[0].coding[0].display"),
     admitting_diagnosis: text("admitting_diagnosis", "admitting_diagnosis.code"),
-    discharge_disposition: text("discharge_disposition", "discharge_disposition_code", "disposition"),
+    discharge_disposition: text("discharge_disposition", "discharge_disposition_code", "disposition").or(
+      "hospitalization.dischargeDisposition.coding[0].code"
+    ),
     attending_physician: text(
       "attending_physician",
       "attending_physician.npi",
@@ -160,12 +175,18 @@ export const encounter = kind("encounter", {
       "attending_provider.name",
       "attending_name",
       "provider.name"
-    ).describe("National provider identifier if the source gives one, else the name."),
+    )
+      .describe("National provider identifier if the source gives one, else the name.")
+      .or("participant[0].individual.display", "participant[0].individual.reference"),
     admitting_physician: text("admitting_physician", "admitting_provider.npi", "admitting_provider.name").describe(
       "National provider identifier if the source gives one, else the name."
     ),
     // Seen in documents; HealthSim has no column for them.
-    encounter_type: text("encounter_type", "encounterType", "type"),
+    encounter_type: text("encounter_type", "encounterType", "type").or(
+      "type[0].text",
+      "type[0].coding[0].display",
+      "type[0].coding[0].code"
+    ),
     patient_id: text("patient_id"),
     member_id: text("memberId", "member_id"),
     reason_for_visit: text("reason_for_visit"),
@@ -183,16 +204,23 @@ export const diagnosis = kind("diagnosis", {
   columns: {
     id: text("id", "diagnosis_id"),
     code: text("code", "code.coding[0].code", "icd10").describe("ICD-10 code."),
-    description: text("description", "display", "code.text", "code.coding[0].display", "condition"),
+    description: text("description", "display", "code.text", "code.coding[0].display", "condition").or(
+      "MHTERM",
+      "MHDECOD"
+    ),
     type: text("type", "diagnosis_type"),
-    patient_mrn: patientMrn,
+    patient_mrn: patientMrn.or("USUBJID"),
     encounter_id: encounterIdOfParent,
-    diagnosed_date: date("diagnosed_date", "onsetDateTime", "onset_date", "onset", "diagnosis_date"),
-    resolved_date: date("resolved_date", "abatementDateTime", "abatement_date"),
+    diagnosed_date: date("diagnosed_date", "onsetDateTime", "onset_date", "onset", "diagnosis_date").or(
+      "onsetPeriod.start",
+      "recordedDate",
+      "MHSTDTC"
+    ),
+    resolved_date: date("resolved_date", "abatementDateTime", "abatement_date").or("abatementPeriod.end", "MHENDTC"),
     // Seen in documents; HealthSim has no column for them.
-    sequence: integer("sequence", "sequence_number"),
+    sequence: integer("sequence", "sequence_number").or("MHSEQ"),
     code_system: text("code_system", "coding_system", "code.coding[0].system"),
-    status: text("status", "clinical_status", "clinicalStatus"),
+    status: text("status", "clinical_status", "clinicalStatus").or("clinicalStatus.coding[0].code"),
     present_on_admission: text("present_on_admission", "poa").describe("Whether the condition was there on admission.")
   }
 })
@@ -207,8 +235,8 @@ export const procedure = kind("procedure", {
   columns: {
     id: text("id", "procedure_id"),
     code: text("code", "code.coding[0].code", "cpt").describe("CPT, HCPCS or ICD-10-PCS code, see code_system."),
-    code_system: text("code_system", "coding_system"),
-    description: text("description", "display", "name", "code.text"),
+    code_system: text("code_system", "coding_system").or("code.coding[0].system"),
+    description: text("description", "display", "name", "code.text").or("code.coding[0].display"),
     patient_mrn: patientMrn,
     encounter_id: encounterIdOfParent,
     performed_date: timestamp(
@@ -217,7 +245,7 @@ export const procedure = kind("procedure", {
       "date",
       "performedDateTime",
       "procedure_datetime"
-    ),
+    ).or("performedPeriod.start", "occurrenceDateTime"),
     performer: text(
       "performer",
       "performing_provider_id",
@@ -225,8 +253,8 @@ export const procedure = kind("procedure", {
       "performer_name",
       "surgeon.npi",
       "operator.npi"
-    ),
-    location: text("location", "body_site"),
+    ).or("performer[0].actor.display", "performer[0].actor.reference"),
+    location: text("location", "body_site").or("location.display", "bodySite[0].text", "bodySite[0].coding[0].display"),
     // Seen in documents; HealthSim has no column for them.
     charge: money("charge"),
     units: decimal(10, 3)("units"),
@@ -244,25 +272,50 @@ export const medication = kind("medication", {
   containers: ["ed_treatment.medications_administered", "discharge.discharge_medications"],
   columns: {
     id: text("id", "medication_id"),
-    name: text("name", "drug_name", "medication", "medication_name", "medicationCodeableConcept.text"),
-    code: text("code", "ndc", "rxnorm", "rxnorm_code"),
-    dose: text("dose", "dosage", "strength"),
-    route: text("route"),
-    frequency: text("frequency"),
-    patient_mrn: patientMrn,
+    name: text("name", "drug_name", "medication", "medication_name", "medicationCodeableConcept.text").or(
+      "medicationCodeableConcept.coding[0].display",
+      "medicationReference.display",
+      "CMTRT"
+    ),
+    code: text("code", "ndc", "rxnorm", "rxnorm_code").or("medicationCodeableConcept.coding[0].code"),
+    dose: text("dose", "dosage", "strength").or("dosageInstruction[0].doseAndRate[0].doseQuantity.value", "CMDOSE"),
+    route: text("route").or(
+      "dosageInstruction[0].route.text",
+      "dosageInstruction[0].route.coding[0].display",
+      "CMROUTE"
+    ),
+    frequency: text("frequency").or("dosageInstruction[0].timing.code.text", "CMDOSFRQ"),
+    patient_mrn: patientMrn.or("USUBJID"),
     encounter_id: encounterId,
-    start_date: timestamp("start_date", "authored_on", "authoredOn"),
-    end_date: timestamp("end_date", "stop_date"),
+    start_date: timestamp("start_date", "authored_on", "authoredOn").or(
+      "effectiveDateTime",
+      "effectivePeriod.start",
+      "CMSTDTC"
+    ),
+    end_date: timestamp("end_date", "stop_date").or("effectivePeriod.end", "CMENDTC"),
     status: text("status"),
-    prescriber: text("prescriber", "prescriber_npi", "prescriber_name", "prescriber.npi", "prescriber.name"),
-    indication: text("indication", "indication_code"),
+    prescriber: text("prescriber", "prescriber_npi", "prescriber_name", "prescriber.npi", "prescriber.name").or(
+      "requester.display",
+      "requester.reference"
+    ),
+    indication: text("indication", "indication_code").or(
+      "reasonCode[0].text",
+      "reasonCode[0].coding[0].code",
+      "CMINDC"
+    ),
     // Seen in documents; HealthSim has no column for them.
-    ndc: text("ndc").describe("National drug code."),
-    rxnorm: text("rxnorm", "rxnorm_code").describe("RxNorm concept."),
-    quantity: decimal(10, 3)("quantity", "quantity_dispensed", "dispense_quantity"),
-    days_supply: integer("days_supply"),
-    refills: integer("refills", "refills_authorized"),
-    instructions: text("instructions", "sig", "directions"),
+    ndc: text("ndc")
+      .describe("National drug code.")
+      .or("medicationCodeableConcept.coding[system=http://hl7.org/fhir/sid/ndc].code"),
+    rxnorm: text("rxnorm", "rxnorm_code")
+      .describe("RxNorm concept.")
+      .or("medicationCodeableConcept.coding[system=http://www.nlm.nih.gov/research/umls/rxnorm].code"),
+    quantity: decimal(10, 3)("quantity", "quantity_dispensed", "dispense_quantity").or(
+      "dispenseRequest.quantity.value"
+    ),
+    days_supply: integer("days_supply").or("dispenseRequest.expectedSupplyDuration.value"),
+    refills: integer("refills", "refills_authorized").or("dispenseRequest.numberOfRepeatsAllowed"),
+    instructions: text("instructions", "sig", "directions").or("dosageInstruction[0].text"),
     duration: text("duration")
   }
 })
@@ -276,15 +329,24 @@ export const labResult = kind("lab_result", {
   containers: ["labs.initial_labs", "labs.troponin_series", "labs.results", "preoperative_workup.labs.results"],
   columns: {
     id: text("id", "lab_result_id", "lab_id"),
-    test_name: text("test_name", "name", "test", "display", "code.text"),
-    loinc_code: text("loinc_code", "code", "test_code", "code.coding[0].code"),
-    value: text("value", "result", "valueQuantity.value", "valueString", "value_numeric").describe(
-      "Text, so that the digits stay as the laboratory reported them."
-    ),
-    unit: text("unit", "units", "valueQuantity.unit"),
-    reference_range: text("reference_range", "reference", "range"),
-    abnormal_flag: text("abnormal_flag", "flag", "interpretation").describe("H, L and the like."),
-    patient_mrn: patientMrn,
+    test_name: text("test_name", "name", "test", "display", "code.text").or("code.coding[0].display", "LBTEST"),
+    loinc_code: text("loinc_code", "code", "test_code", "code.coding[0].code").or("LBLOINC", "LBTESTCD"),
+    value: text("value", "result", "valueQuantity.value", "valueString", "value_numeric")
+      .describe("Text, so that the digits stay as the laboratory reported them.")
+      .or(
+        "valueCodeableConcept.text",
+        "valueCodeableConcept.coding[0].display",
+        "valueInteger",
+        "valueBoolean",
+        "LBORRES",
+        "LBSTRESC"
+      ),
+    unit: text("unit", "units", "valueQuantity.unit").or("LBORRESU", "LBSTRESU"),
+    reference_range: text("reference_range", "reference", "range").or("referenceRange[0].text"),
+    abnormal_flag: text("abnormal_flag", "flag", "interpretation")
+      .describe("H, L and the like.")
+      .or("interpretation[0].coding[0].code", "interpretation[0].text", "LBNRIND"),
+    patient_mrn: patientMrn.or("USUBJID"),
     encounter_id: encounterId,
     collected_time: timestamp(
       "collected_time",
@@ -295,9 +357,11 @@ export const labResult = kind("lab_result", {
       "effective_datetime",
       "effectiveDateTime",
       "date"
-    ).context("$parent.collection_datetime", "$parent.collection_date"),
+    )
+      .context("$parent.collection_datetime", "$parent.collection_date")
+      .or("effectivePeriod.start", "LBDTC"),
     resulted_time: timestamp("resulted_time", "result_date", "resulted_datetime", "issued"),
-    performing_lab: text("performing_lab", "performing_lab.name"),
+    performing_lab: text("performing_lab", "performing_lab.name").or("performer[0].display", "LBNAM"),
     ordering_provider: text("ordering_provider", "ordering_provider.npi", "ordering_provider.name")
   }
 })
@@ -310,7 +374,7 @@ export const vitalSign = kind("vital_sign", {
   alsoKnownAs: ["vital", "vitals", "initial_vitals"],
   columns: {
     id: text("id", "vital_id"),
-    patient_mrn: patientMrn,
+    patient_mrn: patientMrn.or("USUBJID"),
     encounter_id: encounterId,
     observation_time: timestamp(
       "observation_time",
@@ -319,7 +383,7 @@ export const vitalSign = kind("vital_sign", {
       "datetime",
       "timestamp",
       "effective_datetime"
-    ),
+    ).or("effectiveDateTime", "effectivePeriod.start", "VSDTC"),
     temperature: decimal(5, 2)("temperature", "temperature.value"),
     heart_rate: integer("heart_rate", "heart_rate.value", "pulse"),
     respiratory_rate: integer("respiratory_rate", "respiratory_rate.value"),
@@ -329,11 +393,15 @@ export const vitalSign = kind("vital_sign", {
     height_cm: decimal(5, 2)("height_cm", "height.value"),
     weight_kg: decimal(6, 2)("weight_kg", "weight.value"),
     // Seen in documents; HealthSim has no column for them.
-    vital_type: text("vital_type", "type", "name").describe("What was measured, where one row is one measurement."),
-    loinc_code: text("loinc_code", "code"),
-    value: text("value").describe("The measurement, where one row is one measurement."),
-    unit: text("unit", "units"),
-    position: text("position"),
+    vital_type: text("vital_type", "type", "name")
+      .describe("What was measured, where one row is one measurement.")
+      .or("code.text", "code.coding[0].display", "VSTEST", "VSTESTCD"),
+    loinc_code: text("loinc_code", "code").or("code.coding[0].code"),
+    value: text("value")
+      .describe("The measurement, where one row is one measurement.")
+      .or("valueQuantity.value", "valueString", "VSORRES", "VSSTRESC"),
+    unit: text("unit", "units").or("valueQuantity.unit", "VSORRESU", "VSSTRESU"),
+    position: text("position").or("VSPOS"),
     method: text("method"),
     device: text("device"),
     bmi: double("bmi", "bmi.value"),
@@ -370,18 +438,20 @@ export const order = kind("order", {
     patient_mrn: patientMrn,
     encounter_id: encounterId,
     order_type: text("order_type", "type"),
-    code: text("code", "medication.ndc", "medication.rxnorm"),
-    code_system: text("code_system"),
-    description: text("description", "name", "order", "medication.name"),
+    code: text("code", "medication.ndc", "medication.rxnorm").or("code.coding[0].code"),
+    code_system: text("code_system").or("code.coding[0].system"),
+    description: text("description", "name", "order", "medication.name").or("code.text", "code.coding[0].display"),
     priority: text("priority"),
     status: text("status"),
-    ordered_datetime: timestamp("ordered_datetime"),
-    scheduled_datetime: timestamp("scheduled_datetime"),
+    ordered_datetime: timestamp("ordered_datetime").or("authoredOn"),
+    scheduled_datetime: timestamp("scheduled_datetime").or("occurrenceDateTime"),
     collected_datetime: timestamp("collected_datetime"),
     resulted_datetime: timestamp("resulted_datetime", "completed_datetime"),
     ordering_provider_npi: text("ordering_provider_npi", "ordering_provider.npi", "prescriber_npi"),
-    ordering_provider_name: text("ordering_provider_name", "ordering_provider.name", "prescriber_name"),
-    clinical_indication: text("clinical_indication", "indication"),
+    ordering_provider_name: text("ordering_provider_name", "ordering_provider.name", "prescriber_name").or(
+      "requester.display"
+    ),
+    clinical_indication: text("clinical_indication", "indication").or("reasonCode[0].text"),
     specimen_type: text("specimen_type"),
     // Seen in documents; HealthSim has no column for them.
     diagnosis_codes: json("diagnosis_codes"),
@@ -396,9 +466,12 @@ export const allergy = kind("allergy", {
   id: { column: "id", paths: ["id", "allergy_id"] },
   columns: {
     id: text("id", "allergy_id"),
-    patient_mrn: patientMrn,
-    allergen: text("allergen", "substance"),
-    reaction: text("reaction"),
-    severity: text("severity")
+    patient_mrn: patientMrn.or("patient.reference"),
+    allergen: text("allergen", "substance").or("code.text", "code.coding[0].display"),
+    reaction: text("reaction").or(
+      "reaction[0].manifestation[0].text",
+      "reaction[0].manifestation[0].coding[0].display"
+    ),
+    severity: text("severity").or("reaction[0].severity", "criticality")
   }
 })

@@ -131,8 +131,10 @@ export const claim = kind("claim", {
     revenue_lines: "claim_line"
   },
   columns: {
-    claim_id: text("claim_id", "id", "claimId"),
-    claim_type: text("claim_type", "claimType", "type").describe("Professional, institutional and the like."),
+    claim_id: text("claim_id", "id", "claimId").or("identifier[0].value"),
+    claim_type: text("claim_type", "claimType", "type")
+      .describe("Professional, institutional and the like.")
+      .or("type.coding[0].code", "type.text"),
     member_id: text("member_id", "memberId", "patient.member_id", "member.member_id").context("$doc.member.member_id"),
     subscriber_id: text("subscriber_id", "member.subscriber_id"),
     provider_npi: text(
@@ -144,7 +146,7 @@ export const claim = kind("claim", {
       "attending_npi",
       "billing_provider_npi",
       "providers.billing.npi"
-    ),
+    ).or("provider.identifier.value"),
     facility_npi: text("facility_npi", "facility.npi"),
     service_date: date(
       "service_date",
@@ -152,7 +154,7 @@ export const claim = kind("claim", {
       "service_from_date",
       "dates.service_from",
       "service_dates.admission"
-    ),
+    ).or("billablePeriod.start"),
     admission_date: date("admission_date", "admit_date", "service_dates.admission"),
     discharge_date: date("discharge_date", "service_dates.discharge"),
     place_of_service: text(
@@ -169,9 +171,11 @@ export const claim = kind("claim", {
       "diagnoses[0].code",
       "diagnosis_codes[0].code",
       "diagnosis_codes[0]"
-    ),
+    ).or("diagnosis[0].diagnosisCodeableConcept.coding[0].code"),
     other_diagnoses: json("other_diagnoses", "secondary_diagnoses"),
-    authorization_number: text("authorization_number", "auth_number", "prior_auth_number", "prior_auth.auth_number"),
+    authorization_number: text("authorization_number", "auth_number", "prior_auth_number", "prior_auth.auth_number").or(
+      "insurance[0].preAuthRef[0]"
+    ),
     total_charge: money(
       "total_charge",
       "total_charges",
@@ -181,7 +185,7 @@ export const claim = kind("claim", {
       "totals.billed",
       "amounts.billed",
       "charge_amount"
-    ),
+    ).or("total.value"),
     total_allowed: money(
       "total_allowed",
       "totals.allowedAmount",
@@ -210,7 +214,7 @@ export const claim = kind("claim", {
     ),
     // Seen in documents; HealthSim has no column for them.
     status: text("status", "claim_status", "adjudication.status"),
-    encounter_id: text("encounter_id", "encounterId", "encounter_reference"),
+    encounter_id: text("encounter_id", "encounterId", "encounter_reference").or("item[0].encounter[0].reference"),
     received_date: date("receivedDate", "dates.received"),
     processed_date: date("processedDate", "dates.processed", "adjudicated_date"),
     drg_code: text("drg.code", "drg_code", "drg.ms_drg").describe("Diagnosis related group."),

@@ -34,9 +34,11 @@ export const provider = kind("provider", {
   alsoKnownAs: ["attending_provider"],
   columns: {
     provider_id: text("provider_id", "id"),
-    npi: text("npi").describe("National provider identifier."),
-    name: text("name"),
-    specialty: text("specialty"),
+    npi: text("npi")
+      .describe("National provider identifier.")
+      .or("identifier[system=http://hl7.org/fhir/sid/us-npi].value"),
+    name: text("name").or("name[0].text", "name[0].family"),
+    specialty: text("specialty").or("qualification[0].code.text"),
     provider_type: text("provider_type"),
     taxonomy_code: text("taxonomy_code", "taxonomy"),
     dea_number: text("dea_number")
@@ -52,11 +54,11 @@ export const facility = kind("facility", {
     facility_id: text("facility_id", "id"),
     npi: text("npi").describe("National provider identifier."),
     name: text("name"),
-    facility_type: text("facility_type"),
-    street_address: text("address_line1", "address.street_address"),
+    facility_type: text("facility_type").or("type[0].text", "type[0].coding[0].display"),
+    street_address: text("address_line1", "address.street_address").or("address.line[0]"),
     city: text("city", "address.city"),
     state: text("state", "address.state"),
-    postal_code: text("postal_code", "address.postal_code"),
+    postal_code: text("postal_code", "address.postal_code").or("address.postalCode"),
     tax_id: text("tax_id")
   }
 })

@@ -73,7 +73,7 @@ export const trialVisit = kind("trial_visit", {
     // Seen in documents; HealthSim has no column for them.
     visit_type: text("visit_type"),
     planned_date: date("planned_date"),
-    protocol_id: text("protocol_id"),
+    protocol_id: text("protocol_id").or("STUDYID"),
     site_id: text("site_id"),
     assessments: json("assessments")
   }
@@ -118,7 +118,7 @@ export const exposure = kind("exposure", {
   table: "exposures",
   id: { column: "id", paths: ["id", "exposure_id", "usubjid+exseq"] },
   columns: {
-    id: text("id", "exposure_id"),
+    id: text("id", "exposure_id").or("EXSPID"),
     usubjid: text("usubjid", "subject_id", "USUBJID").describe("Unique subject identifier (SDTM)."),
     exseq: integer("exseq", "EXSEQ").describe("Number of the exposure within the subject."),
     extrt: text("extrt", "drug_name", "EXTRT").describe("Name of the treatment."),

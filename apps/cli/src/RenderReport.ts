@@ -1,0 +1,71 @@
+/** Runs from the ledger as text for people: the list of them, and the report of one. */
+import type { RunReport, RunSummary } from "@mallard/migrator"
+import { renderRun, type RunView } from "./RenderRun.ts"
+import type { Paint } from "./Terminal.ts"
+import { counted, grouped, printable } from "./Text.ts"
+
+/** One line per run, the last one last. */
+export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, paint: Paint): ReadonlyArray<string> => {
+  if (runs.length === 0) return [`No runs in ${printable(database)}`]
+  return [
+    ...runs.flatMap((run) => {
+      const by =
+        run.user === null ? "" : ` by ${printable(run.user)}${run.host === null ? "" : ` on ${printable(run.host)}`}`
+      const result = run.outcome === "done" || run.outcome === "nothing-to-do" ? "green" : "yellow"
+      return [
+        `${paint("bold", run.run)}  ${timeText(run.started_at)}  ${run.command} ${paint(result, run.outcome)}${sumOf(run)}`,
+        paint("dim", `    ${printable(run.program)}${by}${optionsOf(run)}`)
+      ]
+    }),
+    "",
+    `${counted(runs.length, "run")} in ${printable(database)}, times in UTC`
+  ]
+}
+
+/** The report of a stored run: what it was, and then as the run itself gave it. */
+export const renderStoredRun = (report: RunReport, view: RunView): ReadonlyArray<string> => [
+  `Run ${report.run}: ${report.command ?? "migrate"}, ${timeText(report.started_at ?? "")} (UTC), ${report.outcome}`,
+  ...(report.undone === undefined ? [] : (report.notes ?? []).map((note) => view.paint("dim", printable(note)))),
+  "",
+  ...(report.undone === undefined ? renderRun(report, view) : undoneLines(report, view))
+]
+
+const undoneLines = ({ database, undone = [] }: RunReport, { paint }: RunView): ReadonlyArray<string> => [
+  ...undone.map(({ action, cohort, reason }) =>
+    action === "kept"
+      ? `${paint("yellow", "-")} ${printable(cohort)}: kept as it is (${printable(reason ?? "")})`
+      : `${paint("green", "✓")} ${printable(cohort)}: ${action === "deleted" ? "taken away" : "as before"}`
+  ),
+  ...(undone.length === 0 ? ["No cohort was concerned."] : []),
+  "",
+  `Database: ${printable(database)}`
+]
+
+const timeText = (text: string): string => text.slice(0, 19).replace("T", " ")
+
+const sumOf = ({ revisions, totals }: RunSummary): string => {
+  if (totals === null) return ""
+  const parts = [
+    [totals.migrated, "migrated"],
+    [totals.unchanged, "unchanged"],
+    [totals.skipped, "skipped"],
+    [totals.rejected, "rejected"],
+    [totals.failed, "failed"]
+  ] as const
+  const said = parts.filter(([count]) => count > 0).map(([count, word]) => `${grouped(count)} ${word}`)
+  if (said.length === 0 && revisions > 0) said.push(counted(revisions, "revision"))
+  return said.length === 0 ? "" : `: ${said.join(", ")}`
+}
+
+const MAX_OPTIONS = 160
+
+const optionsOf = ({ options }: RunSummary): string => {
+  const said = Object.entries(options)
+    .filter(([name]) => !hidden.has(name))
+    .map(([name, value]) => `${name}=${Array.isArray(value) ? value.map(String).join(",") : String(value)}`)
+    .join(" ")
+  if (said === "") return ""
+  return `; ${printable(said.length > MAX_OPTIONS ? `${said.slice(0, MAX_OPTIONS)}…` : said)}`
+}
+
+const hidden: ReadonlySet<string> = new Set(["command", "max_entity_bytes", "max_depth", "replays"])

@@ -1,0 +1,136 @@
+/** `mallard backup`: the copies of sources, also when the database itself is lost. */
+import { openStore } from "@mallard/duckdb-store"
+import { backupOfRun, backupStoreOf, listBackups, restoreBackup, storedBackup, verifyBackup } from "@mallard/migrator"
+import { Effect } from "effect"
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
+import { cipherSettings } from "../Ciphers.ts"
+import { withDatabase } from "../Database.ts"
+import { Ended, exitCode, usage } from "../Failure.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { counted, printable, shownPath, size } from "../Text.ts"
+
+export interface BackupCommand extends CommonOptions {
+  readonly dir: string | undefined
+  readonly backup: string | undefined
+  readonly passphraseFile: string | undefined
+  readonly identityFile: string | undefined
+}
+
+export interface RestoreCommand extends BackupCommand {
+  readonly out: string | undefined
+  readonly inPlace: boolean
+}
+
+/**
+ * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; only
+ * one of somebody else's leads to another place.
+ */
+const placeOf = (session: Session, { db, dir }: BackupCommand) =>
+  dir === undefined
+    ? withDatabase(session, db, (database) =>
+        Effect.scoped(openStore({ path: database, readonly: true })).pipe(
+          Effect.catch((error) => (error.reason === "foreign" ? Effect.fail(error) : Effect.void)),
+          Effect.as({ store: backupStoreOf(database), database })
+        )
+      )
+    : Effect.succeed({ store: resolve(session.cwd, dir), database: undefined })
+
+/** The backup that is meant: a run is looked up in the database, if that can be read, for it may share an earlier backup. */
+const named = (database: string | undefined, wanted = "last"): Effect.Effect<string> =>
+  wanted === "last" || wanted === "" || database === undefined || !existsSync(database)
+    ? Effect.succeed(wanted)
+    : backupOfRun(database, wanted).pipe(
+        Effect.map((found) => found ?? wanted),
+        Effect.catch(() => Effect.succeed(wanted))
+      )
+
+const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
+
+export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+  const { terminal } = session
+  const { store } = yield* placeOf(session, command)
+  const { backups, damaged } = existsSync(store) ? yield* listBackups(store) : { backups: [], damaged: [] }
+  if (command.json) terminal.out(`${JSON.stringify({ store, backups, damaged }, null, 2)}\n`)
+  else if (backups.length === 0 && damaged.length === 0) terminal.out(none(session, store))
+  else {
+    for (const one of backups) {
+      terminal.out(
+        `${terminal.paint("bold", one.backup_id)}  ${one.created_at.slice(0, 19).replace("T", " ")}  ${counted(one.files, "file")}, ${size(one.bytes)}${one.encrypted ? ", encrypted" : ""}\n    run ${one.run ?? "-"}; ${printable(one.base)}\n`
+      )
+    }
+    terminal.out(`\n${counted(backups.length, "backup")} in ${printable(store)}, times in UTC\n`)
+  }
+  for (const path of damaged) terminal.error(`Damaged: the manifest ${printable(path)} cannot be read.\n`)
+  if (damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
+})
+
+export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+  const { terminal } = session
+  const { database, store } = yield* placeOf(session, command)
+  const cipher = yield* cipherSettings(session, command)
+  const backup = yield* named(database, command.backup)
+  // The database has the hash of the manifest; without it the manifest can only be taken at its word.
+  const recorded =
+    database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
+  const check = yield* verifyBackup({ store, backup, cipher, manifestSha256: recorded })
+  if (command.json) terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
+  else {
+    for (const { path, problem } of check.problems) {
+      terminal.out(`${terminal.paint("red", "✗")} ${shownPath(path, session.cwd)}: ${problems[problem]} [${problem}]\n`)
+    }
+    const against = recorded === undefined ? "; the database does not know its manifest" : ""
+    terminal.out(
+      check.problems.length === 0
+        ? `${terminal.paint("green", "✓")} ${counted(check.files, "file")}, ${size(check.bytes)}, every copy as it was${against}\n`
+        : `${counted(check.problems.length, "problem")} in backup ${check.backup_id}\n`
+    )
+  }
+  if (check.problems.length > 0) return yield* new Ended({ code: exitCode.damaged })
+})
+
+const problems = {
+  "pack-missing": "the pack that holds its copy is gone",
+  "pack-truncated": "the pack that holds its copy is cut off",
+  "content-changed": "its copy is not what was copied",
+  "manifest-changed": "the manifest is not the one that the database recorded"
+} as const
+
+export const runBackupRestore = Effect.fnUntraced(function* (session: Session, command: RestoreCommand) {
+  const { terminal } = session
+  if ((command.out === undefined) !== command.inPlace) {
+    return yield* usage(
+      command.inPlace ? "--in-place and --out were given together." : "Where to is missing.",
+      "Give --out DIR to restore into a folder, or --in-place to put back what is missing."
+    )
+  }
+  const { database, store } = yield* placeOf(session, command)
+  const result = yield* restoreBackup({
+    store,
+    backup: yield* named(database, command.backup),
+    cipher: yield* cipherSettings(session, command),
+    out: command.out === undefined ? undefined : resolve(session.cwd, command.out)
+  })
+  const { kept, present, restored } = result
+  if (command.json) terminal.out(`${JSON.stringify({ store, ...result })}\n`)
+  else {
+    for (const { path, problem } of result.problems) {
+      terminal.out(
+        `${terminal.paint("red", "✗")} ${shownPath(path, session.cwd)}: not restored, ${problems[problem]} [${problem}]\n`
+      )
+    }
+    for (const path of kept) {
+      terminal.out(
+        `${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: left as it is, other bytes are there\n`
+      )
+    }
+    const rest = [
+      ...(present.length > 0 ? [`${present.length} there already`] : []),
+      ...(kept.length > 0 ? [`${kept.length} left as they are`] : []),
+      ...(result.problems.length > 0 ? [`${result.problems.length} damaged`] : [])
+    ]
+    terminal.out(`${[`${counted(restored.length, "file")} restored`, ...rest].join(", ")}\n`)
+  }
+  if (result.problems.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  if (kept.length > 0) return yield* new Ended({ code: exitCode.rejects })
+})

@@ -1,0 +1,63 @@
+/** `mallard query`: asks the database in SQL, and `--tables` what there is to ask. */
+import { describeTables, openStore, queryDatabase } from "@mallard/duckdb-store"
+import { Effect } from "effect"
+import { readFileSync } from "node:fs"
+import { withDatabase } from "../Database.ts"
+import { usage } from "../Failure.ts"
+import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { parseSize } from "../Size.ts"
+import { grouped } from "../Text.ts"
+
+export interface QueryCommand extends CommonOptions {
+  readonly sql: string | undefined
+  readonly cohort: string | undefined
+  readonly limit: number
+  readonly cursor: string | undefined
+  readonly timeout: number
+  readonly memory: string | undefined
+  readonly csv: boolean
+  readonly tables: boolean
+}
+
+export const runQuery = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
+  const { terminal } = session
+  if (command.tables) return yield* showTables(session, command)
+  if (command.sql === undefined) {
+    return yield* usage("There is no query.", `${session.invocation} query --tables shows what there is to ask.`)
+  }
+  if (command.csv && command.json) return yield* usage("--csv and --json exclude each other.")
+  const memory = command.memory === undefined ? undefined : parseSize(command.memory)
+  if (command.memory !== undefined && memory === undefined) {
+    return yield* usage("--memory is no size.", "Write it like 512MiB or 2GB.")
+  }
+  const sql = command.sql === "-" ? readFileSync(0, "utf8") : command.sql
+  const page = yield* withDatabase(session, command.db, (path) =>
+    queryDatabase({
+      path,
+      sql,
+      cohort: command.cohort,
+      limit: command.limit,
+      cursor: command.cursor,
+      timeout: Math.round(command.timeout * 1000),
+      memory
+    })
+  )
+  if (command.json) return terminal.out(`${JSON.stringify(pageJson(page), null, 2)}\n`)
+  terminal.out(command.csv ? renderCsv(page) : renderPage(page, terminal.paint))
+  if (page.nextCursor !== undefined) {
+    terminal.error(
+      `These are ${grouped(page.rowCount)} rows, and there are more: --cursor ${page.nextCursor} gets the next.\n`
+    )
+  } else if (!command.quiet && !command.csv) {
+    terminal.error(`${grouped(page.rowCount)} ${page.rowCount === 1 ? "row" : "rows"}\n`)
+  }
+})
+
+const showTables = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
+  const { terminal } = session
+  const tables = yield* withDatabase(session, command.db, (path) =>
+    Effect.scoped(Effect.flatMap(openStore({ path, readonly: true }), describeTables))
+  )
+  terminal.out(command.json ? `${JSON.stringify(tables, null, 2)}\n` : renderTables(tables, terminal.paint))
+})

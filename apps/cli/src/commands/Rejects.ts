@@ -1,0 +1,166 @@
+/** `mallard rejects`: what was not stored, why, and the way to mend it and bring it in. */
+import { type ConflictRule, exportRejects, listRejects, readExport, type Reject } from "@mallard/migrator"
+import { Effect } from "effect"
+import { realpathSync } from "node:fs"
+import { basename, join, resolve } from "node:path"
+import { cipherSettings } from "../Ciphers.ts"
+import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { counted, printable, shownPath, size } from "../Text.ts"
+import { runMigrate } from "./Migrate.ts"
+import { noSuchRun } from "./Report.ts"
+
+export interface RejectsCommand extends CommonOptions {
+  readonly run: string | undefined
+}
+
+export interface RejectCommand extends RejectsCommand {
+  readonly source: string
+}
+
+export interface ExportRejectsCommand extends RejectsCommand {
+  readonly out: string | undefined
+  readonly passphraseFile: string | undefined
+  readonly identityFile: string | undefined
+}
+
+export interface ReplayCommand extends CommonOptions {
+  readonly folder: string
+  readonly onConflict: ConflictRule | undefined
+  readonly dryRun: boolean
+  readonly noBackup: boolean
+}
+
+const rejectsOf = (session: Session, command: RejectsCommand) =>
+  withDatabase(session, command.db, (database) =>
+    Effect.map(listRejects(database, command.run), (rejects) => ({ database, rejects }))
+  ).pipe(
+    Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates)))
+  )
+
+export const runRejectsList = Effect.fnUntraced(function* (session: Session, command: RejectsCommand) {
+  const { terminal } = session
+  const { database, rejects } = yield* rejectsOf(session, command)
+  if (command.json) return terminal.out(`${JSON.stringify(rejects, null, 2)}\n`)
+  for (const reject of rejects) {
+    const [first] = reject.remarks
+    const place = first === undefined || first.line === null ? "" : `line ${first.line}, column ${first.column ?? 1}: `
+    const done = reject.stored_by === null ? "" : ` (stored since by run ${reject.stored_by.slice(0, 8)})`
+    const mark = reject.stored_by === null ? terminal.paint("red", "✗") : terminal.paint("green", "✓")
+    terminal.out(
+      `${mark} ${shownPath(reject.path, session.cwd)}${done}: ${place}${printable(first?.message ?? reject.outcome)} [${printable(first?.code ?? reject.outcome)}]\n`
+    )
+  }
+  if (command.quiet) return
+  const flag = databaseFlag(session, database)
+  terminal.out(
+    rejects.length === 0
+      ? `Nothing ${command.run === undefined ? "is waiting to be mended" : "was rejected in that run"}.\n`
+      : `\n${counted(rejects.length, "source")}\nNext:     ${session.invocation} rejects export --out mend${flag}\n          mend the files there, then ${session.invocation} rejects replay mend${flag}\n`
+  )
+})
+
+export const runRejectsShow = Effect.fnUntraced(function* (session: Session, command: RejectCommand) {
+  const { terminal } = session
+  const { rejects } = yield* rejectsOf(session, command)
+  const path = resolve(session.cwd, command.source)
+  const reject =
+    rejects.find((other) => other.path === path) ??
+    only(rejects.filter((other) => basename(other.path) === command.source))
+  if (reject === undefined) {
+    return yield* new CommandFailed({
+      code: exitCode.failed,
+      what: `No one rejected source is called "${printable(command.source)}".`,
+      next: [`${session.invocation} rejects list shows what there is; give the path.`]
+    })
+  }
+  if (command.json) return terminal.out(`${JSON.stringify(reject, null, 2)}\n`)
+  const facts = [
+    ["run", `${reject.run}, item ${reject.item}`],
+    ["size", size(reject.bytes)],
+    [
+      "copy",
+      reject.backup === null ? "none" : `backup ${reject.backup.backup_id} in ${printable(reject.backup.store)}`
+    ],
+    ...(reject.stored_by === null ? [] : [["stored since", `by run ${reject.stored_by}`]])
+  ]
+  const lines = [
+    terminal.paint("bold", printable(reject.path)),
+    ...facts.map(([name = "", value = ""]) => `  ${name.padEnd(14)}${value}`),
+    "",
+    ...reject.remarks.map(({ code, column, line, message, part, pointer }) => {
+      const place = [
+        ...(part === undefined ? [] : [part]),
+        ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
+        ...(pointer === null ? [] : [pointer])
+      ].map(printable)
+      return `  ${place.length === 0 ? "" : `${place.join(", ")}: `}${printable(message)} [${printable(code)}]`
+    })
+  ]
+  terminal.out(lines.map((line) => `${line}\n`).join(""))
+})
+
+const only = (rejects: ReadonlyArray<Reject>): Reject | undefined => (rejects.length === 1 ? rejects[0] : undefined)
+
+export const runRejectsExport = Effect.fnUntraced(function* (session: Session, command: ExportRejectsCommand) {
+  const { terminal } = session
+  if (command.out === undefined || command.out === "") {
+    return yield* usage("Where to is missing.", "Give --out DIR: a new folder for the files to mend.")
+  }
+  const out = resolve(session.cwd, command.out)
+  const { database, rejects } = yield* rejectsOf(session, command)
+  const cipher = yield* cipherSettings(session, command)
+  const result = yield* exportRejects({ rejects, out, cipher }).pipe(
+    Effect.catchTag("ExportExists", ({ message }) =>
+      Effect.fail(new CommandFailed({ code: exitCode.failed, what: message }))
+    )
+  )
+  if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
+  else {
+    for (const { reject, source } of result.exported) {
+      terminal.out(
+        `${shownPath(join(out, source), session.cwd)}: ${printable(reject.remarks[0]?.message ?? reject.outcome)}\n`
+      )
+    }
+    for (const { path } of result.missing) {
+      terminal.out(`${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: no copy of it was kept\n`)
+    }
+    terminal.out(
+      `\n${counted(result.exported.length, "source")} exported\n${result.exported.length === 0 ? "" : `Next:     mend the files, then ${session.invocation} rejects replay ${shellQuoted(command.out)}${databaseFlag(session, database)}\n`}`
+    )
+  }
+  if (result.missing.length > 0) return yield* new Ended({ code: exitCode.rejects })
+})
+
+export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, command: ReplayCommand) {
+  const folder = resolve(session.cwd, command.folder)
+  const replays = yield* readExport(folder).pipe(
+    Effect.catchTag("ExportUnreadable", ({ message }) => Effect.fail(usage(message)))
+  )
+  // Who has removed a file does not want it replayed.
+  const paths = [...replays.keys()].filter(isThere)
+  if (paths.length === 0) return yield* usage("None of the exported files is there any more.")
+  yield* runMigrate(session, {
+    ...command,
+    paths,
+    replays,
+    overwrite: false,
+    noVerify: false,
+    maxEntitySize: "64MiB",
+    maxDepth: 10_000,
+    memory: undefined,
+    report: undefined,
+    backupDir: undefined,
+    backupPassphraseFile: undefined,
+    backupRecipients: []
+  })
+})
+
+const isThere = (path: string): boolean => {
+  try {
+    return realpathSync(path) === path
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,69 @@
+/** `mallard report`: the report of a run from the ledger, in any of its forms. */
+import { type RunReport, storedReport } from "@mallard/migrator"
+import { Effect } from "effect"
+import { resolve } from "node:path"
+import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { CommandFailed, exitCode, usage } from "../Failure.ts"
+import { fileFailure } from "../Outputs.ts"
+import { renderStoredRun } from "../RenderReport.ts"
+import { formatOf, type ReportFormat, renderReport, writeReport } from "../Reports.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import type { Paint } from "../Terminal.ts"
+import { printable } from "../Text.ts"
+
+export interface ReportCommand extends CommonOptions {
+  readonly run: string | undefined
+  readonly format: ReportFormat | undefined
+  readonly out: string | undefined
+}
+
+export const runReport = Effect.fnUntraced(function* (session: Session, command: ReportCommand) {
+  const { terminal } = session
+  const named = command.out === undefined ? undefined : formatOf(command.out)
+  const format = command.format ?? (command.json ? "json" : (named ?? "text"))
+  if (command.out === "") return yield* usage("--out names no file.")
+  const report = yield* withDatabase(session, command.db, (database) =>
+    storedReport(database, command.run ?? "last")
+  ).pipe(
+    Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates)))
+  )
+  if (command.out === undefined) {
+    terminal.out(renderReport(report, format, (shown) => textOf(shown, session, command, terminal.paint)))
+    return
+  }
+  const path = resolve(session.cwd, command.out)
+  const text = renderReport(report, format, (shown) => textOf(shown, session, command, (_, plain) => plain))
+  yield* Effect.tryPromise({
+    try: () => writeReport(path, text),
+    catch: (cause) =>
+      fileFailure(cause) ??
+      new CommandFailed({ code: exitCode.failed, what: `Cannot write the report ${printable(path)}.` })
+  })
+  if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
+})
+
+/** No run has that id. */
+export const noSuchRun = (session: Session, wanted: string, candidates: ReadonlyArray<string>): CommandFailed =>
+  new CommandFailed({
+    code: exitCode.failed,
+    what:
+      wanted === "last"
+        ? "No run is recorded in this database."
+        : candidates.length === 0
+          ? `There is no run "${printable(wanted)}".`
+          : `More than one run begins with "${printable(wanted)}":`,
+    next: candidates.length === 0 ? [`${session.invocation} runs shows what there is.`] : candidates
+  })
+
+const textOf = (report: RunReport, session: Session, command: ReportCommand, paint: Paint): string =>
+  renderStoredRun(report, {
+    paint,
+    cwd: session.cwd,
+    verbose: command.verbose,
+    quiet: command.quiet,
+    invocation: session.invocation,
+    databaseFlag: databaseFlag(session, report.database),
+    quote: shellQuoted
+  })
+    .map((line) => `${line}\n`)
+    .join("")

@@ -1,0 +1,50 @@
+import { existsSync, readFileSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { cohort, folderCohort, makeFolder, run, writeFiles } from "./support.ts"
+
+const db = ["--db", "test.duckdb"]
+
+describe("mallard backup", () => {
+  it("gives lost originals back, and ends with 6 when a copy is damaged", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text, ...folderCohort })
+    const migrated = await run(folder, ["migrate", cohort.file, "saved", ...db])
+    assert.strictEqual(migrated.code, 0)
+    const store = join(folder, "test.duckdb.backups")
+    assert.match(migrated.stdout, /^Backup: {3}3 files, .+, restored for proof: .+test\.duckdb\.backups$/m)
+    assert.strictEqual(statSync(store).mode & 0o777, 0o700)
+    const again = await run(folder, ["migrate", ".", ...db])
+    assert.include(again.stdout, "all copied before")
+    assert.notInclude(again.stdout, ".pack")
+    const [, second] = JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout)
+    const shared = await run(folder, ["backup", "verify", second.run, ...db])
+    assert.match(shared.stdout, /^✓ 3 files, .+, every copy as it was$/m)
+    rmSync(join(folder, cohort.file))
+    rmSync(join(folder, "test.duckdb"))
+    const restored = await run(folder, ["backup", "restore", "--in-place", ...db])
+    assert.strictEqual(restored.code, 0, restored.stderr)
+    assert.strictEqual(restored.stdout, "1 file restored, 2 there already\n")
+    assert.strictEqual(readFileSync(join(folder, cohort.file), "utf8"), cohort.text)
+    const listed = JSON.parse((await run(folder, ["backup", "list", ...db, "--json"])).stdout)
+    assert.deepInclude(listed.backups[0], { files: 3, encrypted: false })
+    const [pack = ""] = readdirSync(join(store, "packs"))
+    truncateSync(join(store, "packs", pack), 10)
+    const damaged = await run(folder, ["backup", "verify", ...db])
+    assert.strictEqual(damaged.code, 6)
+    assert.include(damaged.stdout, "✗ diabetes.json: the pack that holds its copy is cut off [pack-truncated]\n")
+    const where = await run(folder, ["backup", "restore", ...db])
+    assert.strictEqual(where.code, 2)
+  })
+
+  it("is left out with --no-backup, which says what that means", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text })
+    const outcome = await run(folder, ["migrate", cohort.file, ...db, "--no-backup"])
+    assert.strictEqual(outcome.code, 0)
+    assert.match(outcome.stderr, /^No backup: the sources are read and never changed, but if they are lost later, /)
+    assert.isFalse(existsSync(join(folder, "test.duckdb.backups")))
+    const none = await run(folder, ["backup", "list", ...db])
+    assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
+  })
+})

@@ -1,0 +1,32 @@
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { cohort, makeFolder, run, writeFiles } from "./support.ts"
+
+const db = ["--db", "test.duckdb"]
+
+describe("mallard rejects", () => {
+  it("lists, exports and replays what was not stored", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text, "bad.json": '{"name":"bad",\n"secret-4711":tru}' })
+    assert.strictEqual((await run(folder, ["migrate", ".", ...db])).code, 3)
+    const listed = await run(folder, ["rejects", "list", ...db])
+    assert.match(listed.stdout, /^✗ bad\.json: line 2, column \d+: .+ \[[a-z-]+\]$/m)
+    const shown = await run(folder, ["rejects", "show", "bad.json", ...db])
+    assert.match(shown.stdout, /^ {2}copy +backup [0-9a-f-]{36} in /m)
+    assert.notInclude(listed.stdout + shown.stdout, "4711")
+    assert.strictEqual((await run(folder, ["rejects", "export", ...db])).code, 2)
+    const exported = await run(folder, ["rejects", "export", "--out", "mend", ...db])
+    assert.strictEqual(exported.code, 0, exported.stderr)
+    assert.include(
+      exported.stdout,
+      `Next:     mend the files, then mallard rejects replay mend --db ${join(folder, "test.duckdb")}\n`
+    )
+    assert.strictEqual((await run(folder, ["rejects", "replay", "mend", ...db])).code, 3)
+    writeFiles(folder, { "mend/1/bad.json": '{"name":"bad","patients":[]}' })
+    const replayed = await run(folder, ["rejects", "replay", "mend", ...db])
+    assert.strictEqual(replayed.code, 0, replayed.stdout)
+    assert.match(replayed.stdout, /^[✓!] bad: .+ \(was item 0 of run [0-9a-f]{8}\)$/m)
+    const none = await run(folder, ["rejects", "list", ...db])
+    assert.strictEqual(none.stdout, "Nothing is waiting to be mended.\n")
+  })
+})

@@ -1,0 +1,47 @@
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { cohort, makeFolder, run, writeFiles } from "./support.ts"
+
+const db = ["--db", "test.duckdb"]
+
+describe("mallard report", () => {
+  it("gives the last run in every form, on stdout or in a file for its owner alone", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text, "bad.json": "{" })
+    const migrated = await run(folder, ["migrate", ".", ...db, "--report", "out/report.html"])
+    assert.strictEqual(migrated.code, 3)
+    assert.include(migrated.stderr, `Report: ${join(folder, "out", "report.html")}\n`)
+    const page = join(folder, "out", "report.html")
+    assert.match(readFileSync(page, "utf8"), /^<!doctype html>/)
+    assert.strictEqual(statSync(page).mode & 0o777, 0o600)
+    const text = await run(folder, ["report", ...db])
+    assert.include(text.stdout, "✓ Diabetes 2024: 3 entities\n")
+    assert.include(text.stdout, "1/2 migrated, 1 rejected")
+    const json = JSON.parse((await run(folder, ["report", ...db, "--json"])).stdout)
+    assert.deepInclude(json.totals, { found: 2, migrated: 1, rejected: 1, balanced: true })
+    const junit = await run(folder, ["report", json.run, ...db, "--out", "report.xml"])
+    assert.strictEqual(junit.stdout, "")
+    assert.include(readFileSync(join(folder, "report.xml"), "utf8"), '<testsuite name="sources" tests="2" failures="1"')
+    const runs = await run(folder, ["runs", ...db])
+    assert.match(runs.stdout, new RegExp(`^${json.run} .* migrate done-with-rejects: 1 migrated, 1 rejected$`, "m"))
+    const none = await run(folder, ["report", "ffff", ...db])
+    assert.strictEqual(none.code, 1)
+    assert.include(none.stderr, 'There is no run "ffff"')
+  })
+
+  it("that cannot be written leaves the run as it is, with a warning", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text, "file/x.txt": "" })
+    const outcome = await run(folder, ["migrate", cohort.file, ...db, "--report", "file/x.txt/report.html", "--json"])
+    assert.strictEqual(outcome.code, 0)
+    assert.match(
+      outcome.stderr,
+      /^Warning: Cannot write .+ The run itself is done; mallard report --out FILE writes it/
+    )
+    assert.strictEqual(JSON.parse(outcome.stdout).outcome, "done")
+    const unknown = await run(folder, ["migrate", cohort.file, "--db", "other.duckdb", "--report", "report.pdf"])
+    assert.strictEqual(unknown.code, 2)
+    assert.isFalse(existsSync(join(folder, "other.duckdb")))
+  })
+})

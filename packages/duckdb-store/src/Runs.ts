@@ -1,0 +1,214 @@
+/**
+ * What the ledger knows of runs: who ran what and when, what came of it, what was copied before and proven after. Reads
+ * only.
+ */
+
+import { kinds } from "@mallard/schema"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Schema } from "effect"
+import { query } from "./internal/query.ts"
+import { quoteName } from "./Tables.ts"
+
+/** One run, from all its events. */
+export interface LedgerRun {
+  readonly runId: string
+  /** UTC, `YYYY-MM-DDTHH:MM:SS[.ffffff]`. */
+  readonly startedAt: string
+  readonly finishedAt: string | undefined
+  /** Of the last event that tells one; undefined for a run that was cut short. */
+  readonly outcome: string | undefined
+  readonly program: string
+  /** JSON of what was asked. */
+  readonly options: string | undefined
+  /** JSON of the sums. */
+  readonly totals: string | undefined
+  /** JSON of what else is known at the end. */
+  readonly facts: string | undefined
+  /** JSON of what the proof found; undefined if there was none. */
+  readonly proof: string | undefined
+  /** Revisions that it made. */
+  readonly revisions: number
+}
+
+/** The copy that was made before a run wrote. */
+export interface LedgerBackup {
+  readonly backupId: string
+  readonly runId: string | undefined
+  readonly at: string
+  readonly path: string
+  readonly files: number
+  readonly bytes: number
+  readonly manifestSha256: string
+}
+
+/** One shape among the rows that a run added to the table of a kind. */
+export interface ShapeUse {
+  readonly kind: string
+  /** 0 where the rows have templates of their own. */
+  readonly shapeId: number
+  /** Empty for shape 0. */
+  readonly template: string
+  readonly rows: number
+}
+
+/** No run, or more than one, has an id that begins like this. */
+export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound", {
+  wanted: Schema.String,
+  /** Ids of the runs that begin like this. */
+  candidates: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return this.candidates.length === 0
+      ? `There is no run ${this.wanted}. List the runs to see their ids.`
+      : `${this.candidates.length} runs begin with ${this.wanted}. Give more of the id.`
+  }
+}
+
+/** All runs in the order in which they first committed; times are not to be trusted for that. */
+export const readRuns = Effect.fn("Runs.readRuns")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{
+    readonly run_id: string
+    readonly started_at: string
+    readonly finished_at: string | null
+    readonly outcome: string | null
+    readonly program: string
+    readonly options: string | null
+    readonly totals: string | null
+    readonly facts: string | null
+    readonly proof: string | null
+    readonly revisions: bigint
+  }>(sql, runStatements.runs)
+  return rows.map((row): LedgerRun => ({
+    runId: row.run_id,
+    startedAt: row.started_at,
+    finishedAt: row.finished_at ?? undefined,
+    outcome: row.outcome ?? undefined,
+    program: row.program,
+    options: row.options ?? undefined,
+    totals: row.totals ?? undefined,
+    facts: row.facts ?? undefined,
+    proof: row.proof ?? undefined,
+    revisions: Number(row.revisions)
+  }))
+})
+
+/** The run of this id, or of the only id that begins like this, or the last one for `last`. */
+export const findRun = Effect.fn("Runs.findRun")(function* (wanted: string) {
+  const runs = yield* readRuns()
+  const found = wanted === "last" ? runs.slice(-1) : runs.filter(({ runId }) => runId.startsWith(wanted.toLowerCase()))
+  const [run] = found
+  if (run === undefined || found.length > 1 || wanted === "") {
+    return yield* new RunNotFound({ wanted, candidates: found.map(({ runId }) => runId) })
+  }
+  return run
+})
+
+/** The copies that were made, in the order in which they were. */
+export const readBackups = Effect.fn("Runs.readBackups")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{
+    readonly backup_id: string
+    readonly run_id: string | null
+    readonly at: string
+    readonly path: string
+    readonly files: bigint
+    readonly bytes: bigint
+    readonly manifest_sha256: string
+  }>(sql, runStatements.backups)
+  return rows.map((row): LedgerBackup => ({
+    backupId: row.backup_id,
+    runId: row.run_id ?? undefined,
+    at: row.at,
+    path: row.path,
+    files: Number(row.files),
+    bytes: Number(row.bytes),
+    manifestSha256: row.manifest_sha256
+  }))
+})
+
+/** An item that a run did not store. */
+export interface LedgerReject {
+  readonly runId: string
+  readonly item: number
+  readonly path: string
+  readonly outcome: string
+  readonly bytes: number
+  /** JSON, as the run wrote it. */
+  readonly remarks: string
+}
+
+/** The items that runs rejected or failed to store. */
+export const readRejects = Effect.fn("Runs.readRejects")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{
+    readonly run_id: string
+    readonly item: number
+    readonly path: string
+    readonly outcome: string
+    readonly bytes: bigint | null
+    readonly remarks: string
+  }>(sql, runStatements.rejects)
+  return rows.map(({ bytes, run_id, ...row }): LedgerReject => ({ ...row, runId: run_id, bytes: Number(bytes ?? 0n) }))
+})
+
+/** The runs that stored something from a path that another run had rejected. */
+export const readStoredSince = Effect.fn("Runs.readStoredSince")(function* () {
+  const sql = yield* DuckDbClient
+  const rows = yield* query<{ readonly run_id: string; readonly path: string }>(sql, runStatements.storedSince)
+  return rows.map(({ path, run_id }) => ({ path, runId: run_id }))
+})
+
+/** The shapes of the entities that a run added, with how many rows have each. */
+export const readShapeUses = Effect.fn("Runs.readShapeUses")(function* (runId: string) {
+  const sql = yield* DuckDbClient
+  const ranges = yield* query<{ readonly table_name: string; readonly first_id: bigint; readonly next_id: bigint }>(
+    sql,
+    runStatements.ranges,
+    [runId]
+  )
+  const uses: Array<ShapeUse> = []
+  for (const { code, kind, table } of kinds) {
+    const own = ranges.filter(({ table_name }) => table_name === table)
+    // One writer at a time gives out ids, so what a run added to a table lies together.
+    const [first, last] = [own[0]?.first_id, own.at(-1)?.next_id]
+    if (first === undefined || last === undefined) continue
+    const rows = yield* query<{ readonly shape_id: number; readonly template: string | null; readonly rows: bigint }>(
+      sql,
+      shapesSql(table),
+      [String(first), String(last), code]
+    )
+    for (const row of rows) {
+      uses.push({ kind, shapeId: row.shape_id, template: row.template ?? "", rows: Number(row.rows) })
+    }
+  }
+  return uses
+})
+
+const shapesSql = (table: string): string =>
+  `SELECT u.shape_id, s.template, u.rows FROM (
+  SELECT shape_id, count(*) AS rows FROM mallard.${quoteName(table)}
+  WHERE entity_id >= CAST(? AS BIGINT) AND entity_id < CAST(? AS BIGINT) GROUP BY shape_id
+) u LEFT JOIN mallard.entity_shapes s ON s.shape_id = u.shape_id AND s.kind = CAST(? AS UTINYINT) ORDER BY u.shape_id`
+
+/** The statements of this module. */
+export const runStatements = {
+  runs: `SELECT s.run_id, s.at AS started_at, coalesce(v.at, f.at) AS finished_at, coalesce(v.outcome, f.outcome) AS outcome,
+  s.program, s.options, f.totals, f.options AS facts, v.totals AS proof, coalesce(r.revisions, 0) AS revisions
+FROM mallard.migration_runs s
+LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
+LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event = 'verified'
+LEFT JOIN (SELECT run_id, count(*) AS revisions FROM mallard.recorded_revisions GROUP BY run_id) r ON r.run_id = s.run_id
+LEFT JOIN (SELECT run_id, min(commit_id) AS commit_id FROM mallard.commits GROUP BY run_id) c ON c.run_id = s.run_id
+WHERE s.event = 'started' ORDER BY c.commit_id, s.at`,
+  backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256
+FROM mallard.migration_backups b ORDER BY b.at`,
+  rejects: `SELECT run_id, item, path, outcome, bytes, remarks FROM mallard.migration_items
+WHERE outcome IN ('rejected', 'failed') ORDER BY run_id, item`,
+  storedSince: `SELECT run_id, path FROM mallard.migration_items WHERE outcome = 'migrated' AND (
+  path IN (SELECT path FROM mallard.migration_items WHERE outcome IN ('rejected', 'failed'))
+  OR run_id IN (SELECT run_id FROM mallard.migration_runs WHERE contains(options, '"replays"')))`,
+  ranges: `SELECT table_name, first_id, first_id + row_count AS next_id FROM mallard.commits
+WHERE run_id = TRY_CAST(? AS UUID) AND first_id > 0 ORDER BY first_id`,
+  shapes: shapesSql(kinds[0]?.table ?? "")
+} as const

@@ -1,0 +1,84 @@
+/** Why a backup could not be made, read or restored, in words of our own and with what to do next. */
+import { printablePath } from "@mallard/legacy-json"
+import { Schema } from "effect"
+
+/** Why a backup could not be made or used. */
+export const BackupReason = Schema.Literals([
+  "not-found",
+  "damaged",
+  "not-proven",
+  "wrong-key",
+  "needs-key",
+  "bad-key",
+  "no-space",
+  "permission",
+  "io"
+])
+export type BackupReason = typeof BackupReason.Type
+
+/** What is wrong with one file of a backup. */
+export interface BackupProblem {
+  readonly path: string
+  readonly problem: BackupProblemReason
+}
+
+export type BackupProblemReason = "pack-missing" | "pack-truncated" | "content-changed" | "manifest-changed"
+
+const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]>> = {
+  "not-found": ["there is no such backup", "`mallard backup list` shows what there is."],
+  damaged: [
+    "its manifest cannot be read",
+    "Keep the folder as it is; other backups in it may be whole: `mallard backup list`."
+  ],
+  "not-proven": [
+    "what was restored for proof is not what was copied",
+    "Nothing was migrated. Check the disk, or name another place with --backup-dir."
+  ],
+  "wrong-key": ["the key does not open it", "Give the passphrase or identity that it was made with."],
+  "needs-key": ["it is encrypted", "Give --backup-passphrase-file FILE, or --backup-identity FILE."],
+  "bad-key": [
+    "a recipient or identity is not one of age",
+    "Recipients begin with age1, identities with AGE-SECRET-KEY-1."
+  ],
+  "no-space": [
+    "there is no space left on the disk",
+    "Free some space, or name another place with --backup-dir; --no-backup does without."
+  ],
+  permission: [
+    "the operating system does not permit it",
+    "Check who owns the folder, or name another place with --backup-dir."
+  ],
+  io: ["reading or writing failed", "Check the disk, or name another place with --backup-dir."]
+}
+
+/** A backup could not be made, read or restored. When one fails before a run, the run has written nothing. */
+export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
+  reason: BackupReason,
+  /** Folder of the store. */
+  store: Schema.String,
+  /** The file that it failed at, if it was one. */
+  path: Schema.optionalKey(Schema.String),
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message(): string {
+    const [what, next] = texts[this.reason]
+    const where = this.path === undefined ? "" : ` (at ${printablePath(this.path)})`
+    return `Backup in ${printablePath(this.store)}: ${what}${where}. ${next}`
+  }
+}
+
+const systemReasons: Readonly<Record<string, BackupReason>> = {
+  ENOENT: "not-found",
+  EACCES: "permission",
+  EPERM: "permission",
+  EROFS: "permission",
+  ENOSPC: "no-space",
+  EDQUOT: "no-space"
+}
+
+/** A failure as a `BackupError` about the store. */
+export const backupFailure = (store: string, cause: unknown): BackupError => {
+  if (cause instanceof BackupError) return cause
+  const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
+  return new BackupError({ reason: systemReasons[code] ?? "io", store, cause })
+}

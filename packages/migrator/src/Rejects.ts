@@ -1,0 +1,212 @@
+/**
+ * Sources that were not stored: what is wrong with each, its original bytes from the backup, and the way back: exported,
+ * mended by hand, and replayed through the same pipeline as every other source.
+ */
+import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs"
+import { basename, dirname, join, relative, sep } from "node:path"
+import {
+  findRun,
+  type LedgerReject,
+  openStore,
+  readBackups,
+  readRejects,
+  readRuns,
+  readStoredSince
+} from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
+import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
+import { backupFailure } from "./BackupError.ts"
+import { writeWhole } from "./internal/atomic.ts"
+import type { Replayed } from "./Migrate.ts"
+import { Remark } from "./Report.ts"
+
+/** A source that a run did not store. */
+export interface Reject {
+  readonly run: string
+  /** Its number in the run. */
+  readonly item: number
+  readonly path: string
+  readonly outcome: "rejected" | "failed"
+  readonly bytes: number
+  readonly remarks: ReadonlyArray<Remark>
+  /** The run that stored it later, from the same path or mended; null while it is open. */
+  readonly stored_by: string | null
+  /** Where its original bytes are; null when the run kept none, and the file it came from is all there is. */
+  readonly backup: { readonly store: string; readonly backup_id: string } | null
+}
+
+/** The rejects of one run; without a run, the last rejection of every source that no later run has stored. */
+export const listRejects = Effect.fn("listRejects")(function* (database: string, wanted: string | undefined) {
+  return yield* Effect.scoped(
+    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
+      Effect.provideService(readAll(wanted), DuckDbClient, client)
+    )
+  )
+})
+
+const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
+  const chosen = wanted === undefined ? undefined : yield* findRun(wanted)
+  const runs = yield* readRuns()
+  const order = new Map(runs.map(({ runId }, at) => [runId, at]))
+  const orderOf = (run: string): number => order.get(run) ?? -1
+  const backups = new Map((yield* readBackups()).map((backup) => [backup.runId, backup]))
+  // A mended source is stored from where it was exported to.
+  const replays = new Map(
+    runs.flatMap(({ options, runId }) =>
+      Option.getOrElse(readReplays(options), () => ({ replays: [] })).replays.map(
+        ({ item, run, source }) => [`${runId} ${source}`, `${run} ${item}`] as const
+      )
+    )
+  )
+  const storedBy = new Map<string, string>()
+  const paths = new Map<string, ReadonlyArray<string>>()
+  for (const { path, runId } of yield* readStoredSince()) {
+    const replayed = replays.get(`${runId} ${path}`)
+    if (replayed !== undefined) storedBy.set(replayed, runId)
+    paths.set(path, [...(paths.get(path) ?? []), runId])
+  }
+  const rejects = (yield* readRejects())
+    .toSorted((left, right) => orderOf(left.runId) - orderOf(right.runId) || left.item - right.item)
+    .map((row): Reject => {
+      const backup = backups.get(row.runId)
+      const later = (paths.get(row.path) ?? []).find((run) => orderOf(run) > orderOf(row.runId))
+      return {
+        run: row.runId,
+        item: row.item,
+        path: row.path,
+        outcome: row.outcome === "failed" ? "failed" : "rejected",
+        bytes: row.bytes,
+        remarks: remarksOf(row),
+        stored_by: storedBy.get(`${row.runId} ${row.item}`) ?? later ?? null,
+        backup: backup === undefined ? null : { store: backup.path, backup_id: backup.backupId }
+      }
+    })
+  if (chosen !== undefined) return rejects.filter(({ run }) => run === chosen.runId)
+  const open = new Map(rejects.map((reject) => [reject.path, reject]))
+  // A replay that failed again is told by its source, not by the place it was exported to as well.
+  return [...open.values()].filter(
+    (reject) => reject.stored_by === null && !replays.has(`${reject.run} ${reject.path}`)
+  )
+})
+
+const remarksOf = ({ remarks }: LedgerReject): ReadonlyArray<Remark> => Option.getOrElse(readRemarks(remarks), () => [])
+
+const readRemarks = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Remark)))
+const readReplays = Schema.decodeUnknownOption(
+  Schema.fromJsonString(
+    Schema.Struct({
+      replays: Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int }))
+    })
+  )
+)
+
+/** The file that says which exported source is which reject. Its name is not that of a source. */
+export const REJECTS_INDEX = "rejects.index"
+
+const Index = Schema.Struct({
+  format: Schema.Literal(1),
+  items: Schema.Array(
+    Schema.Struct({
+      /** Path of the source below the folder. */
+      source: Schema.String,
+      run: Schema.String,
+      item: Schema.Int,
+      /** Where it came from. */
+      path: Schema.String,
+      remarks: Schema.Array(Remark)
+    })
+  )
+})
+
+export interface ExportedRejects {
+  readonly out: string
+  readonly exported: ReadonlyArray<{ readonly reject: Reject; readonly source: string }>
+  /** Those whose bytes no backup holds. */
+  readonly missing: ReadonlyArray<Reject>
+}
+
+/** The folder holds an export already; nothing is written. */
+export class ExportExists extends Schema.TaggedError<ExportExists>()("ExportExists", { out: Schema.String }) {
+  override get message(): string {
+    return `${this.out} holds exported rejects already. Name another folder: what was mended there is not overwritten.`
+  }
+}
+
+/**
+ * Writes the original bytes of rejects into a folder, each under its own name in a folder of its own, and an index for
+ * `readExport`.
+ */
+export const exportRejects = Effect.fn("exportRejects")(function* (options: {
+  readonly rejects: ReadonlyArray<Reject>
+  readonly out: string
+  readonly cipher?: CipherSettings | undefined
+}) {
+  const { out, rejects } = options
+  if (existsSync(join(out, REJECTS_INDEX))) return yield* new ExportExists({ out })
+  const exported: Array<{ readonly reject: Reject; readonly source: string }> = []
+  const missing: Array<Reject> = []
+  for (const [number, reject] of rejects.entries()) {
+    const source = join(String(number + 1), basename(reject.path))
+    const { backup } = reject
+    const found =
+      backup === null ? [] : (yield* filesOf(backup.store, backup.backup_id)).filter(({ path }) => isOf(reject, path))
+    if (backup === null || found.length === 0) {
+      missing.push(reject)
+      continue
+    }
+    const result = yield* restoreBackup({
+      store: backup.store,
+      backup: backup.backup_id,
+      cipher: options.cipher,
+      place: (path) =>
+        isOf(reject, path) ? join(out, source, path === reject.path ? "" : relative(reject.path, path)) : undefined
+    })
+    if (result.problems.length > 0 || result.kept.length > 0) missing.push(reject)
+    else exported.push({ reject, source })
+  }
+  const index: typeof Index.Type = {
+    format: 1,
+    items: exported.map(({ reject: { item, path, remarks, run }, source }) => ({ source, run, item, path, remarks }))
+  }
+  yield* Effect.try({
+    try: () => {
+      mkdirSync(out, { recursive: true, mode: 0o700 })
+      writeWhole(join(out, REJECTS_INDEX), Buffer.from(`${JSON.stringify(index, null, 2)}\n`))
+    },
+    catch: (cause) => backupFailure(out, cause)
+  })
+  const result: ExportedRejects = { out, exported, missing }
+  return result
+})
+
+/** Whether a file is the source, or one of the files of the folder that is the source. */
+const isOf = ({ path: source }: Reject, path: string): boolean => path === source || dirname(path) === source
+
+/** There is no export in the folder, or its index cannot be read. */
+export class ExportUnreadable extends Schema.TaggedError<ExportUnreadable>()("ExportUnreadable", {
+  folder: Schema.String
+}) {
+  override get message(): string {
+    return `${this.folder} holds no exported rejects, or its file ${REJECTS_INDEX} was changed. Export them again.`
+  }
+}
+
+const decodeIndex = Schema.decodeUnknownSync(Schema.fromJsonString(Index))
+
+/** The sources of an export, by path, with what each was: what a migration takes as `replays`. */
+export const readExport = (folder: string): Effect.Effect<ReadonlyMap<string, Replayed>, ExportUnreadable> =>
+  Effect.try({
+    try: () => {
+      const { items } = decodeIndex(readFileSync(join(folder, REJECTS_INDEX), "utf8"))
+      const base = realpathSync(folder)
+      return new Map(
+        items.map(({ item, path, run, source }) => {
+          const place = join(base, source)
+          if (!place.startsWith(base + sep)) throw new Error("An index leads out of its folder")
+          return [place, { run, item, path }]
+        })
+      )
+    },
+    catch: () => new ExportUnreadable({ folder })
+  })

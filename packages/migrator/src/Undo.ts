@@ -1,0 +1,260 @@
+/**
+ * Undoing runs, and savepoints. An undoing run appends revisions like any other: history is kept, and it can be undone
+ * itself. What it does with each cohort, and why a cohort was left alone, stands in its report.
+ */
+import { randomUUID } from "node:crypto"
+import {
+  blobText,
+  commitRows,
+  findRun,
+  type KeptReason,
+  lastRevision,
+  now,
+  openStore,
+  queryRows,
+  readRuns,
+  type StoreError,
+  undo,
+  type UndoStep,
+  type UndoTarget
+} from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
+import { SqlError } from "effect/sql"
+import { environmentOf } from "./internal/environment.ts"
+import type { RunOptions } from "./internal/RunFacts.ts"
+import { MigrationFailed } from "./Migrate.ts"
+import { totalsOf, type UndoneCohort } from "./Report.ts"
+
+/** What an undoing run did, or would do. */
+export interface UndoReport {
+  /** The id of the undoing run; it is recorded unless it was a test. */
+  readonly run: string
+  readonly outcome: "done" | "done-with-rejects" | "nothing-to-do"
+  readonly database: string
+  /** The run that was undone; null for a savepoint. */
+  readonly undone_run: string | null
+  /** Carried out, compared and taken back. */
+  readonly test: boolean
+  readonly cohorts: ReadonlyArray<UndoneCohort>
+}
+
+export interface RollbackOptions {
+  /** Absolute path of the database. */
+  readonly database: string
+  /** Id of the run to undo, how it begins, or `last`. */
+  readonly run: string
+  /** Undoes cohorts too that later runs have changed: then that is undone with it. */
+  readonly cascade: boolean
+  /** Carries everything out in a transaction, compares, and takes it back. */
+  readonly test: boolean
+  readonly program: string
+}
+
+/**
+ * Gives each cohort whose head the run made the state that it had before: a revision equal to the one before the run, or a
+ * tombstone. Cohorts whose head is later are named and left alone unless it cascades.
+ */
+export const rollback = Effect.fn("rollback")(function* (options: RollbackOptions) {
+  return yield* inWriter(
+    options,
+    Effect.gen(function* () {
+      const { runId } = yield* findRun(options.run)
+      const target: UndoTarget = { _tag: "Run", runId }
+      const asked = { command: "rollback", undone_run: runId, cascade: options.cascade }
+      return yield* undoTarget(options, target, options.cascade, asked, runId)
+    })
+  )
+})
+
+/** A moment that one can go back to. */
+export interface Savepoint {
+  readonly name: string
+  readonly run: string
+  readonly created_at: string
+  /** The last revision before it. */
+  readonly revision: number
+}
+
+/** There is no savepoint of this name. */
+export class SavepointNotFound extends Schema.TaggedError<SavepointNotFound>()("SavepointNotFound", {
+  wanted: Schema.String
+}) {
+  override get message(): string {
+    return "There is no savepoint of that name. List the savepoints to see their names."
+  }
+}
+
+/** There is a savepoint of this name already. */
+export class SavepointExists extends Schema.TaggedError<SavepointExists>()("SavepointExists", {
+  wanted: Schema.String
+}) {
+  override get message(): string {
+    return "There is a savepoint of that name already. Choose another name: savepoints are never moved."
+  }
+}
+
+interface Place {
+  readonly database: string
+  readonly program: string
+}
+
+/** Remembers the state of all cohorts under a name. Costs a row: nothing is copied. */
+export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Place & { readonly name: string }) {
+  return yield* inWriter(
+    place,
+    Effect.gen(function* () {
+      if ((yield* savepoints).some(({ name }) => name === place.name)) {
+        return yield* new SavepointExists({ wanted: place.name })
+      }
+      const run = randomUUID()
+      const at = yield* now
+      const revision = yield* lastRevision
+      const options = yield* recorded({ command: "savepoint", savepoint: place.name, revision })
+      const event = { run_id: run, at, program: place.program, options }
+      yield* commitRows(run, {
+        migration_runs: [
+          { ...event, event: "started", outcome: null, totals: null },
+          { ...event, event: "finished", outcome: "done", totals: JSON.stringify(totalsOf(0, [])), options: "{}" }
+        ]
+      })
+      const created: Savepoint = { name: place.name, run, created_at: at.toISOString(), revision }
+      return created
+    })
+  )
+})
+
+/** All savepoints, oldest first. */
+export const listSavepoints = Effect.fn("listSavepoints")(function* (database: string) {
+  return yield* Effect.scoped(
+    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
+      Effect.provideService(savepoints, DuckDbClient, client)
+    )
+  ).pipe(failing(database))
+})
+
+/** Gives every cohort the state that it had at the savepoint, as a run of its own. */
+export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
+  options: Place & { readonly name: string; readonly test: boolean }
+) {
+  return yield* inWriter(
+    options,
+    Effect.gen(function* () {
+      const savepoint = (yield* savepoints).find(({ name }) => name === options.name)
+      if (savepoint === undefined) return yield* new SavepointNotFound({ wanted: options.name })
+      const target: UndoTarget = { _tag: "Since", revisionId: savepoint.revision }
+      return yield* undoTarget(options, target, true, { command: "rollback", to_savepoint: options.name }, null)
+    })
+  )
+})
+
+const StoredSavepoint = Schema.fromJsonString(Schema.Struct({ savepoint: Schema.String, revision: Schema.Int }))
+const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
+
+const savepoints = Effect.map(readRuns(), (runs) =>
+  runs.flatMap(({ options, runId, startedAt }): ReadonlyArray<Savepoint> => {
+    const stored = Option.getOrUndefined(readSavepoint(options))
+    return stored === undefined
+      ? []
+      : [
+          {
+            name: stored.savepoint,
+            run: runId,
+            created_at: new Date(`${startedAt}Z`).toISOString(),
+            revision: stored.revision
+          }
+        ]
+  })
+)
+
+const undoTarget = Effect.fnUntraced(function* (
+  { database, program, test }: Place & { readonly test: boolean },
+  target: UndoTarget,
+  isCascading: boolean,
+  asked: RunOptions,
+  undoneRun: string | null
+) {
+  const why = yield* reasonsFor()
+  const run = randomUUID()
+  const steps = yield* undo({
+    target,
+    isCascading,
+    runId: run,
+    program,
+    options: yield* recorded(asked),
+    summary: (done) => ({
+      outcome: outcomeOf(done),
+      facts: JSON.stringify({ undone: done.map((step) => undoneOf(step, why)) }),
+      totals: JSON.stringify(totalsOf(0, []))
+    }),
+    isTest: test
+  })
+  const report: UndoReport = {
+    run,
+    outcome: outcomeOf(steps),
+    database,
+    undone_run: undoneRun,
+    test,
+    cohorts: steps.map((step) => undoneOf(step, why))
+  }
+  return report
+})
+
+const outcomeOf = (steps: ReadonlyArray<UndoStep>): UndoReport["outcome"] => {
+  if (steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "done-with-rejects"
+  return steps.some(({ action }) => action !== "kept") ? "done" : "nothing-to-do"
+}
+
+const undoneOf = (step: UndoStep, why: (step: UndoStep) => string): UndoneCohort => ({
+  cohort_id: step.head.cohortId,
+  cohort: step.action === "restored" ? (step.before?.name ?? step.head.name) : step.head.name,
+  action: step.action,
+  ...(step.action === "kept" ? { reason: why(step) } : {})
+})
+
+const reasons: Readonly<Record<KeptReason, string>> = {
+  "changed-since": "changed since",
+  "name-taken-since": "another cohort has its former name now; rename or delete that one first",
+  "as-before": "it is as before already"
+}
+
+/** Says of kept cohorts why, and of those changed since, by which run. */
+const reasonsFor = Effect.fnUntraced(function* () {
+  const runs = new Map((yield* readRuns()).map((run) => [run.runId, run]))
+  return (step: UndoStep): string => {
+    if (step.action !== "kept") return ""
+    const run = step.reason === "changed-since" ? runs.get(step.head.runId ?? "") : undefined
+    return run === undefined
+      ? reasons[step.reason]
+      : `changed since by run ${run.runId}; undo that one first, or use --cascade`
+  }
+})
+
+const recorded = Effect.fnUntraced(function* (asked: RunOptions) {
+  const client = yield* DuckDbClient
+  const [version] = yield* queryRows(client, "SELECT encode(version())")
+  return JSON.stringify({ ...asked, environment: environmentOf(blobText(version?.[0])) })
+})
+
+const failing = (database: string) => {
+  const told = <E>(error: E | SqlError.SqlError): E | MigrationFailed =>
+    error instanceof SqlError.SqlError ? new MigrationFailed({ database, cause: error }) : error
+  return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>): Effect.Effect<A, E | MigrationFailed, R> =>
+    Effect.mapError(effect, told<E>)
+}
+
+/** Opens an existing database for writing: a writer alone would create what is not there. */
+const inWriter = <A, E>(
+  { database, program }: Place,
+  use: Effect.Effect<A, E | SqlError.SqlError, DuckDbClient>
+): Effect.Effect<A, E | MigrationFailed | StoreError> =>
+  Effect.scoped(openStore({ path: database, readonly: true })).pipe(
+    Effect.andThen(
+      Effect.scoped(
+        Effect.flatMap(openStore({ path: database, program }), (client) =>
+          Effect.tap(Effect.provideService(use, DuckDbClient, client), () => client.checkpoint)
+        )
+      )
+    ),
+    failing(database)
+  )

@@ -1,0 +1,53 @@
+/** What the events of a run carry as JSON beside their columns. */
+import { Schema } from "effect"
+import { Environment, RunReport, UndoneCohort, Verification } from "../Report.ts"
+
+/** `options` of the event `started`: what was asked. */
+export type RunOptions = { readonly [key: string]: Schema.Json }
+
+/** `options` of the event `started`, with who asked. */
+export const StoredOptions = Schema.StructWithRest(Schema.Struct({ environment: Schema.optionalKey(Environment) }), [
+  Schema.Record(Schema.String, Schema.Json)
+])
+
+/** `options` of the event `finished`: what the report tells that no row of an item does. */
+export const RunFacts = Schema.Struct({
+  ignored: Schema.optionalKey(RunReport.fields.ignored),
+  slowest: RunReport.fields.slowest,
+  timings: Schema.optionalKey(
+    Schema.Struct({
+      find: Schema.Finite,
+      backup: Schema.optionalKey(Schema.Finite),
+      load: Schema.Finite
+    })
+  ),
+  undone: Schema.optionalKey(Schema.Array(UndoneCohort))
+})
+export type RunFacts = typeof RunFacts.Type
+
+/** `totals` of the event `verified`: what the proof found, and how long each phase took. */
+export const RunProof = Schema.Struct({
+  verification: Verification,
+  timings: RunReport.fields.timings,
+  moved: RunReport.fields.moved
+})
+
+const KEPT = 10
+
+/** The sources that took longest. */
+export class SlowestSources {
+  private kept: ReadonlyArray<{ readonly path: string; readonly bytes: number; readonly milliseconds: number }> = []
+
+  add(path: string, bytes: number, milliseconds: number): void {
+    const last = this.kept[KEPT - 1]
+    if (last !== undefined && milliseconds <= last.milliseconds) return
+    // A batch that is done again reads its sources again.
+    this.kept = [...this.kept.filter((other) => other.path !== path), { path, bytes, milliseconds }]
+      .sort((left, right) => right.milliseconds - left.milliseconds)
+      .slice(0, KEPT)
+  }
+
+  get list(): NonNullable<RunReport["slowest"]> {
+    return this.kept
+  }
+}

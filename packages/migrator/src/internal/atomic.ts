@@ -1,0 +1,46 @@
+/** Files that are there whole or not at all: written aside, flushed to the disk, then named. For their owner alone. */
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { basename, dirname, join } from "node:path"
+import { randomUUID } from "node:crypto"
+
+/** Where a file is written before it gets its name. */
+export const asideOf = (path: string): string => join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`)
+
+export const writeWhole = (path: string, bytes: Uint8Array): void => {
+  const aside = asideOf(path)
+  const handle = openSync(aside, "wx", 0o600)
+  try {
+    try {
+      writeAll(handle, bytes)
+      fsyncSync(handle)
+    } finally {
+      closeSync(handle)
+    }
+    renameSync(aside, path)
+  } catch (cause) {
+    rmSync(aside, { force: true })
+    throw cause
+  }
+  syncFolder(dirname(path))
+}
+
+/** Writes all bytes where the handle stands, or from a position on. */
+export const writeAll = (handle: number, bytes: Uint8Array, position?: number): void => {
+  for (let written = 0; written < bytes.length;) {
+    const at = position === undefined ? null : position + written
+    written += writeSync(handle, bytes, written, bytes.length - written, at)
+  }
+}
+
+/** Makes names last; some systems do not open folders, and there it is up to them. */
+export const syncFolder = (folder: string): void => {
+  let handle: number | undefined
+  try {
+    handle = openSync(folder, "r")
+    fsyncSync(handle)
+  } catch {
+    return
+  } finally {
+    if (handle !== undefined) closeSync(handle)
+  }
+}

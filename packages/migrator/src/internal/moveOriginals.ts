@@ -1,0 +1,83 @@
+/**
+ * Moving originals out of the way, which happens only when the user says so: after the proof of what was stored, and after
+ * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is.
+ */
+import { linkSync, lstatSync, mkdirSync, rmSync } from "node:fs"
+import { dirname, join, relative, sep } from "node:path"
+import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
+import { Effect, Schema } from "effect"
+import { type CipherSettings, verifyBackup } from "../Backup.ts"
+import type { BackupReport, RunReport } from "../Report.ts"
+import { syncFolder } from "./atomic.ts"
+import { commonFolder } from "./manifest.ts"
+
+/** Originals cannot be moved to a place among the sources: the next run would find them there. */
+export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused", { folder: Schema.String }) {
+  override get message(): string {
+    return `Originals cannot be moved into ${this.folder}: it lies among the sources. Nothing was done; name a folder elsewhere.`
+  }
+}
+
+/** Refuses a place among the sources. */
+export const checkPlace = (
+  folder: string | undefined,
+  files: ReadonlyArray<SourceFile>
+): Effect.Effect<void, MoveRefused> => {
+  if (folder === undefined || files.length === 0) return Effect.void
+  const base = commonFolder(files.map(({ path }) => path))
+  return `${folder}${sep}`.startsWith(base.endsWith(sep) ? base : `${base}${sep}`)
+    ? Effect.fail(new MoveRefused({ folder }))
+    : Effect.void
+}
+
+interface Moved {
+  readonly moved: NonNullable<RunReport["moved"]>
+  readonly notes: ReadonlyArray<string>
+}
+
+/** Moves the files into the folder, as they lay below the folder that held all of them. */
+export const moveOriginals = (options: {
+  readonly folder: string
+  readonly files: ReadonlyArray<SourceFile>
+  /** All files of the run, those that stay included. */
+  readonly all: ReadonlyArray<SourceFile>
+  readonly backup: BackupReport
+  readonly cipher: CipherSettings | undefined
+}): Effect.Effect<Moved> =>
+  verifyBackup({ store: options.backup.path, backup: options.backup.backup_id, cipher: options.cipher }).pipe(
+    Effect.map(({ problems }): Moved => {
+      if (problems.length > 0) return { moved: [], notes: [notMoved("the backup is damaged")] }
+      const base = commonFolder(options.all.map(({ path }) => path))
+      const moved: Array<{ readonly path: string; readonly to: string }> = []
+      const notes: Array<string> = []
+      for (const file of options.files) {
+        const to = join(options.folder, relative(base, file.path))
+        const problem = move(file, to)
+        if (problem === undefined) moved.push({ path: file.path, to })
+        else notes.push(`Not moved: ${file.path} (${problem}).`)
+      }
+      for (const folder of new Set(moved.map(({ path }) => dirname(path)))) syncFolder(folder)
+      return { moved, notes }
+    }),
+    Effect.catch(() => Effect.succeed<Moved>({ moved: [], notes: [notMoved("the backup could not be read")] }))
+  )
+
+const notMoved = (why: string): string => `No original was moved: ${why}.`
+
+/** Gives a file its other name first and then takes the one it has: it is never without one, and never replaces another. */
+const move = (file: SourceFile, to: string): string | undefined => {
+  try {
+    const { ctimeNs, dev, ino, mtimeNs, size } = lstatSync(file.path, { bigint: true })
+    if (!isSameVersion(file.identity, { ctimeNs, dev, ino, mtimeNs, size })) return "it has changed since it was read"
+    mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
+    linkSync(file.path, to)
+    syncFolder(dirname(to))
+    rmSync(file.path)
+    return undefined
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : ""
+    if (code === "EEXIST") return "something of that name is there already"
+    if (code === "EXDEV") return "the folder lies on another disk"
+    return "the operating system does not permit it"
+  }
+}

@@ -1,0 +1,320 @@
+/**
+ * The report of a run from the ledger: the same data model as the one that the run itself gave. What the ledger does not
+ * keep is left out and named in `notes`; sums are counted anew from the items, so that a report that does not balance says
+ * so.
+ */
+import {
+  blobText,
+  CohortStore,
+  findRun,
+  type LedgerBackup,
+  type LedgerRun,
+  openStore,
+  queryRows,
+  readBackups,
+  readRuns,
+  readShapeUses,
+  type RunItem,
+  type ShapeUse
+} from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
+import { findBackup } from "../Backup.ts"
+import { RunFacts, RunProof, StoredOptions } from "../internal/RunFacts.ts"
+import {
+  ItemOutcome,
+  type ItemReport,
+  type KindQuality,
+  noVerification,
+  type PartReport,
+  Remark,
+  RunOutcome,
+  type RunReport,
+  Totals,
+  totalsOf
+} from "../Report.ts"
+
+/** One line of the list of runs: who ran what, when, with which options, and what came of it. */
+export const RunSummary = Schema.Struct({
+  run: Schema.String,
+  command: Schema.String,
+  /** `unfinished` for a run that was cut short, or is still going. */
+  outcome: Schema.String,
+  started_at: Schema.String,
+  ended_at: Schema.NullOr(Schema.String),
+  user: Schema.NullOr(Schema.String),
+  host: Schema.NullOr(Schema.String),
+  program: Schema.String,
+  options: Schema.Record(Schema.String, Schema.Json),
+  totals: Schema.NullOr(Totals),
+  /** Revisions of cohorts that it made. */
+  revisions: Schema.Int,
+  backup: Schema.NullOr(Schema.String)
+})
+export type RunSummary = typeof RunSummary.Type
+
+/** The report of the run with this id, or with the only id that begins so, or of the last one for `last`. */
+export const storedReport = Effect.fn("storedReport")(function* (database: string, wanted: string) {
+  return yield* inDatabase(
+    database,
+    Effect.gen(function* () {
+      const sql = yield* DuckDbClient
+      const run = yield* findRun(wanted)
+      const items = yield* CohortStore.use((cohorts) => cohorts.items(run.runId))
+      const names = yield* queryRows(
+        sql,
+        `SELECT revision_id, encode(name) FROM mallard.revisions WHERE run_id = '${run.runId}'::UUID`
+      )
+      const parts = yield* queryRows(
+        sql,
+        `SELECT p.content_id, encode(p.path), p.format, p.bytes, p.digest, p.source_sha256 FROM mallard.parts p
+         JOIN mallard.revisions r ON r.revision_id = p.content_id WHERE r.run_id = '${run.runId}'::UUID
+         QUALIFY count(*) OVER (PARTITION BY p.content_id) > 1 ORDER BY p.content_id, p.part`
+      )
+      const backups = yield* readBackups()
+      const partsOf = Map.groupBy(parts, ([content]) => Number(content))
+      return reportOf({
+        database,
+        run,
+        items,
+        names: new Map(names.map(([id, name]) => [Number(id), blobText(name)])),
+        parts: new Map([...partsOf].map(([content, rows]) => [content, rows.map(partOf)])),
+        backup: backups.findLast(({ runId }) => runId === run.runId),
+        quality: qualityOf(yield* readShapeUses(run.runId))
+      })
+    })
+  )
+})
+
+/** Adds how well the entities of a run that has just ended fit their columns; a dry run stored none. */
+export const withQuality = Effect.fn("withQuality")(function* (report: RunReport) {
+  if (report.dry_run) return report
+  const uses = yield* inDatabase(report.database, readShapeUses(report.run))
+  return { ...report, quality: qualityOf(uses) } satisfies RunReport
+})
+
+/** All runs, oldest first. */
+export const listRuns = Effect.fn("listRuns")(function* (database: string) {
+  return yield* inDatabase(
+    database,
+    Effect.gen(function* () {
+      const backups = new Map((yield* readBackups()).map(({ backupId, runId }) => [runId, backupId]))
+      return (yield* readRuns()).map((run): RunSummary => {
+        const { environment, options } = askedOf(run)
+        return {
+          run: run.runId,
+          command: commandOf(options),
+          outcome: run.outcome ?? "unfinished",
+          started_at: instantOf(run.startedAt),
+          ended_at: run.finishedAt === undefined ? null : instantOf(run.finishedAt),
+          user: environment?.user ?? null,
+          host: environment?.host ?? null,
+          program: run.program,
+          options,
+          totals: Option.getOrNull(readTotals(run.totals)),
+          revisions: run.revisions,
+          backup: backups.get(run.runId) ?? null
+        }
+      })
+    })
+  )
+})
+
+/**
+ * The id of the backup that belongs to the run whose id begins so, which may be one that an earlier run made; undefined if
+ * there is no such run or it has none.
+ */
+export const backupOfRun = Effect.fn("backupOfRun")(function* (database: string, run: string) {
+  const backups = yield* inDatabase(database, readBackups())
+  return backups.findLast(({ runId }) => runId?.startsWith(run) === true)?.backupId
+})
+
+/**
+ * The SHA-256 that the manifest of a backup had when it was made; undefined if the database does not know the backup. The
+ * backup is named as for `findBackup`.
+ */
+export const storedBackup = Effect.fn("storedBackup")(function* (database: string, store: string, wanted: string) {
+  const { manifest } = yield* findBackup(store, wanted)
+  const backups = yield* inDatabase(database, readBackups())
+  return backups.find(({ backupId }) => backupId === manifest.backup_id)?.manifestSha256
+})
+
+const inDatabase = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient | CohortStore>) =>
+  Effect.scoped(
+    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
+      use.pipe(Effect.provide(CohortStore.layerNoDeps), Effect.provideService(DuckDbClient, client))
+    )
+  )
+
+interface StoredFacts {
+  readonly database: string
+  readonly run: LedgerRun
+  readonly items: ReadonlyArray<RunItem>
+  /** Names of cohorts by revision. */
+  readonly names: ReadonlyMap<number, string>
+  readonly parts: ReadonlyMap<number, ReadonlyArray<PartReport>>
+  readonly backup: LedgerBackup | undefined
+  readonly quality: ReadonlyArray<KindQuality>
+}
+
+const readTotals = Schema.decodeUnknownOption(Schema.fromJsonString(Totals))
+const readFacts = Schema.decodeUnknownOption(Schema.fromJsonString(RunFacts))
+const readProof = Schema.decodeUnknownOption(Schema.fromJsonString(RunProof))
+const readOptions = Schema.decodeUnknownOption(Schema.fromJsonString(StoredOptions))
+const readRemarks = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Array(Remark)))
+const readReplays = Schema.decodeUnknownOption(
+  Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int, path: Schema.String }))
+)
+const isOutcome = Schema.is(ItemOutcome)
+const isRunOutcome = Schema.is(RunOutcome)
+const isCommand = Schema.is(Schema.Literals(["migrate", "rollback", "savepoint"]))
+
+const askedOf = (run: LedgerRun) => {
+  const { environment, ...options } = Option.getOrElse(readOptions(run.options), () => ({ environment: undefined }))
+  return { environment, options: options as { readonly [key: string]: Schema.Json } }
+}
+
+const commandOf = (options: { readonly [key: string]: Schema.Json }): "migrate" | "rollback" | "savepoint" => {
+  const command = options["command"]
+  return isCommand(command) ? command : "migrate"
+}
+
+const instantOf = (text: string): string => new Date(`${text.replace(" ", "T")}Z`).toISOString()
+
+const reportOf = ({ backup, database, items: rows, names, parts, quality, run }: StoredFacts): RunReport => {
+  const { environment, options } = askedOf(run)
+  const replays = new Map(
+    Option.getOrElse(readReplays(options["replays"]), () => []).map(({ source, ...from }) => [source, from])
+  )
+  const items = lastOf(rows).map((row) => {
+    const item = itemOf(row, names, parts)
+    const from = replays.get(row.path)
+    return from === undefined ? item : { ...item, replays: from }
+  })
+  const facts = Option.getOrElse(readFacts(run.facts), (): RunFacts => ({}))
+  const proof = Option.getOrUndefined(readProof(run.proof))
+  const stated = Option.getOrUndefined(readTotals(run.totals))
+  const counted = totalsOf(items.length, items)
+  const notes: Array<string> = []
+  if (run.outcome === undefined) {
+    notes.push(
+      "The run did not come to its end: it was cut short, or is still going. What is listed was stored whole; how many sources it had found is not known."
+    )
+  }
+  if (stated !== undefined && stated.unchanged > 0) {
+    notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
+  }
+  const timings = proof?.timings ?? {
+    find: facts.timings?.find ?? 0,
+    load: facts.timings?.load ?? 0,
+    verify: 0,
+    total: (facts.timings?.find ?? 0) + (facts.timings?.load ?? 0)
+  }
+  return {
+    run: run.runId,
+    command: commandOf(options),
+    outcome: isRunOutcome(run.outcome) ? run.outcome : "interrupted",
+    dry_run: false,
+    database,
+    started_at: instantOf(run.startedAt),
+    ended_at: run.finishedAt === undefined ? null : instantOf(run.finishedAt),
+    program: run.program,
+    options,
+    ...(environment === undefined ? {} : { environment }),
+    items,
+    ignored: facts.ignored ?? [],
+    totals: stated === undefined ? { ...counted, balanced: false } : { ...stated, balanced: agrees(stated, counted) },
+    verification: proof?.verification ?? noVerification,
+    backup:
+      // Without a backup of all, what lies there are the rejected sources alone.
+      backup === undefined || options["backup"] === false
+        ? null
+        : {
+            backup_id: backup.backupId,
+            path: backup.path,
+            files: backup.files,
+            bytes: backup.bytes,
+            manifest_sha256: backup.manifestSha256
+          },
+    quality,
+    ...(facts.slowest === undefined ? {} : { slowest: facts.slowest }),
+    ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
+    ...(facts.undone === undefined ? {} : { undone: facts.undone }),
+    ...(notes.length === 0 ? {} : { notes }),
+    timings
+  }
+}
+
+/** Whether the items listed are those that were counted, and the counts add up to what was found. */
+const agrees = (stated: Totals, counted: Totals): boolean => {
+  const { failed, found, migrated, rejected, skipped, unchanged } = stated
+  return (
+    migrated === counted.migrated &&
+    skipped === counted.skipped &&
+    rejected === counted.rejected &&
+    failed === counted.failed &&
+    migrated + unchanged + skipped + rejected + failed === found
+  )
+}
+
+/** One row per item: an item that gave way to another source after it was stored has two, and the rejection stands. */
+const lastOf = (rows: ReadonlyArray<RunItem>): ReadonlyArray<RunItem> => {
+  const last = new Map<number, RunItem>()
+  for (const row of rows) {
+    const known = last.get(row.item)
+    if (known === undefined || known.outcome === "migrated" || known.outcome === "skipped") last.set(row.item, row)
+  }
+  return [...last.values()]
+}
+
+const itemOf = (
+  row: RunItem,
+  names: ReadonlyMap<number, string>,
+  parts: ReadonlyMap<number, ReadonlyArray<PartReport>>
+): ItemReport => {
+  const remarks = Option.getOrElse(readRemarks(row.remarks), () => [])
+  const own = row.revisionId === undefined ? undefined : parts.get(row.revisionId)
+  return {
+    path: row.path,
+    outcome: isOutcome(row.outcome) ? row.outcome : "failed",
+    format: row.format ?? null,
+    cohort: row.revisionId === undefined ? null : (names.get(row.revisionId) ?? null),
+    cohort_id: row.cohortId ?? null,
+    entities: row.entities,
+    digest: row.digest ?? null,
+    source_sha256: row.sourceSha256 ?? null,
+    bytes: row.bytes ?? 0,
+    remarks,
+    remark_count: remarks.length,
+    ...(own === undefined ? {} : { parts: own })
+  }
+}
+
+const partOf = ([, path, format, bytes, digest, sha256]: ReadonlyArray<unknown>): PartReport => ({
+  path: blobText(path),
+  format: String(format),
+  bytes: Number(bytes),
+  digest: String(digest),
+  source_sha256: String(sha256)
+})
+
+/** Counts, per kind, what the labels of its shapes stand for. */
+const qualityOf = (uses: ReadonlyArray<ShapeUse>): ReadonlyArray<KindQuality> =>
+  [...Map.groupBy(uses, ({ kind }) => kind)].map(([kind, shapes]) => {
+    const quality = { kind, entities: 0, shapes: 0, typed: 0, approximate: 0, unmapped: 0, shapeless: 0 }
+    for (const { rows, shapeId, template } of shapes) {
+      quality.entities += rows
+      if (shapeId === 0) {
+        quality.shapeless += rows
+        continue
+      }
+      quality.shapes++
+      template.split("\u0001").forEach((label, at) => {
+        if (at % 2 === 0) return
+        if (label.startsWith("c:")) quality.typed += rows
+        else if (label.startsWith("x:")) quality.approximate += rows
+        else if (label === "x") quality.unmapped += rows
+      })
+    }
+    return quality
+  })

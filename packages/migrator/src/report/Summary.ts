@@ -1,0 +1,141 @@
+/** What every rendering of a report says: sums, rates, and groups of problems. Pure; nothing here is formatted for a medium. */
+import type { ItemReport, KindQuality, Remark, RunReport } from "../Report.ts"
+
+/** A problem of one item. */
+export interface Problem {
+  readonly item: ItemReport
+  readonly remark: Remark
+}
+
+/** Remarks of one code. */
+export interface CodeGroup {
+  readonly code: string
+  readonly count: number
+  /** Whether items were not stored because of it. */
+  readonly isProblem: boolean
+  readonly message: string
+}
+
+export interface ReportSummary {
+  readonly title: string
+  /** Entities that the run stored, nested ones included. */
+  readonly entities: number
+  readonly kinds: ReadonlyArray<readonly [kind: string, count: number]>
+  readonly bytesPerSecond: number | undefined
+  readonly entitiesPerSecond: number | undefined
+  readonly problems: ReadonlyArray<Problem>
+  readonly codes: ReadonlyArray<CodeGroup>
+  readonly leaves: { readonly typed: number; readonly approximate: number; readonly unmapped: number }
+  readonly balance: string
+}
+
+const commands: Readonly<Record<NonNullable<RunReport["command"]>, string>> = {
+  migrate: "Migration",
+  rollback: "Undoing a run",
+  savepoint: "Savepoint"
+}
+
+/** What to call the report. */
+const titleOf = ({ command = "migrate", dry_run }: RunReport): string =>
+  `${commands[command]}${dry_run ? ", dry run" : ""}`
+
+export const summaryOf = (report: RunReport): ReportSummary => {
+  const { timings, totals } = report
+  const entities = Object.values(totals.entities).reduce((sum, count) => sum + count, 0)
+  const perSecond = (amount: number): number | undefined =>
+    timings.load > 0 && amount > 0 ? (amount * 1000) / timings.load : undefined
+  const problems = report.items.filter(isStopped).flatMap((item) => item.remarks.map((remark) => ({ item, remark })))
+  const quality = report.quality ?? []
+  const sum = (pick: (quality: KindQuality) => number): number => quality.reduce((all, one) => all + pick(one), 0)
+  return {
+    title: titleOf(report),
+    entities,
+    kinds: Object.entries(totals.entities)
+      .filter(([, count]) => count > 0)
+      .sort(([, left], [, right]) => right - left),
+    bytesPerSecond: perSecond(totals.bytes),
+    entitiesPerSecond: perSecond(entities),
+    problems,
+    codes: codesOf(report.items),
+    leaves: {
+      typed: sum(({ typed }) => typed),
+      approximate: sum(({ approximate }) => approximate),
+      unmapped: sum(({ unmapped }) => unmapped)
+    },
+    balance: balanceOf(report)
+  }
+}
+
+/** Whether an item was not stored because something is wrong with it. */
+export const isStopped = ({ outcome }: ItemReport): boolean => outcome === "rejected" || outcome === "failed"
+
+/** Where in its file a remark stands, as people read it. */
+export const placeOf = ({ column, line, part, pointer }: Remark): string =>
+  [
+    ...(part === undefined ? [] : [part]),
+    ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
+    ...(pointer === null ? [] : [pointer === "" ? "the whole document" : pointer])
+  ].join(", ")
+
+/** `found = migrated + unchanged + …`, with the numbers. */
+const balanceOf = ({ totals }: RunReport): string => {
+  const { failed, found, migrated, rejected, skipped, unchanged } = totals
+  const sum = migrated + unchanged + skipped + rejected + failed
+  return `${found} found; ${migrated} migrated + ${unchanged} unchanged + ${skipped} skipped + ${rejected} rejected + ${failed} failed = ${sum}`
+}
+
+const codesOf = (items: ReadonlyArray<ItemReport>): ReadonlyArray<CodeGroup> => {
+  const groups = new Map<string, { code: string; count: number; isProblem: boolean; message: string }>()
+  for (const item of items) {
+    for (const { code, message } of item.remarks) {
+      const group = groups.get(code)
+      if (group === undefined) groups.set(code, { code, count: 1, isProblem: isStopped(item), message })
+      else {
+        group.count++
+        group.isProblem ||= isStopped(item)
+      }
+    }
+  }
+  return [...groups.values()].sort(
+    (left, right) => Number(right.isProblem) - Number(left.isProblem) || right.count - left.count
+  )
+}
+
+/** `1,234`. */
+export const grouped = (count: number): string => String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",")
+
+/** A size in units of 1000 bytes. */
+export const sizeText = (bytes: number): string => {
+  const units = ["B", "kB", "MB", "GB", "TB"]
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(value >= 10 ? 3 : 2)} ${units[unit]}`
+}
+
+export const durationText = (milliseconds: number): string =>
+  milliseconds < 1000
+    ? `${Math.round(milliseconds)} ms`
+    : milliseconds < 60_000
+      ? `${(milliseconds / 1000).toFixed(1)} s`
+      : `${Math.floor(milliseconds / 60_000)} min ${Math.round((milliseconds % 60_000) / 1000)} s`
+
+/** `12.3 %`; what is not all is never shown as all. */
+export const percentText = (part: number, whole: number): string => {
+  if (whole === 0) return "–"
+  const percent = (100 * part) / whole
+  if (part === whole) return "100 %"
+  return `${Math.min(99.9, Math.floor(percent * 10) / 10).toFixed(1)} %`
+}
+
+/** What a run was asked, one line per option. */
+export const optionLines = (report: RunReport): ReadonlyArray<readonly [name: string, value: string]> =>
+  Object.entries(report.options ?? {})
+    .filter(([name]) => name !== "command" && name !== "replays")
+    .map(([name, value]) => [
+      name.replaceAll("_", " "),
+      Array.isArray(value) ? value.map(String).join(", ") : typeof value === "string" ? value : JSON.stringify(value)
+    ])

@@ -1,0 +1,365 @@
+/** Backups: byte-exact, proven, each content once; what is damaged is named, and nothing is ever overwritten. */
+import { findSources } from "@mallard/legacy-json"
+import {
+  backupStoreOf,
+  type CipherSettings,
+  listBackups,
+  makeBackup,
+  restoreBackup,
+  storedBackup,
+  storedReport,
+  verifyBackup
+} from "@mallard/migrator"
+import { withTempDirectory, writeFiles } from "@mallard/testkit"
+import { describe, it } from "@effect/vitest"
+import { generateX25519Identity } from "age-encryption"
+import { Effect } from "effect"
+import * as fc from "fast-check"
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync
+} from "node:fs"
+import { join, relative } from "node:path"
+import { assert } from "vitest"
+import { type Files, folderOf, query, run, sha256 } from "./support.ts"
+
+const backUp = Effect.fnUntraced(function* (store: string, source: string, cipher?: CipherSettings) {
+  const { sources } = yield* findSources([source])
+  const made = yield* makeBackup({
+    store,
+    files: sources.flatMap(({ files }) => files),
+    run: "r1",
+    program: "test",
+    cipher
+  })
+  if (made === undefined) throw new Error("stopped")
+  return made
+})
+
+/** Sources in a folder, and a store beside it. */
+const place = Effect.fnUntraced(function* (files: Files) {
+  const { folder, source } = yield* folderOf(files)
+  return { folder, source, store: join(folder, "store") }
+})
+
+const filesBelow = (folder: string): ReadonlyArray<string> =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+
+/** Bytes by relative path. */
+const contentOf = (folder: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(filesBelow(folder).map((path) => [relative(folder, path), sha256(readFileSync(path))]))
+
+const packsOf = (store: string): ReadonlyArray<string> => filesBelow(join(store, "packs"))
+
+describe("a backup", () => {
+  it("gives back any files with their bytes, modes and times", () =>
+    withTempDirectory((folder) => {
+      let number = 0
+      return fc.assert(
+        fc.asyncProperty(
+          fc.dictionary(fc.stringMatching(/^[a-z]{1,4}(\/[a-z]{1,3})?$/), fc.uint8Array({ maxLength: 3000 }), {
+            maxKeys: 6
+          }),
+          fc.constantFrom(0o600, 0o644, 0o400, 0o755),
+          fc.integer({ min: 0, max: 2_000_000_000_000 }),
+          async (files, mode, modified) => {
+            const own = join(folder, String(number++))
+            const [source, store, out] = [join(own, "source"), join(own, "store"), join(own, "out")]
+            for (const path of [source, out]) mkdirSync(path, { recursive: true })
+            const named = Object.fromEntries(Object.entries(files).map(([name, bytes]) => [`${name}.json`, bytes]))
+            for (const path of await writeFiles(source, named)) {
+              utimesSync(path, modified / 1000, modified / 1000)
+              chmodSync(path, mode)
+            }
+            await Effect.runPromise(
+              Effect.andThen(backUp(store, source), restoreBackup({ store, backup: "last", out }))
+            )
+            // Restoring begins at the folder that holds everything, which may lie deeper.
+            assert.sameDeepMembers(Object.values(contentOf(out)), Object.values(contentOf(source)))
+            for (const path of filesBelow(out)) {
+              const stats = statSync(path)
+              assert.strictEqual(stats.mode & 0o777, mode)
+              assert.strictEqual(Math.round(stats.mtimeMs), modified)
+            }
+          }
+        ),
+        { numRuns: 25 }
+      )
+    }))
+
+  it.effect("holds each content once, also of files of many frames, and lets only its owner in", () =>
+    Effect.gen(function* () {
+      const large = Buffer.alloc((20 << 20) + 7)
+      for (let i = 0; i < large.length; i += 1024) large.writeUInt32LE((i * 2_654_435_761) >>> 0, i)
+      const { folder, source, store } = yield* place({
+        "a/large.json": large,
+        "b/large.json": large,
+        "small.json": "{}",
+        "z/small.json": "{}",
+        "empty.json": ""
+      })
+      const { report, skipped } = yield* backUp(store, source)
+      assert.deepStrictEqual(skipped, [])
+      assert.strictEqual(report.files, 5)
+      assert.strictEqual(report.bytes, 2 * large.length + 4)
+      assert.strictEqual(report.added_bytes, large.length + 2)
+      for (const path of [store, join(store, "packs"), join(store, "manifests")]) {
+        assert.strictEqual(statSync(path).mode & 0o777, 0o700)
+      }
+      for (const path of filesBelow(store)) assert.strictEqual(statSync(path).mode & 0o777, 0o600)
+      yield* restoreBackup({ store, backup: report.backup_id, out: join(folder, "out") })
+      assert.deepStrictEqual(contentOf(join(folder, "out")), contentOf(source))
+      assert.isEmpty(readdirSync(store).filter((name) => name.startsWith(".")))
+    })
+  )
+
+  it.effect("of the same files is the same backup, and of changed ones adds only what changed", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]", "b.json": "[2]" })
+      const first = yield* backUp(store, source)
+      const again = yield* backUp(store, source)
+      assert.deepStrictEqual(again.report, { ...first.report, added_bytes: 0 })
+      const before = statSync(join(source, "b.json"))
+      writeFileSync(join(source, "b.json"), "[3]")
+      // The time of the file is set back: size and time alone would not tell.
+      utimesSync(join(source, "b.json"), before.atime, before.mtime)
+      const changed = yield* backUp(store, source)
+      assert.strictEqual(changed.report.added_bytes, 3)
+      const { backups } = yield* listBackups(store)
+      assert.lengthOf(backups, 2)
+    })
+  )
+
+  it.effect("removes what a killed run left behind long ago, and nothing that may still be written", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]" })
+      mkdirSync(join(store, "packs"), { recursive: true })
+      const id = "00000000-0000-4000-8000-000000000000"
+      const [old, young] = [join(store, "packs", `.x.pack.tmp-${id}`), join(store, "packs", `.y.pack.tmp-${id}`)]
+      for (const path of [old, young]) writeFileSync(path, "")
+      utimesSync(old, 1, 1)
+      yield* backUp(store, source)
+      assert.deepStrictEqual([existsSync(old), existsSync(young)], [false, true])
+    })
+  )
+
+  it.effect("leaves out a file that changed since it was found, and says so", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]", "b.json": "[2]" })
+      const { sources } = yield* findSources([source])
+      appendFileSync(join(source, "b.json"), " ")
+      const made = yield* makeBackup({ store, files: sources.flatMap(({ files }) => files), run: "r", program: "test" })
+      assert.deepStrictEqual(made?.skipped, [{ path: join(source, "b.json"), reason: "changed" }])
+      assert.strictEqual(made?.report.files, 1)
+    })
+  )
+})
+
+describe("a damaged backup", () => {
+  const damages: Readonly<Record<string, (pack: string) => void>> = {
+    "content-changed": (pack) => {
+      const bytes = readFileSync(pack)
+      const last = bytes.length - 6
+      bytes[last] = (bytes[last] ?? 0) ^ 0xff
+      writeFileSync(pack, bytes)
+    },
+    "pack-truncated": (pack) => truncateSync(pack, statSync(pack).size - 1),
+    "pack-missing": (pack) => rmSync(pack)
+  }
+  for (const [code, damage] of Object.entries(damages)) {
+    it.effect(`is found out (${code}), and what is whole in it still comes back`, () =>
+      Effect.gen(function* () {
+        const { folder, source, store } = yield* place({ "a.json": "[1]", "b.json": '{"b":"bbbbbbbbbbbbbbbb"}' })
+        yield* backUp(store, source)
+        damage(packsOf(store)[0] ?? "")
+        const { problems } = yield* verifyBackup({ store, backup: "last" })
+        const both = code === "pack-missing"
+        assert.deepStrictEqual(
+          problems.map(({ path, problem }) => [relative(source, path), problem]),
+          [...(both ? [["a.json", code]] : []), ["b.json", code]]
+        )
+        const out = join(folder, "out")
+        const result = yield* restoreBackup({ store, backup: "last", out })
+        assert.deepStrictEqual(result.problems, problems)
+        assert.deepStrictEqual(Object.keys(contentOf(out)), both ? [] : ["a.json"])
+        // What a damaged pack holds is copied again the next time, where the damage can be seen at a glance.
+        if (code !== "content-changed") assert.isAbove((yield* backUp(store, source)).report.added_bytes ?? 0, 0)
+      })
+    )
+  }
+
+  it.effect("is found out by its manifest too", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]" })
+      const { report } = yield* backUp(store, source)
+      const [manifest = ""] = filesBelow(join(store, "manifests"))
+      const changed = yield* verifyBackup({ store, backup: "last", manifestSha256: "0".repeat(64) })
+      assert.deepStrictEqual(changed.problems, [{ path: manifest, problem: "manifest-changed" }])
+      truncateSync(manifest, 20)
+      for (const backup of ["last", report.backup_id]) {
+        const error = yield* Effect.flip(verifyBackup({ store, backup }))
+        assert.strictEqual(error.reason, "damaged")
+      }
+      assert.deepStrictEqual((yield* listBackups(store)).damaged, [manifest])
+      assert.strictEqual((yield* Effect.flip(verifyBackup({ store, backup: "other" }))).reason, "not-found")
+    })
+  )
+})
+
+describe("restoring", () => {
+  it.effect("in place puts back what is missing and leaves what is there", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]", "b.json": "[2]", "c.json": "[3]" })
+      yield* backUp(store, source)
+      rmSync(join(source, "a.json"))
+      writeFileSync(join(source, "b.json"), "[4]")
+      const result = yield* restoreBackup({ store, backup: "last", out: undefined })
+      assert.deepStrictEqual(
+        [result.restored, result.kept, result.present],
+        [[join(source, "a.json")], [join(source, "b.json")], [join(source, "c.json")]]
+      )
+      assert.strictEqual(readFileSync(join(source, "a.json"), "utf8"), "[1]")
+      assert.strictEqual(readFileSync(join(source, "b.json"), "utf8"), "[4]")
+    })
+  )
+})
+
+describe("an encrypted backup", () => {
+  it.effect("opens with its passphrase alone, and holds nothing in the clear", () =>
+    Effect.gen(function* () {
+      const { folder, source, store } = yield* place({ "a.json": `["${"plain words ".repeat(3)}"]` })
+      yield* backUp(store, source)
+      const cipher = { passphrase: "correct horse" }
+      const { report } = yield* backUp(store, source, cipher)
+      assert.isAbove(report.added_bytes ?? 0, 0, "copies in the clear do not count")
+      const clear = new Set(packsOf(store).filter((path) => !readFileSync(path, "latin1").startsWith("age-")))
+      assert.strictEqual(clear.size, 1)
+      const backup = report.backup_id
+      assert.deepStrictEqual((yield* verifyBackup({ store, backup, cipher })).problems, [])
+      const noKey = yield* Effect.flip(verifyBackup({ store, backup }))
+      const wrongKey = yield* Effect.flip(verifyBackup({ store, backup, cipher: { passphrase: "wrong" } }))
+      assert.deepStrictEqual([noKey.reason, wrongKey.reason], ["needs-key", "wrong-key"])
+      yield* restoreBackup({ store, backup, cipher, out: join(folder, "out") })
+      assert.deepStrictEqual(contentOf(join(folder, "out")), contentOf(source))
+      assert.strictEqual((yield* backUp(store, source, cipher)).report.added_bytes, 0)
+    })
+  )
+
+  it.effect("to a recipient opens with that identity, and not with another", () =>
+    Effect.gen(function* () {
+      const { source, store } = yield* place({ "a.json": "[1]" })
+      const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+      const identity = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"
+      const other = yield* Effect.promise(() => generateX25519Identity())
+      yield* backUp(store, source, { recipients: [recipient] })
+      const check = yield* verifyBackup({ store, backup: "last", cipher: { identities: [identity] } })
+      assert.deepStrictEqual(check.problems, [])
+      const error = yield* Effect.flip(verifyBackup({ store, backup: "last", cipher: { identities: [other] } }))
+      assert.strictEqual(error.reason, "wrong-key")
+      const bad = yield* Effect.flip(backUp(store, source, { recipients: ["age1nonsense"] }))
+      assert.strictEqual(bad.reason, "bad-key")
+    })
+  )
+})
+
+describe("moving originals", () => {
+  const files = {
+    "a/good.json": '{"name":"good","patients":[{"id":"1"}]}',
+    "b/bad.json": "{",
+    "case/scenario.json": '{"name":"case"}',
+    "case/patients.json": '{"patients":[{"id":"3"}]}'
+  }
+
+  it.effect("takes what is stored and proven, and leaves the rest; restoring in place brings it back", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const store = backupStoreOf(database)
+      const before = contentOf(source)
+      const report = yield* run(database, [source], { backup: { store }, moveOriginals: join(folder, "old") })
+      assert.deepStrictEqual(Object.keys(contentOf(source)), ["b/bad.json"])
+      assert.deepStrictEqual(Object.keys(contentOf(join(folder, "old"))), [
+        "a/good.json",
+        "case/patients.json",
+        "case/scenario.json"
+      ])
+      assert.lengthOf(report.moved ?? [], 3)
+      assert.deepStrictEqual((yield* storedReport(database, "last")).moved, report.moved)
+      yield* restoreBackup({ store, backup: "last" })
+      assert.deepStrictEqual(contentOf(source), before)
+    })
+  )
+
+  it.effect("does nothing without backup and proof, over what is there, or into the sources", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const before = contentOf(source)
+      const old = join(folder, "old")
+      const refused = yield* Effect.flip(run(database, [source], { moveOriginals: join(source, "old") }))
+      assert.strictEqual(refused._tag, "MoveRefused")
+      assert.isFalse(existsSync(database))
+      const unproven = yield* run(database, [source], { moveOriginals: old })
+      assert.match(unproven.notes?.[0] ?? "", /^No original was moved: /)
+      yield* Effect.promise(() => writeFiles(old, { "a/good.json": "mine" }))
+      const backup = { store: backupStoreOf(database) }
+      const taken = yield* run(database, [join(source, "a"), join(source, "b")], { backup, moveOriginals: old })
+      assert.deepStrictEqual(taken.notes, [
+        `Not moved: ${join(source, "a", "good.json")} (something of that name is there already).`
+      ])
+      assert.strictEqual(readFileSync(join(old, "a", "good.json"), "utf8"), "mine")
+      assert.deepStrictEqual(contentOf(source), before)
+    })
+  )
+})
+
+describe("a migration with a backup", () => {
+  it.effect("copies first, records it, and says in the report what was copied", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "a.json": '{"patients":[{"id":"1"}]}', "bad.json": "{" })
+      const store = backupStoreOf(database)
+      const report = yield* run(database, [source], { backup: { store } })
+      assert.deepInclude(report.backup, { path: store, files: 2, bytes: 26 })
+      const [row] = yield* query(
+        database,
+        "SELECT run_id::VARCHAR AS run, files, manifest_sha256 FROM migration_backups"
+      )
+      assert.deepStrictEqual(row, { run: report.run, files: 2n, manifest_sha256: report.backup?.manifest_sha256 })
+      assert.strictEqual(yield* storedBackup(database, store, report.run), report.backup?.manifest_sha256)
+    })
+  )
+
+  it.effect("that cannot be made writes no cohort", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf({ "a.json": '{"patients":[{"id":"1"}]}' })
+      writeFileSync(join(folder, "file"), "")
+      const error = yield* Effect.flip(run(database, [source], { backup: { store: join(folder, "file", "x") } }))
+      assert.strictEqual(error._tag, "BackupError")
+      assert.deepStrictEqual(yield* query(database, "SELECT 1 FROM migration_runs"), [])
+    })
+  )
+
+  it.effect("that is stopped while it copies stores nothing, and every source is accounted for", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "a.json": '{"patients":[]}', "b.json": '{"patients":[]}' })
+      const store = backupStoreOf(database)
+      let asked = 0
+      const report = yield* run(database, [source], { backup: { store }, isStopped: () => asked++ > 0 })
+      assert.strictEqual(report.outcome, "interrupted")
+      assert.deepInclude(report.totals, { found: 2, skipped: 2, migrated: 0, balanced: true })
+      assert.isEmpty(filesBelow(store))
+      assert.isNull(report.backup)
+      assert.isFalse(existsSync(`${database}.wal`))
+    })
+  )
+})

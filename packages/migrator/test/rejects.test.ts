@@ -1,0 +1,126 @@
+/** Rejected sources: kept to the byte, exported, mended, and replayed through the same pipeline. */
+import { backupStoreOf, exportRejects, listRejects, readExport, storedReport } from "@mallard/migrator"
+import { describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert } from "vitest"
+import { type Files, folderOf, run } from "./support.ts"
+
+/** Bytes that are no text in any encoding. */
+const latin = Buffer.from('{"name":"caf\u00e9","patients":[]}', "latin1")
+
+const files: Files = {
+  "good.json": '{"name":"good","patients":[{"id":"1"}]}',
+  "cut.json": '{"name":"cut","patients":[{"id":"2"}',
+  "latin.json": latin,
+  "case/scenario.json": '{"name":"case"}',
+  "case/patients.json": '{"patients":[{"id":"3"},]}'
+}
+
+const rejected = Effect.fnUntraced(function* (isBackedUp: boolean) {
+  const place = yield* folderOf(files)
+  const store = backupStoreOf(place.database)
+  const keeping = isBackedUp ? { backup: { store } } : { rejectStore: store }
+  const report = yield* run(place.database, [place.source], keeping)
+  return { ...place, keeping, report, out: join(place.folder, "mend") }
+})
+
+describe("rejected sources", () => {
+  for (const isBackedUp of [true, false]) {
+    it.effect(
+      `are kept to the byte ${isBackedUp ? "in the backup of all" : "although nothing else is backed up"}`,
+      () =>
+        Effect.gen(function* () {
+          const { database, out, report, source } = yield* rejected(isBackedUp)
+          const rejects = yield* listRejects(database, undefined)
+          assert.deepStrictEqual(
+            rejects.map(({ path, remarks, stored_by }) => [path, remarks[0]?.code, stored_by]),
+            [
+              [join(source, "case"), "unexpected-byte", null],
+              [join(source, "cut.json"), "unexpected-end", null],
+              [join(source, "latin.json"), "invalid-utf8", null]
+            ]
+          )
+          assert.strictEqual(report.totals.rejected, 3)
+          // The originals may be gone by then.
+          rmSync(source, { recursive: true })
+          const { exported, missing } = yield* exportRejects({ rejects, out })
+          assert.isEmpty(missing)
+          assert.deepStrictEqual(
+            exported.map((one) => one.source),
+            ["1/case", "2/cut.json", "3/latin.json"]
+          )
+          assert.isTrue(readFileSync(join(out, "3", "latin.json")).equals(latin))
+          assert.deepStrictEqual(readdirSync(join(out, "1", "case")), ["patients.json", "scenario.json"])
+          assert.strictEqual(readFileSync(join(out, "2", "cut.json"), "utf8"), files["cut.json"])
+          const again = yield* Effect.flip(exportRejects({ rejects, out }))
+          assert.strictEqual(again._tag, "ExportExists")
+        })
+    )
+  }
+
+  it.effect("that are mended and replayed are stored, and reports say what each was", () =>
+    Effect.gen(function* () {
+      const { database, keeping, out, report, source } = yield* rejected(true)
+      const rejects = yield* listRejects(database, "last")
+      yield* exportRejects({ rejects, out })
+      writeFileSync(join(out, "1", "case", "patients.json"), '{"patients":[{"id":"3"}]}')
+      writeFileSync(join(out, "2", "cut.json"), '{"name":"cut","patients":[{"id":"2"}]}')
+      const replays = yield* readExport(out)
+      const replayed = yield* run(database, [...replays.keys()], { ...keeping, replays })
+      const stored = yield* storedReport(database, "last")
+      for (const told of [replayed, stored]) {
+        assert.deepStrictEqual(
+          told.items.map(({ outcome, replays: from }) => [outcome, from?.run, from?.path]),
+          [
+            ["migrated", report.run, join(source, "case")],
+            ["migrated", report.run, join(source, "cut.json")],
+            ["rejected", report.run, join(source, "latin.json")]
+          ]
+        )
+        assert.isTrue(told.totals.balanced)
+      }
+      const of = yield* listRejects(database, report.run)
+      assert.deepStrictEqual(
+        of.map(({ stored_by }) => stored_by),
+        [replayed.run, replayed.run, null]
+      )
+      const open = yield* listRejects(database, undefined)
+      assert.deepStrictEqual(
+        open.map(({ path }) => path),
+        [join(source, "latin.json")]
+      )
+    })
+  )
+
+  it.effect("count as stored when a later run takes them from where they were", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* rejected(false)
+      writeFileSync(join(source, "cut.json"), '{"name":"cut","patients":[{"id":"2"}]}')
+      const later = yield* run(database, [source])
+      const reject = (yield* listRejects(database, undefined)).find(({ path }) => path.endsWith("cut.json"))
+      assert.isUndefined(reject)
+      const all = yield* listRejects(database, "last")
+      assert.deepStrictEqual(
+        all.map(({ backup, run: of }) => [of, backup]),
+        [
+          [later.run, null],
+          [later.run, null]
+        ]
+      )
+    })
+  )
+
+  it.effect("cannot be replayed from a folder whose index leads elsewhere", () =>
+    Effect.gen(function* () {
+      const { database, out, folder } = yield* rejected(true)
+      assert.strictEqual((yield* Effect.flip(readExport(folder)))._tag, "ExportUnreadable")
+      yield* exportRejects({ rejects: yield* listRejects(database, undefined), out })
+      const index = join(out, "rejects.index")
+      assert.isTrue(existsSync(index))
+      writeFileSync(index, readFileSync(index, "utf8").replace('"1/case"', '"../source"'))
+      assert.strictEqual((yield* Effect.flip(readExport(out)))._tag, "ExportUnreadable")
+    })
+  )
+})

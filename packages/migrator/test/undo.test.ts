@@ -1,0 +1,326 @@
+/** Undoing: the laws, against a model, and the cases in which a cohort is left alone. */
+import {
+  listRuns,
+  migrate,
+  rollback,
+  createSavepoint,
+  listSavepoints,
+  restoreSavepoint,
+  storedReport,
+  verify
+} from "@mallard/migrator"
+import { openStore, planUndo, queryRows, type RevisionFacts } from "@mallard/duckdb-store"
+import { withTempDirectory } from "@mallard/testkit"
+import { describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as fc from "fast-check"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert } from "vitest"
+import { cohorts, exported, folderOf, migrated, query, run } from "./support.ts"
+
+const undoing = (database: string, id: string, more: { cascade?: boolean; test?: boolean } = {}) =>
+  rollback({ database, run: id, cascade: false, test: false, program: "test", ...more })
+
+/** What `list` and `export` show, apart from the number and time of revisions. */
+const shown = Effect.fnUntraced(function* (database: string) {
+  const listed = yield* query(
+    database,
+    "SELECT name, description, tags::VARCHAR AS tags, created_at::VARCHAR AS created, digest, entities::VARCHAR AS entities FROM cohorts ORDER BY name"
+  )
+  return { listed, texts: [...(yield* exported(database))] }
+})
+
+const documentOf = (name: string, version: number): string =>
+  JSON.stringify({
+    name,
+    description: `version ${version}`,
+    tags: [`v${version}`],
+    created_at: "2024-01-01T00:00:00",
+    patients: Array.from({ length: version % 3 }, (_, at) => ({ id: `${name}-${version}-${at}` }))
+  })
+
+describe("undoing a run", () => {
+  it.effect("of new cohorts takes them away, and migrating again brings them back", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({
+        "a.json": documentOf("a", 1),
+        "b.json": documentOf("b", 2)
+      })
+      const before = yield* shown(database)
+      const undone = yield* undoing(database, report.run)
+      assert.deepStrictEqual(
+        undone.cohorts.map(({ action, cohort }) => [cohort, action]),
+        [
+          ["a", "deleted"],
+          ["b", "deleted"]
+        ]
+      )
+      assert.deepStrictEqual(yield* cohorts(database), [])
+      const again = yield* run(database, [source])
+      assert.deepInclude(again.totals, { migrated: 2, unchanged: 0 })
+      assert.deepStrictEqual(yield* shown(database), before)
+      const { findingCount, mismatched } = yield* verify({ database, sources: [] })
+      assert.deepStrictEqual([findingCount, mismatched], [0, 0])
+    })
+  )
+
+  it.effect("gives changed cohorts back as they were, and undoing that gives the change back", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "a.json": documentOf("a", 1) })
+      const first = yield* shown(database)
+      writeFileSync(join(source, "a.json"), documentOf("a", 5))
+      const { run: changed } = yield* run(database, [source], { onConflict: "replace" })
+      const second = yield* shown(database)
+      const undone = yield* undoing(database, changed)
+      assert.deepStrictEqual(yield* shown(database), first)
+      yield* undoing(database, undone.run)
+      assert.deepStrictEqual(yield* shown(database), second)
+      const runs = yield* listRuns(database)
+      assert.deepStrictEqual(
+        runs.map(({ command, options }) => [command, options["undone_run"]]),
+        [
+          ["migrate", undefined],
+          ["migrate", undefined],
+          ["rollback", changed],
+          ["rollback", undone.run]
+        ]
+      )
+      const stored = yield* storedReport(database, undone.run)
+      assert.deepStrictEqual(stored.undone, undone.cohorts)
+      assert.isTrue(stored.totals.balanced)
+    })
+  )
+
+  it.effect("names cohorts that were changed since and leaves them alone, unless it cascades", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({
+        "a.json": documentOf("a", 1),
+        "b.json": documentOf("b", 1)
+      })
+      writeFileSync(join(source, "a.json"), documentOf("a", 5))
+      const later = yield* run(database, [source], { onConflict: "replace" })
+      const undone = yield* undoing(database, report.run)
+      assert.strictEqual(undone.outcome, "done-with-rejects")
+      assert.deepStrictEqual(
+        undone.cohorts.map(({ action, cohort, reason }) => [cohort, action, reason]),
+        [
+          ["a", "kept", `changed since by run ${later.run}; undo that one first, or use --cascade`],
+          ["b", "deleted", undefined]
+        ]
+      )
+      assert.lengthOf(yield* cohorts(database), 1)
+      const cascaded = yield* undoing(database, report.run, { cascade: true })
+      assert.deepStrictEqual(
+        cascaded.cohorts.map(({ action, reason }) => [action, reason]),
+        [
+          ["deleted", undefined],
+          ["kept", "it is as before already"]
+        ]
+      )
+      assert.deepStrictEqual(yield* cohorts(database), [])
+    })
+  )
+
+  it.effect("as a test tells the same and writes nothing", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated({ "a.json": documentOf("a", 1) })
+      const before = yield* query(database, "SELECT * FROM mallard.commits ORDER BY ALL")
+      const tested = yield* undoing(database, report.run, { test: true })
+      assert.deepStrictEqual(yield* query(database, "SELECT * FROM mallard.commits ORDER BY ALL"), before)
+      const { cohorts: done } = yield* undoing(database, report.run)
+      assert.deepStrictEqual(tested.cohorts, done)
+    })
+  )
+
+  it.effect("refuses a run that is none, and a database that is not there", () =>
+    Effect.gen(function* () {
+      const { database, folder } = yield* folderOf({})
+      const missing = yield* Effect.flip(undoing(database, "last"))
+      assert.strictEqual(missing._tag, "StoreError")
+      const other = yield* migrated({ "a.json": documentOf("a", 1) })
+      assert.strictEqual((yield* Effect.flip(undoing(other.database, "0000")))._tag, "RunNotFound")
+      assert.isString(folder)
+    })
+  )
+})
+
+describe("the plan", () => {
+  const revision = (values: Partial<RevisionFacts>): RevisionFacts => ({
+    revisionId: 1,
+    cohortId: "c1",
+    seq: 1,
+    runId: "r1",
+    change: "saved",
+    name: "a",
+    description: undefined,
+    tags: "[]",
+    product: undefined,
+    legacyId: undefined,
+    createdAt: undefined,
+    updatedAt: undefined,
+    digest: "d1",
+    contentId: 1,
+    ...values
+  })
+
+  it("gives no cohort a name that another has now", () => {
+    const renamed = [revision({}), revision({ revisionId: 2, seq: 2, runId: "r2", name: "b" })]
+    const target = { _tag: "Run", runId: "r2" } as const
+    const taken = planUndo(
+      target,
+      [renamed],
+      new Map([
+        ["c1", "b"],
+        ["c2", "a"]
+      ]),
+      true
+    )
+    assert.deepStrictEqual(
+      taken.map((step) => step.action === "kept" && step.reason),
+      ["name-taken-since"]
+    )
+    const free = planUndo(target, [renamed], new Map([["c1", "b"]]), true)
+    assert.deepStrictEqual(
+      free.map(({ action }) => action),
+      ["restored"]
+    )
+  })
+
+  it("lets two cohorts change names when both go back", () => {
+    const one = [revision({}), revision({ revisionId: 3, seq: 2, runId: "r2", name: "b" })]
+    const two = [
+      revision({ revisionId: 2, cohortId: "c2", name: "b" }),
+      revision({ revisionId: 4, cohortId: "c2", seq: 2, runId: "r2", name: "a" })
+    ]
+    const live = new Map([
+      ["c1", "b"],
+      ["c2", "a"]
+    ])
+    const steps = planUndo({ _tag: "Run", runId: "r2" }, [one, two], live, false)
+    assert.deepStrictEqual(
+      steps.map(({ action }) => action),
+      ["restored", "restored"]
+    )
+  })
+})
+
+describe("a savepoint", () => {
+  it.effect("gives all cohorts back as they were, whatever was done since", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "a.json": documentOf("a", 1), "b.json": documentOf("b", 2) })
+      const before = yield* shown(database)
+      const place = { database, program: "test" }
+      yield* createSavepoint({ ...place, name: "clean" })
+      const twice = yield* Effect.flip(createSavepoint({ ...place, name: "clean" }))
+      assert.strictEqual(twice._tag, "SavepointExists")
+      writeFileSync(join(source, "a.json"), documentOf("a", 4))
+      writeFileSync(join(source, "c.json"), documentOf("c", 4))
+      yield* run(database, [source], { onConflict: "replace" })
+      assert.deepStrictEqual(
+        (yield* listSavepoints(database)).map(({ name }) => name),
+        ["clean"]
+      )
+      const restored = yield* restoreSavepoint({ ...place, name: "clean", test: false })
+      assert.strictEqual(restored.outcome, "done")
+      assert.deepStrictEqual(yield* shown(database), before)
+      const unknown = yield* Effect.flip(restoreSavepoint({ ...place, name: "other", test: false }))
+      assert.strictEqual(unknown._tag, "SavepointNotFound")
+    })
+  )
+})
+
+describe("the laws of undoing", () => {
+  type Step =
+    | { readonly _tag: "Migrate"; readonly names: ReadonlyArray<string>; readonly version: number }
+    | { readonly _tag: "Undo"; readonly of: number }
+  const steps = fc.array(
+    fc.oneof(
+      fc.record({
+        _tag: fc.constant("Migrate" as const),
+        names: fc.subarray(["a", "b", "c"], { minLength: 1 }),
+        version: fc.integer({ min: 0, max: 4 })
+      }),
+      fc.record({ _tag: fc.constant("Undo" as const), of: fc.nat(5) })
+    ),
+    { minLength: 2, maxLength: 4 }
+  )
+
+  /** Compact texts by name, as they should be, and the run that made each. */
+  type Model = ReadonlyMap<string, { readonly text: string | undefined; readonly run: number }>
+
+  it("hold for any runs and undoings of runs: list and export show what the model says", () =>
+    withTempDirectory((folder) => {
+      let number = 0
+      const check = async (plan: ReadonlyArray<Step>) => {
+        const own = join(folder, String(number++))
+        const database = join(own, "test.duckdb")
+        const runs: Array<{ readonly id: string; readonly before: Model }> = []
+        let model: Model = new Map()
+        for (const [at, step] of plan.entries()) {
+          const next = new Map(model)
+          let id: string
+          if (step._tag === "Migrate") {
+            const source = join(own, `source-${at}`)
+            mkdirSync(source, { recursive: true })
+            for (const name of step.names) {
+              const text = documentOf(name, step.version)
+              writeFileSync(join(source, `${name}.json`), text)
+              if (model.get(name)?.text !== text) next.set(name, { text, run: runs.length })
+            }
+            const options = { database, paths: [source], onConflict: "replace", dryRun: false, verify: false } as const
+            const report = await Effect.runPromise(
+              migrate({ ...options, program: "test", maxDepth: 100, maxEntityBytes: 1e6 })
+            )
+            id = report.run
+          } else {
+            const index = runs.length === 0 ? -1 : step.of % runs.length
+            const target = runs[index]
+            if (target === undefined) continue
+            for (const [name, now] of model) {
+              if (now.run !== index) continue
+              const text = target.before.get(name)?.text
+              if (text !== now.text) next.set(name, { text, run: runs.length })
+            }
+            id = (await Effect.runPromise(undoing(database, target.id))).run
+          }
+          runs.push({ id, before: model })
+          model = next
+          const expected = [...model].flatMap(([name, { text }]) =>
+            text === undefined ? [] : [[`${name}/${name}.json`, text]]
+          )
+          const stored = await Effect.runPromise(exported(database))
+          assert.deepStrictEqual(Object.fromEntries(stored), Object.fromEntries(expected))
+          const tags = await Effect.runPromise(
+            query(database, "SELECT cohort_name || ' ' || tag AS t FROM cohort_tags ORDER BY t")
+          )
+          assert.deepStrictEqual(
+            tags.map(({ t }) => t),
+            [...model]
+              .flatMap(([name, { text }]) => (text === undefined ? [] : [`${name} ${JSON.parse(text).tags[0]}`]))
+              .sort()
+          )
+        }
+        if (runs.length === 0) return
+        const { findingCount, mismatched } = await Effect.runPromise(verify({ database, sources: [] }))
+        assert.deepStrictEqual([findingCount, mismatched], [0, 0])
+      }
+      return fc.assert(fc.asyncProperty(steps, check), { numRuns: 5 })
+    }))
+
+  it.effect("leave no row of an undoing run outside the ledger", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated({ "a.json": documentOf("a", 1) })
+      yield* undoing(database, report.run)
+      const rows = yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: database }), (client) =>
+          queryRows(
+            client,
+            "SELECT (SELECT count(*) FROM mallard.revisions), (SELECT count(*) FROM mallard.recorded_revisions)"
+          )
+        )
+      )
+      assert.deepStrictEqual(rows, [[2n, 2n]])
+    })
+  )
+})
