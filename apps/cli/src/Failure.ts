@@ -8,6 +8,7 @@ export const exitCode = {
   usage: 2,
   rejects: 3,
   mismatch: 4,
+  pending: 5,
   damaged: 6,
   noDatabase: 10,
   locked: 11,

@@ -18,6 +18,7 @@ import {
   removeDatabase,
   temporaryPath
 } from "./internal/files.ts"
+import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
 import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
@@ -42,10 +43,16 @@ export interface StoreConfig {
 /**
  * Opens the database until the scope closes. For writing: creates a missing one and the folders above it, migrates an
  * older one, and deletes rows that no commit recorded. When the scope of a writer closes, no write-ahead log is left.
+ * One that another process has open is waited for as `LockWait` says.
  */
 export const openStore = (
   config: StoreConfig,
   steps: ReadonlyArray<Migration> = migrations
+): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> => whileLocked(openNow(config, steps))
+
+const openNow = (
+  config: StoreConfig,
+  steps: ReadonlyArray<Migration>
 ): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = resolve(config.path)

@@ -4,7 +4,7 @@
  */
 import { hash, randomUUID } from "node:crypto"
 import { closeSync, existsSync } from "node:fs"
-import { sep } from "node:path"
+import { resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
@@ -17,6 +17,7 @@ import {
   now,
   openStore,
   queryRows,
+  readRuns,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
@@ -42,11 +43,14 @@ import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
+import { readHistory } from "./internal/history.ts"
 import { environmentOf } from "./internal/environment.ts"
+import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./internal/transient.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
 import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
+import { changesOf, type PathHistory } from "./Incremental.ts"
 import {
   type BackupReport,
   type ItemReport,
@@ -58,6 +62,9 @@ import {
   totalsOf,
   type Verification
 } from "./Report.ts"
+import { below } from "./Status.ts"
+import type { PlannedItem } from "./Plan.ts"
+import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -85,7 +92,18 @@ export interface MigrateOptions {
   readonly rejectStore?: string | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** The run that was cut short and that this one goes on with. Without it, the last one over the same sources. */
+  readonly resumes?: string | undefined
+  /** The run whose failures this one takes again. */
+  readonly retries?: string | undefined
+  /** Leaves out all sources but those of these paths. */
+  readonly only?: ReadonlySet<string> | undefined
+  /** What is decided about each source, by path: anything else is refused, and sources not named are left out. */
+  readonly plan?: ReadonlyMap<string, Planned> | undefined
 }
+
+/** What a plan says about a source. */
+export type Planned = Pick<PlannedItem, "action" | "source_sha256" | "bytes">
 
 /** An item of an earlier run. */
 export interface Replayed {
@@ -154,7 +172,10 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
-  const originals = onDisk.sources.flatMap(({ files }) => files)
+  const isTaken = ({ path }: Source): boolean =>
+    isWhole(options) ||
+    [...(options.only ?? options.plan?.keys() ?? [])].some((only) => only === path || only.startsWith(`${path}#`))
+  const originals = onDisk.sources.filter(isTaken).flatMap(({ files }) => files)
   yield* checkPlace(options.moveOriginals, originals)
   const held = yield* holdOpen
   const { sources, unread } = yield* expandDatabases(onDisk.sources, {
@@ -163,7 +184,14 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   // Copies that lie among the sources are our own.
   const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
-  const found = { ...onDisk, sources, ignored: onDisk.ignored.filter(({ path }) => !path.startsWith(store)) }
+  const isWanted = ({ path }: { readonly path: string }): boolean =>
+    options.only?.has(path) !== false && options.plan?.has(path) !== false
+  const found = {
+    ...onDisk,
+    sources: sources.filter(isWanted),
+    unreadable: onDisk.unreadable.filter(isWanted),
+    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
+  }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -172,17 +200,18 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
-    ...unread.map(unreadItem),
-    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+    ...unread.filter(isWanted).map(unreadItem),
+    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
+    ...goneSince(options, found, unread)
   ]
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run)
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
-    options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
+    options.dryRun || options.verify === false || loaded.interrupted || loaded.verifyFrom === undefined
       ? noVerification
-      : yield* verifyRun(options, loaded.firstRevision)
+      : yield* verifyRun(options, loaded.verifyFrom)
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
@@ -194,7 +223,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     started_at: new Date(started).toISOString(),
     ended_at: new Date(ended).toISOString(),
     program: options.program,
-    options: optionsOf(options),
+    options: optionsOf(options, loaded.resumed?.run),
     environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
@@ -202,6 +231,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
+    ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
+    ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
     timings: {
       find: afterFind - started,
       ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
@@ -214,6 +245,39 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
 })
 
+/** Whether a run takes all sources that it finds. */
+const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
+
+/** Planned sources that are there no more. */
+const goneSince = (
+  { plan }: MigrateOptions,
+  found: FoundSources,
+  unread: ReadonlyArray<UnreadDatabase>
+): ReadonlyArray<ItemReport> => {
+  if (plan === undefined) return []
+  const there = new Set([...found.sources, ...found.unreadable, ...unread].map(({ path }) => path))
+  return [...plan]
+    .filter(([path]) => !there.has(path))
+    .map(([path, { bytes }]) =>
+      rejectedItem(path, bytes, [plainRemark("gone-since-plan", "it was there when the run was planned; plan again")])
+    )
+}
+
+/** Why a source is not taken although it could be: something is not as it was planned. */
+const deviation = (planned: Planned | undefined, sha256: string, isToBeStored: boolean): Remark | undefined => {
+  if (planned === undefined) return undefined
+  if (planned.source_sha256 !== sha256) {
+    return plainRemark("changed-since-plan", "its bytes are not those that the run was planned for; plan again")
+  }
+  if (isToBeStored && planned.action !== "store") {
+    return plainRemark(
+      "decided-otherwise",
+      "it was not to be stored by the plan, and now would be: the database or another source has changed; plan again"
+    )
+  }
+  return undefined
+}
+
 /** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
 const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
   const { moveOriginals: folder } = options
@@ -223,7 +287,10 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
     return {
       ...report,
-      notes: ["No original was moved: that takes a backup, the proof, and a run that came to its end."]
+      notes: [
+        ...(report.notes ?? []),
+        "No original was moved: that takes a backup, the proof, and a run that came to its end."
+      ]
     }
   }
   const stored = new Set(
@@ -235,7 +302,7 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
-    ...(notes.length === 0 ? {} : { notes })
+    ...(notes.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes] })
   }
   return aside
 })
@@ -356,8 +423,12 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
 interface Loaded {
   readonly items: ReadonlyArray<ItemReport>
   readonly interrupted: boolean
-  /** The first revision that the run wrote. */
-  readonly firstRevision: number | undefined
+  /** The first revision to prove: that of the run, or of the one that it went on with; undefined if there is none. */
+  readonly verifyFrom: number | undefined
+  /** The run that was cut short and that this one went on with. */
+  readonly resumed: UnfinishedRun | undefined
+  /** Paths where sources were. */
+  readonly removed: ReadonlyArray<string>
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -387,9 +458,12 @@ const load = Effect.fnUntraced(function* (
         const backup = yield* backUp(options, originals, run)
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
+        const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
-        const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
+        const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
+        const resumed = continuedRun(runs, sourcesAsked(options))
+        const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
         yield* writer.transaction(
           run,
           Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
@@ -398,13 +472,17 @@ const load = Effect.fnUntraced(function* (
         )
         const loader = new Loader(options, stored, writer, run)
         yield* loader.run(found.sources)
-        const items = loader.reports(found.sources)
+        const reports = loader.reports(found.sources)
+        const changes = comparedWith(history, options, found, [...reports, ...unreadable])
+        const items = changes.items.slice(0, reports.length)
         const all = [...items, ...unreadable]
         const outcome = outcomeOf(all, noVerification, loader.interrupted)
         const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
         const facts: RunFacts = {
           ignored: found.ignored,
           slowest: loader.slowest.list,
+          ...changes.noted,
+          ...(loader.interrupted || changes.removed.length === 0 ? {} : { removed: changes.removed }),
           timings: {
             find: findMs,
             ...(backup === undefined ? {} : { backup: backupMs }),
@@ -424,7 +502,9 @@ const load = Effect.fnUntraced(function* (
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
-          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
+          verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
+          resumed,
+          removed: changes.removed,
           slowest: loader.slowest.list,
           duckdb,
           backup,
@@ -437,6 +517,41 @@ const load = Effect.fnUntraced(function* (
     })
   )
 })
+
+/** Says of items how they differ from what earlier runs saw, and what there is to remember for later ones. */
+const comparedWith = (
+  history: ReadonlyArray<PathHistory>,
+  options: MigrateOptions,
+  found: FoundSources,
+  items: ReadonlyArray<ItemReport>
+) => {
+  const cwd = options.cwd ?? process.cwd()
+  const changes = changesOf(
+    items.map(({ path, source_sha256 }) => ({ path, sha256: source_sha256 ?? undefined })),
+    below(
+      history,
+      options.paths.map((path) => resolve(cwd, path))
+    ),
+    new Set(found.sources.flatMap(({ files }) => files.map(({ path }) => path)))
+  )
+  const byPath = new Map(changes.map((changed) => [changed.path, changed]))
+  const compared = items.map((item): ItemReport => {
+    const changed = byPath.get(item.path)
+    if (changed === undefined || changed.change === "unreadable") return item
+    return { ...item, change: changed.change, ...(changed.from === undefined ? {} : { from: changed.from }) }
+  })
+  const seen = compared.flatMap(({ change, digest, outcome, path, source_sha256: sha256 }) =>
+    outcome === "unchanged" && change !== "unchanged" && sha256 !== null && digest !== null
+      ? [{ path, sha256, digest }]
+      : []
+  )
+  return {
+    items: compared,
+    noted: seen.length === 0 ? {} : { seen },
+    removed:
+      options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
+  }
+}
 
 /** The files on disk that the sources of a run are read from. */
 interface Originals {
@@ -507,16 +622,34 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
-    ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
+    ? yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
+          Effect.provideService(
+            Effect.gen(function* () {
+              return { ...(yield* readStored(client)), history: yield* readHistory() }
+            }),
+            DuckDbClient,
+            client
+          )
+        )
+      ).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
-    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>(), rivals: new Set<string>() }
+    : {
+        heads: new Map<string, StoredHead>(),
+        known: new Map<string, KnownItem>(),
+        rivals: new Set<string>(),
+        history: []
+      }
   const loader = new Loader(options, stored, BatchWriter.dry(), run)
   yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+  const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
-    items: loader.reports(found.sources),
+    items,
+    removed,
     interrupted: loader.interrupted,
-    firstRevision: undefined,
+    verifyFrom: undefined,
+    resumed: undefined,
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
@@ -547,20 +680,47 @@ const recordRun = (
   )
 
 /** What was asked, as the ledger and the report tell it. */
-const optionsOf = (options: MigrateOptions): RunOptions => ({
+const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOptions => ({
   command: "migrate",
   paths: options.paths,
+  cwd: options.cwd ?? process.cwd(),
   on_conflict: options.onConflict,
   verify: options.verify !== false,
   backup: options.backup !== undefined,
+  ...(options.backup === undefined ? {} : backupOptionsOf(options.backup)),
   ...(options.moveOriginals === undefined ? {} : { move_originals: options.moveOriginals }),
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
   ...(options.replays === undefined
     ? {}
-    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) })
+    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) }),
+  ...(resumes === undefined ? {} : { resumes }),
+  ...(options.retries === undefined ? {} : { retries: options.retries }),
+  ...(options.only === undefined ? {} : { only: [...options.only] })
 })
+
+const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]>): RunOptions => ({
+  backup_dir: store,
+  ...(cipher === undefined
+    ? {}
+    : cipher.passphrase === undefined
+      ? { backup_cipher: "recipients", backup_recipients: cipher.recipients ?? [] }
+      : { backup_cipher: "passphrase" })
+})
+
+const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
+  paths,
+  cwd: cwd ?? process.cwd(),
+  ...(only === undefined ? {} : { only: [...only] }),
+  ...(resumes === undefined ? {} : { resumes })
+})
+
+const resumedNote = ({ run, state }: UnfinishedRun): string => {
+  const how =
+    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
+  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+}
 
 /** An item whose rows wait in the current transaction. */
 interface StagedItem {
@@ -609,6 +769,8 @@ const AHEAD_BYTES = 48 << 20
 class Loader {
   interrupted = false
   readonly slowest = new SlowestSources()
+  /** How often items were tried again because the disk was full, by number. */
+  private readonly attempts = new Map<number, number>()
   /** Numbers of items that no transaction has recorded. */
   private readonly unrecorded = new Set<number>()
   private pending: PendingBatch | undefined
@@ -775,8 +937,22 @@ class Loader {
   /** One bad item must not spoil the others: a batch that failed is done again item by item. */
   private readonly oneByOne = Effect.fnUntraced(
     { self: this },
-    function* (sources: ReadonlyArray<Source>, first: number, end: number, error: SqlError.SqlError) {
+    function* (
+      sources: ReadonlyArray<Source>,
+      first: number,
+      end: number,
+      error: SqlError.SqlError
+    ): Effect.fn.Return<number, SqlError.SqlError> {
       if (end - first <= 1) {
+        const tried = this.attempts.get(first) ?? 0
+        const pause = SPACE_PAUSES_MS[tried]
+        if (pause !== undefined && isOutOfSpace(error) && this.options.isStopped?.() !== true) {
+          this.attempts.set(first, tried + 1)
+          yield* Effect.sleep(pause)
+          const after = yield* this.batch(sources, first, 1)
+          yield* this.settle(sources)
+          return after
+        }
         const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
         this.hold([item])
         this.unrecorded.add(first)
@@ -918,7 +1094,7 @@ class Loader {
       for (const [index, file] of source.files.entries()) {
         // A second reading of this file starts anew; those before it stay.
         const before = writer.mark()
-        const part = yield* readPart(file, writer.documents, this.buffers, {
+        const reading = readPart(file, writer.documents, this.buffers, {
           maxEntityBytes: options.maxEntityBytes,
           maxDepth: options.maxDepth,
           wholeFileBytes: this.sizes.wholeFileBytes,
@@ -944,7 +1120,12 @@ class Loader {
             return writer.flush
           }),
           onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-        }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
+        })
+        // Rows of a large file may be written already, and are not taken back for a second attempt.
+        const again = Effect.sync(() => writer.rollback(before))
+        const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
+          Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
+        )
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -994,6 +1175,10 @@ class Loader {
         head: (other) => stored.heads.get(other),
         claims: (other) => this.claims.get(other) ?? []
       })
+      const refused = deviation(options.plan?.get(source.path), described.sourceSha256, decision.action === "save")
+      if (refused !== undefined && decision.action !== "unchanged") {
+        return yield* rejected({ ...base, outcome: "rejected", remarks: [refused], remark_count: 1 })
+      }
       const isNew = decision.action === "save" || decision.action === "repeat"
       if (decision.action === "contested" || (isNew && this.contested.has(name))) {
         this.contest(name, claim)
