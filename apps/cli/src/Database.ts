@@ -24,7 +24,7 @@ const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
   value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
 
 /** The database to use. */
-const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
+export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
   if (db === "") return usage("--db names no file.", "Give the path of a database after it.")
   if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
   const ours = place.env["MALLARD_DB"] ?? ""

@@ -1,5 +1,6 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
+import { printable } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
 export const exitCode = {
@@ -59,6 +60,24 @@ export interface Described {
   readonly lines: ReadonlyArray<string>
 }
 
+/** Refused requests that are no matter of how the command was given. */
+const failures: ReadonlySet<string> = new Set(["bad-json", "not-read", "not-written", "own-tables"])
+
+/** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
+const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Described => {
+  const wanted = error instanceof Error && "wanted" in error ? printable(String(error.wanted)) : ""
+  if (tag === "NameTaken") {
+    return {
+      code: exitCode.failed,
+      lines: [`There is a cohort "${wanted}" already.`, "  Choose another name, or see whether --overwrite is meant."]
+    }
+  }
+  const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
+  const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
+  const hint = names.length === 0 ? ["  `mallard list` shows what there is."] : ["  Did you mean this?", ...names]
+  return { code: exitCode.failed, lines: [`There is no cohort "${wanted}".`, ...hint] }
+}
+
 const named = (
   error: unknown
 ): { readonly tag: string; readonly reason: string; readonly message: string } | undefined => {
@@ -90,6 +109,11 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       return { code: exitCode.mismatch, lines: [known.message] }
     case "MigrationFailed":
       return { code: exitCode.failed, lines: [known.message] }
+    case "CohortNotFound":
+    case "NameTaken":
+      return refusal(error, known.tag)
+    case "InvalidRequest":
+      return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
     case "QueryError":
       return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError":

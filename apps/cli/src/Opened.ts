@@ -1,5 +1,6 @@
 /** A database opened for reading, with the cohorts in it. */
-import { CohortStore, openStore, type StoreError } from "@mallard/duckdb-store"
+import { existsSync } from "node:fs"
+import { CohortStore, openStore, type StoreConfig, StoreError } from "@mallard/duckdb-store"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { withDatabase } from "./Database.ts"
@@ -13,19 +14,36 @@ export interface Opened {
   readonly cohorts: CohortStore["Service"]
 }
 
-/** Runs `use` on the chosen database; it is closed afterwards. */
+/** Runs `use` on the chosen database, opened for reading; it is closed afterwards. */
 export const withCohorts = <A, E>(
   session: Session,
   db: string | undefined,
   use: (opened: Opened) => Effect.Effect<A, E>
 ): Effect.Effect<A, E | StoreError | CommandFailed> =>
+  withDatabase<A, E | StoreError, never>(session, db, (path) => openedAt({ path, readonly: true }, use))
+
+/** Runs `use` on the chosen database, opened for writing; a missing one is made only for what is to be saved. */
+export const withChanges = <A, E>(
+  session: Session,
+  db: string | undefined,
+  missing: "create" | "refuse",
+  use: (opened: Opened) => Effect.Effect<A, E>
+): Effect.Effect<A, E | StoreError | CommandFailed> =>
   withDatabase<A, E | StoreError, never>(session, db, (path) =>
-    Effect.scoped(
-      Effect.flatMap(openStore({ path, readonly: true }), (client) =>
-        CohortStore.use((cohorts) => use({ path, client, cohorts })).pipe(
-          Effect.provide(CohortStore.layerNoDeps),
-          Effect.provideService(DuckDbClient, client)
-        )
+    missing === "refuse" && !existsSync(path)
+      ? Effect.fail(new StoreError({ reason: "missing", path }))
+      : openedAt({ path, program: session.program }, use)
+  )
+
+const openedAt = <A, E>(
+  config: StoreConfig,
+  use: (opened: Opened) => Effect.Effect<A, E>
+): Effect.Effect<A, E | StoreError> =>
+  Effect.scoped(
+    Effect.flatMap(openStore(config), (client) =>
+      CohortStore.use((cohorts) => use({ path: config.path, client, cohorts })).pipe(
+        Effect.provide(CohortStore.layerNoDeps),
+        Effect.provideService(DuckDbClient, client)
       )
     )
   )

@@ -19,6 +19,12 @@ const on = (name: string, description: string) =>
 const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
 
+const whole = (name: string, metavar: string, description: string) =>
+  Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
+
+const many = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.atLeast(0))
+
 const shared = {
   db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
@@ -484,17 +490,31 @@ export const makeProgram = (session: Session) => {
 
   const list = Command.make(
     "list",
-    {},
-    Effect.fnUntraced(function* () {
+    {
+      tag: text("tag", "TAG", "Only cohorts with this tag"),
+      search: text("search", "TEXT", "Only cohorts with this text in name or description, in any case"),
+      product: text("product", "NAME", "Only cohorts of this product"),
+      limit: whole("limit", "NUMBER", "At most so many, the latest saved first"),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended")
+    },
+    Effect.fnUntraced(function* (input) {
       const options = yield* common
       const { runList } = yield* Effect.promise(() => import("./commands/List.ts"))
-      yield* runList(session, options)
+      yield* runList(session, {
+        ...options,
+        tag: Option.getOrUndefined(input.tag),
+        search: Option.getOrUndefined(input.search),
+        product: Option.getOrUndefined(input.product),
+        limit: Option.getOrUndefined(input.limit),
+        cursor: Option.getOrUndefined(input.cursor)
+      })
     })
   ).pipe(
     Command.withAlias("ls"),
     Command.withDescription("List the cohorts"),
     Command.withExamples([
       { command: "mallard list", description: "List the cohorts in the default database" },
+      { command: "mallard list --tag chronic --search diabetes", description: "List some of them" },
       { command: "mallard list --json", description: "The same for a program" }
     ])
   )
@@ -519,7 +539,13 @@ export const makeProgram = (session: Session) => {
       out: text("out", "PATH", "Write to this file, or to this folder a cohort of several files"),
       all: on("all", "Export every cohort, into the folder of --out"),
       compact: on("compact", "Without white space: exactly the compact text"),
-      ascii: on("ascii", "Escape everything outside ASCII")
+      ascii: on("ascii", "Escape everything outside ASCII"),
+      format: Flag.Literals("format", ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]).pipe(
+        Flag.withDescription(
+          "Form: documents as they were (default), without keys that start with _, HealthSim's file, tables"
+        ),
+        Flag.optional
+      )
     },
     Effect.fnUntraced(function* (input) {
       const options = yield* common
@@ -528,7 +554,8 @@ export const makeProgram = (session: Session) => {
         ...options,
         ...input,
         name: Option.getOrUndefined(input.name),
-        out: Option.getOrUndefined(input.out)
+        out: Option.getOrUndefined(input.out),
+        format: Option.getOrUndefined(input.format)
       })
     })
   ).pipe(
@@ -536,7 +563,308 @@ export const makeProgram = (session: Session) => {
     Command.withExamples([
       { command: "mallard export diabetes-2024", description: "Print a cohort" },
       { command: "mallard export diabetes-2024 --out diabetes.json", description: "Write it to a file" },
-      { command: "mallard export --all --out exported", description: "Write every cohort into a folder" }
+      { command: "mallard export --all --out exported", description: "Write every cohort into a folder" },
+      { command: "mallard export diabetes-2024 --format v1 --out diabetes.json", description: "As HealthSim reads it" },
+      { command: "mallard export diabetes-2024 --format parquet --out tables", description: "A file per kind" }
+    ])
+  )
+
+  const history = Command.make(
+    "history",
+    { name },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runHistory } = yield* Effect.promise(() => import("./commands/History.ts"))
+      yield* runHistory(session, { ...options, name: input.name })
+    })
+  ).pipe(
+    Command.withDescription("Show the revisions of a cohort, also of a deleted one"),
+    Command.withExamples([{ command: "mallard history diabetes-2024", description: "Show every revision" }])
+  )
+
+  const load = Command.make(
+    "load",
+    {
+      name,
+      kind: text("kind", "KIND", "Only entities of this kind, as in claim; json for what is no entity"),
+      revision: whole("revision", "NUMBER", "Of this revision (default: the latest)"),
+      limit: whole("limit", "NUMBER", "At most so many (default: 100 where it is paged)"),
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runLoad } = yield* Effect.promise(() => import("./commands/Load.ts"))
+      yield* runLoad(session, {
+        ...options,
+        name: input.name,
+        kind: Option.getOrUndefined(input.kind),
+        revision: Option.getOrUndefined(input.revision),
+        limit: Option.getOrUndefined(input.limit),
+        cursor: Option.getOrUndefined(input.cursor)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Print the entities of a cohort by type, as JSON; with a flag of its own, a page of them"),
+    Command.withExamples([
+      { command: "mallard load diabetes-2024", description: "All entities, spelt as they were stored" },
+      { command: "mallard load diabetes-2024 --kind claim --limit 10", description: "The first ten claims" }
+    ])
+  )
+
+  const saving = {
+    description: text("description", "TEXT", "Description (default: what the document says)"),
+    tag: many("tag", "TAG", "Tag, instead of the document's (may be repeated)"),
+    overwrite: on("overwrite", "Make this the next revision of a cohort of that name")
+  }
+
+  const save = Command.make(
+    "save",
+    {
+      name: Argument.String("NAME").pipe(Argument.withDescription("Name of the cohort")),
+      file: Argument.String("FILE").pipe(Argument.withDescription("JSON file, - for standard input")),
+      ...saving
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSave } = yield* Effect.promise(() => import("./commands/Save.ts"))
+      yield* runSave(session, {
+        ...options,
+        file: input.file,
+        name: input.name,
+        description: Option.getOrUndefined(input.description),
+        tags: input.tag,
+        overwrite: input.overwrite
+      })
+    })
+  ).pipe(
+    Command.withDescription("Save JSON as a cohort under a name"),
+    Command.withExamples([
+      { command: "mallard save diabetes-2024 diabetes.json --tag chronic", description: "Save a file" },
+      { command: "mallard save diabetes-2024 - --overwrite", description: "Save standard input as its next revision" }
+    ])
+  )
+
+  const importCommand = Command.make(
+    "import",
+    {
+      file: Argument.String("FILE").pipe(Argument.withDescription("JSON file")),
+      as: text("as", "NAME", "Name of the cohort (default: the document's, else the file's)"),
+      ...saving
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSave } = yield* Effect.promise(() => import("./commands/Save.ts"))
+      yield* runSave(session, {
+        ...options,
+        file: input.file,
+        name: Option.getOrUndefined(input.as),
+        description: Option.getOrUndefined(input.description),
+        tags: input.tag,
+        overwrite: input.overwrite
+      })
+    })
+  ).pipe(
+    Command.withDescription("Save one cohort file under its own name or another; migrate takes whole folders"),
+    Command.withExamples([
+      { command: "mallard import diabetes.json", description: "Import a file that somebody shared" },
+      { command: "mallard import diabetes.json --as diabetes-copy", description: "Import it under another name" }
+    ])
+  )
+
+  const deleteCommand = Command.make(
+    "delete",
+    { name },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runDelete } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runDelete(session, { ...options, name: input.name })
+    })
+  ).pipe(
+    Command.withAlias("rm"),
+    Command.withDescription("Delete a cohort by a further revision; undelete brings it back"),
+    Command.withExamples([{ command: "mallard delete diabetes-2024", description: "Delete a cohort" }])
+  )
+
+  const undelete = Command.make(
+    "undelete",
+    {
+      name,
+      revision: whole("revision", "NUMBER", "Bring back this revision (default: the last before it was deleted)"),
+      as: text("as", "NAME", "Under this name (default: the one it had)")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runUndelete } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runUndelete(session, {
+        ...options,
+        name: input.name,
+        revision: Option.getOrUndefined(input.revision),
+        newName: Option.getOrUndefined(input.as)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Bring back a deleted cohort, or a former revision of any"),
+    Command.withExamples([
+      { command: "mallard undelete diabetes-2024", description: "Bring back a deleted cohort" },
+      { command: "mallard undelete diabetes-2024 --revision 2", description: "Make revision 2 the latest again" }
+    ])
+  )
+
+  const newName = Argument.String("NEW").pipe(Argument.withDescription("New name"))
+
+  const rename = Command.make(
+    "rename",
+    { name, newName },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRename } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runRename(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withAlias("mv"),
+    Command.withDescription("Give a cohort another name"),
+    Command.withExamples([{ command: "mallard rename diabetes-2024 diabetes", description: "Rename a cohort" }])
+  )
+
+  const tag = Command.make(
+    "tag",
+    {
+      name: Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"), Argument.optional),
+      add: many("add", "TAG", "Tag to add (may be repeated)"),
+      remove: many("remove", "TAG", "Tag to remove (may be repeated)")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runTag } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runTag(session, { ...options, ...input, name: Option.getOrUndefined(input.name) })
+    })
+  ).pipe(
+    Command.withDescription("Show, add and remove tags"),
+    Command.withExamples([
+      { command: "mallard tag", description: "Show all tags" },
+      { command: "mallard tag diabetes-2024 --add chronic --remove draft", description: "Change those of a cohort" }
+    ])
+  )
+
+  const clone = Command.make(
+    "clone",
+    { name, newName },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runClone } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runClone(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withAlias("cp"),
+    Command.withDescription("Make a cohort of the same content under another name"),
+    Command.withExamples([{ command: "mallard clone diabetes-2024 diabetes-test", description: "Clone a cohort" }])
+  )
+
+  const merge = Command.make(
+    "merge",
+    {
+      names: Argument.String("NAME").pipe(
+        Argument.withDescription("Names or ids of two or more cohorts"),
+        Argument.variadic()
+      ),
+      into: Flag.String("into").pipe(Flag.withMetavar("NAME"), Flag.withDescription("Name of the cohort to make")),
+      conflict: Flag.Literals("conflict", ["skip", "overwrite", "rename"]).pipe(
+        Flag.withDescription(
+          "Of entities of one kind and id: the first stays, the last stays, or later ones get another id"
+        ),
+        Flag.withDefault("skip")
+      ),
+      overwrite: on("overwrite", "Make this the next revision of a cohort of that name")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runMerge } = yield* Effect.promise(() => import("./commands/Change.ts"))
+      yield* runMerge(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription("Make one cohort of the entities of several"),
+    Command.withExamples([
+      { command: "mallard merge diabetes heart --into chronic", description: "Merge two cohorts" },
+      { command: "mallard merge diabetes heart --into chronic --conflict rename -v", description: "Keep everything" }
+    ])
+  )
+
+  const diff = Command.make(
+    "diff",
+    {
+      name,
+      from: whole("from", "NUMBER", "Earlier revision (default: the one before)"),
+      to: whole("to", "NUMBER", "Later revision (default: the latest)"),
+      with: text("with", "NAME", "Compare with this cohort")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runDiff } = yield* Effect.promise(() => import("./commands/Diff.ts"))
+      yield* runDiff(session, {
+        ...options,
+        name: input.name,
+        from: Option.getOrUndefined(input.from),
+        to: Option.getOrUndefined(input.to),
+        with: Option.getOrUndefined(input.with)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Show what differs between two revisions, or two cohorts"),
+    Command.withExamples([
+      { command: "mallard diff diabetes-2024", description: "What the last change did" },
+      { command: "mallard diff diabetes-2024 --from 1 --to 3", description: "Between two revisions" },
+      { command: "mallard diff diabetes-2024 --with diabetes-test", description: "Between two cohorts" }
+    ])
+  )
+
+  const summary = Command.make(
+    "summary",
+    {
+      name,
+      samples: Flag.Int("samples").pipe(
+        Flag.withMetavar("NUMBER"),
+        Flag.withDescription("Samples per kind (default: 3)"),
+        Flag.withDefault(3)
+      ),
+      strategy: Flag.Literals("strategy", ["diverse", "random", "recent"]).pipe(
+        Flag.withDescription("Which samples"),
+        Flag.withDefault("diverse")
+      ),
+      seed: text("seed", "TEXT", "Other random samples")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runSummary } = yield* Effect.promise(() => import("./commands/Summary.ts"))
+      yield* runSummary(session, { ...options, ...input, seed: Option.getOrUndefined(input.seed) })
+    })
+  ).pipe(
+    Command.withDescription("Show counts, ranges, distributions and samples of a cohort"),
+    Command.withExamples([
+      { command: "mallard summary diabetes-2024", description: "Summarise a cohort" },
+      { command: "mallard summary diabetes-2024 --samples 0 --json", description: "Without samples, for a program" }
+    ])
+  )
+
+  const gc = Command.make(
+    "gc",
+    {
+      names: Argument.String("NAME").pipe(
+        Argument.withDescription("Names or ids of deleted cohorts (default: all of them)"),
+        Argument.variadic()
+      ),
+      purge: on("purge", "Remove them for good; needs --yes")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { yes } = yield* root
+      const { runGc } = yield* Effect.promise(() => import("./commands/Gc.ts"))
+      yield* runGc(session, { ...options, ...input, yes })
+    })
+  ).pipe(
+    Command.withDescription("Say what deleted cohorts still hold, and remove it for good with --purge"),
+    Command.withExamples([
+      { command: "mallard gc", description: "See what would go" },
+      { command: "mallard gc --purge --yes", description: "Remove it: this cannot be undone" }
     ])
   )
 
@@ -587,6 +915,49 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const mcp = Command.make(
+    "mcp",
+    {
+      http: Flag.Int("http").pipe(
+        Flag.withMetavar("PORT"),
+        Flag.withDescription("Serve over HTTP on this port; 0 takes any (default: standard input and output)"),
+        Flag.optional
+      ),
+      host: text("host", "ADDRESS", "Address to listen on (default: 127.0.0.1)"),
+      tokenFile: text("token-file", "FILE", "Where the token is kept (default: ~/.healthsim/mallard-mcp.token)"),
+      root: Flag.String("root").pipe(
+        Flag.withMetavar("DIR"),
+        Flag.withDescription("Folder that files may be imported from and exported to (may be repeated)"),
+        Flag.atLeast(0)
+      ),
+      readOnly: on("read-only", "Offer no tool that changes anything"),
+      allowQuery: on("allow-query", "Offer query_cohort, which answers SQL"),
+      oldNames: on("old-names", "Offer the tools by HealthSim's older names too")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runMcp } = yield* Effect.promise(() => import("./commands/Mcp.ts"))
+      yield* runMcp(
+        session,
+        {
+          ...options,
+          ...input,
+          http: Option.getOrUndefined(input.http),
+          host: Option.getOrUndefined(input.host),
+          tokenFile: Option.getOrUndefined(input.tokenFile)
+        },
+        session.program.split(" ").at(-1) ?? ""
+      )
+    })
+  ).pipe(
+    Command.withDescription("Serve the cohorts to assistants by the Model Context Protocol"),
+    Command.withExamples([
+      { command: "mallard mcp", description: "What an assistant starts; see docs/mcp.md" },
+      { command: "mallard mcp --root ~/cohorts --allow-query", description: "With files of a folder, and SQL" },
+      { command: "mallard mcp --http 8765", description: "For several assistants at once" }
+    ])
+  )
+
   return root.pipe(
     Command.withSubcommands([
       {
@@ -606,7 +977,12 @@ export const makeProgram = (session: Session) => {
           backup
         ]
       },
-      { group: "Cohorts", commands: [list, show, queryCommand, exportCommand] }
+      { group: "Cohorts", commands: [list, show, queryCommand, summary, history, diff, load, exportCommand] },
+      {
+        group: "Changes",
+        commands: [save, importCommand, rename, tag, clone, merge, deleteCommand, undelete, gc]
+      },
+      { group: "Servers", commands: [mcp] }
     ]),
     Command.withExamples([
       { command: "mallard migrate old-cohorts", description: "Bring a folder into the default database" },

@@ -64,6 +64,33 @@ export const shownJson = ({ cohort, history, parts, remarks, source }: ShownCoho
   remarks
 })
 
+/** One element of the array that `mallard history --json` prints. */
+export const revisionJson = (revision: Revision) => ({
+  seq: revision.seq,
+  change: revision.change,
+  name: revision.name,
+  description: revision.description ?? null,
+  tags: revision.tags,
+  digest: revision.digest,
+  run: revision.runId ?? null,
+  saved_at: revision.savedAt
+})
+
+export const renderHistory = (history: ReadonlyArray<Revision>, paint: Paint): ReadonlyArray<string> =>
+  table(
+    ["SEQ", "CHANGE", "NAME", "TAGS", "DIGEST", "SAVED (UTC)"],
+    history.map(({ change, digest, name, savedAt, seq, tags }) => [
+      String(seq),
+      change,
+      shortened(name, MAX_NAME),
+      tags.length === 0 ? "-" : shortened(tags.join(", "), MAX_NAME),
+      digest.slice(0, 12),
+      savedAt.slice(0, 19).replace("T", " ")
+    ]),
+    new Set([0]),
+    paint
+  )
+
 const MAX_NAME = 60
 
 /** Rows of cells in columns; numbers to the right. */

@@ -615,7 +615,21 @@ describe("help", () => {
       "list",
       "show",
       "query",
-      "export"
+      "export",
+      "summary",
+      "history",
+      "diff",
+      "load",
+      "save",
+      "import",
+      "rename",
+      "tag",
+      "clone",
+      "merge",
+      "delete",
+      "undelete",
+      "gc",
+      "mcp"
     ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)

@@ -6,7 +6,8 @@ import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { onTestFinished } from "vitest"
 
-const program = fileURLToPath(new URL("../bin/mallard.js", import.meta.url))
+/** The entry file of the program. */
+export const program = fileURLToPath(new URL("../bin/mallard.js", import.meta.url))
 
 export interface Outcome {
   readonly code: number | null

@@ -1,17 +1,45 @@
 /**
- * The cohorts of a database: which there are, what they are made of and where they came from. Reads only; writing is the
- * business of `BatchWriter`.
+ * The cohorts of a database: which there are, what they are made of and where they came from; saving and changing them.
  */
 
 import { DuckDbClient, typed } from "@mallard/sql-duckdb"
 import { LIST, VARCHAR } from "@duckdb/node-api"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type SqlError } from "effect/sql"
+import { hash } from "node:crypto"
+import { existsSync } from "node:fs"
+import { resolve } from "node:path"
 import { visitParts } from "./Assembly.ts"
+import { CohortNotFound, InvalidRequest } from "./CohortErrors.ts"
+import { diffSides, type RevisionDiff } from "./Diff.ts"
+import {
+  copySql,
+  documentText,
+  type ExportedText,
+  type ExportFormat,
+  type ExportOptions,
+  type ExportRemark,
+  ndjsonTexts,
+  v1Text
+} from "./Export.ts"
+import {
+  contentStatements,
+  headOf,
+  membersOfContent,
+  type RevisionState,
+  revisionsOf,
+  type StoredMember,
+  storedParts
+} from "./internal/content.ts"
+import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
+import { planPurge, type PurgePlan } from "./Purge.ts"
 import { makeRenderer } from "./Rendering.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
+import { type KindSummary, summarise, type SummaryOptions } from "./Summary.ts"
+import { storedKinds } from "./Tables.ts"
+import { fileNameOf, type Lookup, makeWriting, type Writing } from "./Writing.ts"
 
 /** A cohort as its head revision describes it. Times are `YYYY-MM-DDTHH:MM:SS[.ffffff]`. */
 export interface Cohort {
@@ -126,24 +154,134 @@ export interface RunItem {
   readonly remarks: string
 }
 
-/** No cohort has this name or id. The names are in fields only: they may come from documents. */
-export class CohortNotFound extends Schema.TaggedError<CohortNotFound>()("CohortNotFound", {
-  wanted: Schema.String,
-  /** Names of cohorts that are spelt much alike, nearest first, at most five. */
-  suggestions: Schema.Array(Schema.String)
-}) {
-  override get message(): string {
-    const hint = this.suggestions.length === 0 ? "List the cohorts to see their names." : "Some names are much alike."
-    return `There is no cohort of that name or id. ${hint}`
-  }
+/** Which cohorts to list; conditions are combined by "and". */
+export interface ListOptions {
+  readonly tag?: string | undefined
+  /** Part of the name or description, taken literally, upper or lower case. */
+  readonly search?: string | undefined
+  readonly product?: string | undefined
+  /** 100 if not given; at most 10,000. */
+  readonly limit?: number | undefined
+  /** Where the page before ended. */
+  readonly cursor?: string | undefined
+}
+
+/** Some of a list, and where to go on. */
+export interface Page<A> {
+  readonly items: ReadonlyArray<A>
+  /** Undefined at the end of the list. */
+  readonly next: string | undefined
+}
+
+/** An entity of a cohort, with its compact text. */
+export interface CohortEntity {
+  /** `json` for what is no entity of a known kind. */
+  readonly kind: string
+  /** The key below which `collect` gives it: as written below `entities`, else the name of the kind's table. */
+  readonly type: string
+  readonly entityId: number
+  /** Name of the file, and the JSON pointer in it. */
+  readonly path: string
+  readonly pointer: string
+  readonly text: string
+}
+
+/** Which entities to give; those inside others come with them. */
+export interface EntityOptions {
+  /** Name of a kind, or `json`. */
+  readonly kind?: string | undefined
+  /** A revision; the latest if not given. */
+  readonly seq?: number | undefined
+  /** 100 if not given; at most 10,000. */
+  readonly limit?: number | undefined
+  readonly cursor?: string | undefined
+}
+
+/** A cohort with the compact texts of its entities by type, in the order of its documents. */
+export interface CollectedCohort {
+  readonly cohort: Cohort
+  readonly entities: ReadonlyMap<string, ReadonlyArray<string>>
+}
+
+/** A revision of a cohort; the latest if no number is given. */
+export interface RevisionRef {
+  readonly cohort: string
+  readonly seq?: number | undefined
+}
+
+/** What a cohort is like. */
+export interface CohortSummary {
+  readonly cohort: Cohort
+  readonly kinds: ReadonlyArray<KindSummary>
+}
+
+/** The formats that are text as a whole. */
+export type TextExportOptions = Omit<ExportOptions, "format"> & {
+  readonly format?: Exclude<ExportFormat, "csv" | "parquet"> | undefined
+}
+
+export interface ExportedTexts {
+  readonly files: ReadonlyArray<ExportedText>
+  readonly remarks: ReadonlyArray<ExportRemark>
+}
+
+export interface ExportedFiles {
+  /** Absolute paths. */
+  readonly paths: ReadonlyArray<string>
+  readonly remarks: ReadonlyArray<ExportRemark>
+}
+
+/** A tag, and how many cohorts have it. */
+export interface TagCount {
+  readonly tag: string
+  readonly cohorts: number
 }
 
 /** The cohorts of an open database. */
 export class CohortStore extends Context.Service<
   CohortStore,
-  {
+  Writing & {
     /** All cohorts that are not deleted, by name. */
     readonly list: Effect.Effect<ReadonlyArray<Cohort>, SqlError.SqlError>
+    /** Cohorts that meet all conditions, the latest saved first, a page at a time. */
+    readonly page: (options?: ListOptions) => Effect.Effect<Page<Cohort>, InvalidRequest | SqlError.SqlError>
+    /** All tags of cohorts that are not deleted, by name. */
+    readonly tags: Effect.Effect<ReadonlyArray<TagCount>, SqlError.SqlError>
+    /** Whether a cohort that is not deleted has this name or id. */
+    readonly exists: (nameOrId: string) => Effect.Effect<boolean, SqlError.SqlError>
+    /** The entities of a cohort that stand in its documents, in their order, a page at a time. */
+    readonly entities: (
+      nameOrId: string,
+      options?: EntityOptions
+    ) => Effect.Effect<Page<CohortEntity>, CohortNotFound | InvalidRequest | SqlError.SqlError>
+    /** A cohort with all its entities by type. */
+    readonly collect: (nameOrId: string) => Effect.Effect<CollectedCohort, CohortNotFound | SqlError.SqlError>
+    /** What differs between two revisions, of one cohort or of two. */
+    readonly diff: (
+      before: RevisionRef,
+      after: RevisionRef
+    ) => Effect.Effect<RevisionDiff, CohortNotFound | InvalidRequest | SqlError.SqlError>
+    /** What `purge` would remove for good, of all deleted cohorts or those of these names and ids. Removes nothing. */
+    readonly purgePlan: (cohorts?: ReadonlyArray<string>) => Effect.Effect<PurgePlan, SqlError.SqlError>
+    /** Counts, ranges, distributions and samples of the latest revision. */
+    readonly summary: (
+      nameOrId: string,
+      options?: SummaryOptions
+    ) => Effect.Effect<CohortSummary, CohortNotFound | SqlError.SqlError>
+    /** A cohort as texts, in memory. */
+    readonly exportTexts: (
+      nameOrId: string,
+      options?: TextExportOptions
+    ) => Effect.Effect<ExportedTexts, CohortNotFound | SqlError.SqlError>
+    /**
+     * Writes a cohort to a file, or to a folder where it consists of several, as one per kind. Files get their names when
+     * all of them are whole; what had such a name before is replaced.
+     */
+    readonly export: (
+      nameOrId: string,
+      out: string,
+      options?: ExportOptions
+    ) => Effect.Effect<ExportedFiles, CohortNotFound | InvalidRequest | SqlError.SqlError>
     /** The cohort of this name, else of this id. */
     readonly find: (nameOrId: string) => Effect.Effect<Cohort, CohortNotFound | SqlError.SqlError>
     /** The revisions, oldest first, of the cohort of this name or id, deleted ones included. */
@@ -178,6 +316,7 @@ export class CohortStore extends Context.Service<
 
 /** The statements of this module. */
 export const cohortStatements = {
+  ...contentStatements,
   list: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
   c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
 FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id ORDER BY c.name, c.cohort_id`,
@@ -186,6 +325,16 @@ FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id ORDER BY c
 FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id
 WHERE h.name = ? OR h.cohort_id = TRY_CAST(? AS UUID)
 ORDER BY h.name = ? DESC, h.revision_id DESC LIMIT 1`,
+  page: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
+  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
+FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id
+WHERE (CAST(? AS VARCHAR) IS NULL OR c.cohort_id IN (SELECT cohort_id FROM main.cohort_tags WHERE tag = CAST(? AS VARCHAR)))
+  AND (CAST(? AS VARCHAR) IS NULL OR contains(lower(c.name), lower(CAST(? AS VARCHAR)))
+    OR contains(lower(coalesce(c.description, '')), lower(CAST(? AS VARCHAR))))
+  AND (CAST(? AS VARCHAR) IS NULL OR c.product = CAST(? AS VARCHAR))
+  AND (CAST(? AS BIGINT) IS NULL OR h.revision_id < CAST(? AS BIGINT))
+ORDER BY h.revision_id DESC LIMIT CAST(? AS BIGINT)`,
+  tags: "SELECT tag, count(*) AS cohorts FROM main.cohort_tags GROUP BY tag ORDER BY tag",
   names: "SELECT DISTINCT name FROM mallard.heads",
   history: `SELECT revision_id, cohort_id, seq, predecessor, run_id, change, name, description, tags, product,
   legacy_id, created_at, updated_at, saved_at, digest, content_id
@@ -269,31 +418,200 @@ const make = Effect.gen(function* () {
       )
     })
   })
+  const lookup: Lookup = {
+    live: Effect.fnUntraced(function* (nameOrId) {
+      const head = yield* headOf(sql, nameOrId)
+      return head === undefined || head.change === "deleted" ? yield* notFound(nameOrId) : head
+    }),
+    any: Effect.fnUntraced(function* (nameOrId) {
+      const head = yield* headOf(sql, nameOrId)
+      return head === undefined ? yield* notFound(nameOrId) : head
+    })
+  }
+  const writing = yield* makeWriting(sql, lookup)
   const find = Effect.fn("CohortStore.find")(function* (nameOrId: string) {
     const [row] = yield* query<CohortRow>(sql, cohortStatements.find, [nameOrId, nameOrId, nameOrId])
     return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
   })
+  /** The documents of a content, in order. */
+  const documentsOf = Effect.fnUntraced(function* (contentId: number) {
+    const documents: Array<{ readonly path: string; readonly text: string }> = []
+    let path = ""
+    let chunks: Array<Buffer> = []
+    yield* visitParts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`, {
+      start: (part) => {
+        path = part.path
+        chunks = []
+      },
+      text: (bytes, start, end) => chunks.push(bytes.subarray(start, end)),
+      sound: () => {},
+      changed: () => {},
+      gap: () => {},
+      end: () => documents.push({ path, text: Buffer.concat(chunks).toString("utf8") })
+    })
+    return documents
+  })
+  const revisionOfRef = Effect.fnUntraced(function* ({ cohort, seq }: RevisionRef) {
+    const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)
+    if (seq === undefined) return head
+    const revision = (yield* revisionsOf(sql, head.cohortId)).find((one) => one.seq === seq)
+    return revision ?? (yield* new InvalidRequest({ reason: "no-such-revision" }))
+  })
+  const diffSide = Effect.fnUntraced(function* (ref: RevisionRef) {
+    const { contentId, description, name, product, tags } = yield* revisionOfRef(ref)
+    const parts = yield* storedParts(sql, contentId)
+    const skeletons = new Map(parts.map(({ path, pieces }) => [path, skeletonOf(pieces)]))
+    return { name, description, tags, product, members: yield* membersOfContent(sql, contentId), skeletons }
+  })
+  const textsOf = Effect.fnUntraced(function* (head: RevisionState, options: TextExportOptions) {
+    const { contentId } = head
+    if (options.format === "ndjson") {
+      const files = ndjsonTexts(yield* membersOfContent(sql, contentId))
+      return { files, remarks: [] } satisfies ExportedTexts
+    }
+    const documents = yield* documentsOf(contentId)
+    if (options.format === "v1") {
+      const [first = head] = yield* revisionsOf(sql, head.cohortId)
+      const { remarks, text } = v1Text(
+        { ...head, createdAt: head.createdAt ?? first.savedAt },
+        yield* membersOfContent(sql, contentId),
+        documents
+      )
+      return { files: [{ path: fileNameOf(head.name), text }], remarks } satisfies ExportedTexts
+    }
+    const files = documents.map(({ path, text }) => ({ path, text: documentText(text, options) }))
+    return { files, remarks: [] } satisfies ExportedTexts
+  })
+  /** Where the files of an export go. */
+  const targetsOf = Effect.fnUntraced(function* (out: string, paths: ReadonlyArray<string>, needsFolder: boolean) {
+    const path = resolve(out)
+    const isBelow = yield* attempt(() => needsFolder || isFolder(out))
+    const [only, ...others] = paths
+    if (!isBelow && others.length === 0 && only !== undefined) return [path]
+    if (!isBelow && (yield* attempt(() => existsSync(path))))
+      return yield* new InvalidRequest({ reason: "several-files" })
+    const targets = paths.map((name) => pathBelow(path, name))
+    const known = targets.filter((target) => target !== undefined)
+    return known.length === targets.length ? known : yield* new InvalidRequest({ reason: "bad-file-name" })
+  })
   return CohortStore.of({
+    ...writing,
+    purgePlan: Effect.fn("CohortStore.purgePlan")((cohorts) => planPurge(sql, cohorts)),
+    diff: Effect.fn("CohortStore.diff")(function* (before, after) {
+      return diffSides(yield* diffSide(before), yield* diffSide(after))
+    }),
+    summary: Effect.fn("CohortStore.summary")(function* (nameOrId, options = {}) {
+      const cohort = yield* find(nameOrId)
+      return { cohort, kinds: yield* summarise(sql, cohort.cohortId, cohort.entities, options) }
+    }),
+    exportTexts: Effect.fn("CohortStore.exportTexts")(function* (nameOrId, options = {}) {
+      return yield* textsOf(yield* lookup.live(nameOrId), options)
+    }),
+    export: Effect.fn("CohortStore.export")(function* (nameOrId, out, options = {}) {
+      const { format } = options
+      const head = yield* lookup.live(nameOrId)
+      const output = new OutputFiles()
+      const write = Effect.gen(function* () {
+        if (format === "csv" || format === "parquet") {
+          const { entities } = yield* find(head.cohortId)
+          const tables = storedKinds.filter(({ kind }) => Object.hasOwn(entities, kind)).map(({ table }) => table)
+          const targets = yield* targetsOf(
+            out,
+            tables.map((table) => `${table}.${format}`),
+            true
+          )
+          for (const [at, table] of tables.entries()) {
+            const temporary = yield* attempt(() => output.temporary(targets[at] ?? ""))
+            yield* query(sql, copySql(table, head.cohortId, format, temporary))
+          }
+          return { paths: yield* attempt(() => output.publish()), remarks: [] } satisfies ExportedFiles
+        }
+        const { files, remarks } = yield* textsOf(head, { ...options, format })
+        const targets = yield* targetsOf(
+          out,
+          files.map(({ path }) => path),
+          format === "ndjson"
+        )
+        return yield* attempt((): ExportedFiles => {
+          files.forEach(({ text }, at) => output.write(targets[at] ?? "", Buffer.from(text)))
+          return { paths: output.publish(), remarks }
+        })
+      })
+      return yield* Effect.ensuring(
+        write,
+        Effect.sync(() => output.discard())
+      )
+    }),
+    page: Effect.fn("CohortStore.page")(function* (options = {}) {
+      const limit = yield* limitOf(options.limit)
+      const scope = JSON.stringify([options.tag, options.search, options.product])
+      const cursor = yield* readCursor(options.cursor, scope)
+      const before = cursor === undefined ? null : String(cursor[0])
+      const text = (value: string | undefined, times: number) =>
+        Array.from({ length: times }, () => value?.toWellFormed() ?? null)
+      const rows = yield* query<CohortRow>(sql, cohortStatements.page, [
+        ...text(options.tag, 2),
+        ...text(options.search, 3),
+        ...text(options.product, 2),
+        before,
+        before,
+        String(limit + 1)
+      ])
+      const items = rows.slice(0, limit).map(cohortOf)
+      const last = items.at(-1)
+      return {
+        items,
+        next: rows.length > limit && last !== undefined ? writeCursor(scope, [last.revisionId]) : undefined
+      }
+    }),
+    tags: Effect.map(query<{ readonly tag: string; readonly cohorts: bigint }>(sql, cohortStatements.tags), (rows) =>
+      rows.map(({ cohorts, tag }) => ({ tag, cohorts: Number(cohorts) }))
+    ),
+    exists: Effect.fn("CohortStore.exists")((nameOrId) =>
+      Effect.map(headOf(sql, nameOrId), (head) => head !== undefined && head.change !== "deleted")
+    ),
+    entities: Effect.fn("CohortStore.entities")(function* (nameOrId, options = {}) {
+      const limit = yield* limitOf(options.limit)
+      const head = yield* lookup.live(nameOrId)
+      const kind = storedKinds.find((candidate) => candidate.kind === options.kind)
+      if (options.kind !== undefined && kind === undefined) return yield* new InvalidRequest({ reason: "unknown-kind" })
+      const revision =
+        options.seq === undefined
+          ? head
+          : (yield* revisionsOf(sql, head.cohortId)).find(({ seq }) => seq === options.seq)
+      if (revision === undefined) return yield* new InvalidRequest({ reason: "no-such-revision" })
+      const scope = JSON.stringify([revision.contentId, options.kind])
+      const cursor = yield* readCursor(options.cursor, scope)
+      const [part = 0, collection = 0, ordinal = 0] = cursor ?? []
+      const found = yield* membersOfContent(sql, revision.contentId, {
+        kind: kind?.code,
+        after: cursor === undefined ? undefined : { part, collection, ordinal },
+        limit: limit + 1
+      })
+      const last = found[limit - 1]
+      return {
+        items: found.slice(0, limit).map(entityOf),
+        next:
+          found.length > limit && last !== undefined
+            ? writeCursor(scope, [last.part, last.collection, last.ordinal])
+            : undefined
+      }
+    }),
+    collect: Effect.fn("CohortStore.collect")(function* (nameOrId) {
+      const cohort = yield* find(nameOrId)
+      const entities = new Map<string, Array<string>>()
+      for (const { text, type } of yield* membersOfContent(sql, cohort.contentId)) {
+        const texts = entities.get(type)
+        if (texts === undefined) entities.set(type, [text])
+        else texts.push(text)
+      }
+      return { cohort, entities }
+    }),
     list: Effect.map(query<CohortRow>(sql, cohortStatements.list), (rows) => rows.map(cohortOf)),
     find,
     load: Effect.fn("CohortStore.load")(function* (nameOrId) {
       const cohort = yield* find(nameOrId)
-      const renderer = yield* makeRenderer(sql)
-      const documents: Array<{ readonly path: string; readonly text: string }> = []
-      let path = ""
-      let chunks: Array<Buffer> = []
-      yield* visitParts(sql, renderer, `p.content_id = ${cohort.contentId}`, {
-        start: (part) => {
-          path = part.path
-          chunks = []
-        },
-        text: (bytes, start, end) => chunks.push(bytes.subarray(start, end)),
-        sound: () => {},
-        changed: () => {},
-        gap: () => {},
-        end: () => documents.push({ path, text: Buffer.concat(chunks).toString("utf8") })
-      })
-      return { cohort, documents }
+      return { cohort, documents: yield* documentsOf(cohort.contentId) }
     }),
     history: Effect.fn("CohortStore.history")(function* (nameOrId) {
       const rows = yield* query<RevisionRow>(
@@ -396,6 +714,54 @@ const make = Effect.gen(function* () {
       }))
     })
   })
+})
+
+/** The literal text of a document in pieces: odd parts between the separators are labels. */
+const skeletonOf = (pieces: ReadonlyArray<string>): string =>
+  pieces
+    .join("")
+    .split("\u0001")
+    .map((part, at) => (at % 2 === 0 ? part : part === "list" ? "[]" : "{}"))
+    .join("")
+
+const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> =>
+  Effect.try({ try: write, catch: (cause) => new InvalidRequest({ reason: "not-written", cause }) })
+
+const MOST_ITEMS = 10_000
+const ITEMS = 100
+
+const limitOf = (limit = ITEMS): Effect.Effect<number, InvalidRequest> =>
+  Number.isInteger(limit) && limit >= 0 && limit <= MOST_ITEMS
+    ? Effect.succeed(limit)
+    : Effect.fail(new InvalidRequest({ reason: "bad-limit" }))
+
+const CursorText = Schema.fromJsonString(Schema.Struct({ of: Schema.String, at: Schema.Array(Schema.Int) }))
+const encodeCursor = Schema.encodeSync(CursorText)
+const decodeCursor = Schema.decodeUnknownEffect(CursorText)
+
+/** A cursor says of which list it is, by a hash, and where in it. */
+const writeCursor = (scope: string, at: ReadonlyArray<number>): string =>
+  Buffer.from(encodeCursor({ of: hash("sha256", scope).slice(0, 16), at })).toString("base64url")
+
+const readCursor = (
+  cursor: string | undefined,
+  scope: string
+): Effect.Effect<ReadonlyArray<number> | undefined, InvalidRequest> => {
+  if (cursor === undefined) return Effect.succeed(undefined)
+  const bad = new InvalidRequest({ reason: "bad-cursor" })
+  return decodeCursor(Buffer.from(cursor, "base64url").toString("utf8")).pipe(
+    Effect.mapError(() => bad),
+    Effect.flatMap(({ at, of }) => (of === hash("sha256", scope).slice(0, 16) ? Effect.succeed(at) : Effect.fail(bad)))
+  )
+}
+
+const entityOf = ({ entityId, kind, path, pointer, text, type }: StoredMember): CohortEntity => ({
+  kind,
+  type,
+  entityId,
+  path,
+  pointer,
+  text
 })
 
 const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))

@@ -142,7 +142,7 @@ describe("an existing database", () => {
         runChild(`
           import { openStore } from "@mallard/duckdb-store"
           import { Effect } from "effect"
-          const error = await Effect.runPromise(Effect.flip(Effect.scoped(openStore({ path: ${JSON.stringify(path)} }))))
+          const error = await Effect.runPromise(Effect.flip(Effect.scoped(openStore({ path: ${JSON.stringify(path)}, patience: 100 }))))
           console.log(JSON.stringify([error._tag, error.reason, error.holder, error.since, error.message]))
         `)
       )

@@ -1,6 +1,7 @@
 export * from "./Backup.ts"
 export * from "./BackupError.ts"
 export * from "./Decision.ts"
+export * from "./LegacyDocument.ts"
 export * from "./HealthSimDatabase.ts"
 export * from "./Incremental.ts"
 export * from "./Migrate.ts"

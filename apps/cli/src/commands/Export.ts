@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
+import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
 import { PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
@@ -19,6 +19,7 @@ export interface ExportCommand extends CommonOptions {
   readonly all: boolean
   readonly compact: boolean
   readonly ascii: boolean
+  readonly format: ExportFormat | undefined
 }
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
@@ -32,11 +33,58 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
   if (!all && name === undefined) {
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
-  yield* withCohorts(session, command.db, (opened) =>
+  const { format } = command
+  if (format !== undefined && format !== "documents") {
+    if (name === undefined) return yield* usage(`--format ${format} is for one cohort.`, "Give a NAME, not --all.")
+    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format))
+  }
+  return yield* withCohorts(session, command.db, (opened) =>
     name === undefined
       ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
       : exportOne(session, command, opened, name)
   )
+})
+
+/** Writes a cohort in a form other than its documents; remarks go to stderr. */
+const exportAs = Effect.fnUntraced(function* (
+  session: Session,
+  command: ExportCommand,
+  { cohorts }: Opened,
+  name: string,
+  format: Exclude<ExportFormat, "documents">
+) {
+  const { ascii, compact } = command
+  const { terminal } = session
+  let remarks: ReadonlyArray<ExportRemark> = []
+  if (command.out === undefined) {
+    if (format === "csv" || format === "parquet" || format === "ndjson") {
+      return yield* usage(`${format} is a file per kind, so it needs a folder.`, "Name one with --out DIR.")
+    }
+    const exported = yield* cohorts.exportTexts(name, { format, ascii, compact })
+    if (exported.files.length > 1) {
+      return yield* usage(
+        "The cohort consists of several files, so it needs a folder to go to.",
+        "Name one with --out DIR."
+      )
+    }
+    for (const { text } of exported.files) terminal.out(text)
+    remarks = exported.remarks
+  } else {
+    const out = resolve(session.cwd, command.out)
+    const exported = yield* cohorts.export(name, /[/\\]$/.test(command.out) ? `${out}/` : out, {
+      format,
+      ascii,
+      compact
+    })
+    if (!command.quiet) {
+      terminal.error(exported.paths.map((path) => `Wrote ${shownPath(path, session.cwd)}\n`).join(""))
+    }
+    remarks = exported.remarks
+  }
+  for (const { code, message, path, pointer } of remarks) {
+    terminal.error(`! ${code}: ${printable(path)} ${printable(pointer)}: ${message}\n`)
+  }
+  return undefined
 })
 
 const exportOne = Effect.fnUntraced(

@@ -1,6 +1,18 @@
 /** The files of a database: folders, temporary names, and what makes a rename last. */
 
-import { existsSync, fsyncSync, linkSync, lstatSync, mkdirSync, openSync, closeSync, renameSync, rmSync } from "node:fs"
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync
+} from "node:fs"
 import { basename, dirname, join } from "node:path"
 
 /** Where a new database is built before it gets its name. */
@@ -43,6 +55,23 @@ export const nameDatabase = (from: string, to: string): boolean => {
   sync(dirname(to))
   return true
 }
+
+/** Puts a finished, closed database in the place of another, with its permissions, and makes sure that this lasts. */
+export const replaceDatabase = (from: string, to: string): void => {
+  chmodSync(from, statSync(to).mode & 0o777)
+  sync(from)
+  renameSync(from, to)
+  sync(dirname(to))
+}
+
+/** What tells whether a file has been written to. */
+export const stampOf = (path: string): string => {
+  const { ino, mtimeNs, size } = statSync(path, { bigint: true })
+  return `${ino} ${mtimeNs} ${size}`
+}
+
+/** Size of a file in bytes. */
+export const bytesOf = (path: string): number => statSync(path).size
 
 const noLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"])
 

@@ -1,0 +1,161 @@
+/** `mallard delete`, `undelete`, `rename`, `tag`, `clone` and `merge`: each makes one revision, and none is lost. */
+import type { Changed, ConflictRule } from "@mallard/duckdb-store"
+import { Effect } from "effect"
+import { usage } from "../Failure.ts"
+import { withChanges, withCohorts } from "../Opened.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { byKind, counted, entities, printable, sum } from "../Text.ts"
+
+const changedJson = ({ cohortId, isChanged, name, seq }: Changed) => ({
+  name,
+  cohort_id: cohortId,
+  seq,
+  changed: isChanged
+})
+
+const tell = (session: Session, command: CommonOptions, changed: Changed, what: string): void => {
+  const { terminal } = session
+  if (command.json) terminal.out(`${JSON.stringify(changedJson(changed), null, 2)}\n`)
+  else {
+    const done = changed.isChanged ? `${what}, revision ${changed.seq}` : "nothing to change"
+    terminal.out(`✓ ${printable(changed.name)}: ${done}\n`)
+  }
+}
+
+export const runDelete = (session: Session, command: CommonOptions & { readonly name: string }) =>
+  withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      tell(session, command, yield* cohorts.delete(command.name), "deleted")
+      if (!command.json && !command.quiet) {
+        session.terminal.error(
+          "  Nothing is lost: `mallard undelete` brings it back, `mallard gc --purge` removes it for good.\n"
+        )
+      }
+    })
+  )
+
+export const runUndelete = (
+  session: Session,
+  command: CommonOptions & {
+    readonly name: string
+    readonly revision: number | undefined
+    readonly newName: string | undefined
+  }
+) =>
+  withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      const restored = yield* cohorts.restore(command.name, { seq: command.revision, name: command.newName })
+      tell(session, command, restored, "restored")
+    })
+  )
+
+export const runRename = (
+  session: Session,
+  command: CommonOptions & { readonly name: string; readonly newName: string }
+) =>
+  withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      tell(session, command, yield* cohorts.rename(command.name, command.newName), "renamed")
+    })
+  )
+
+export interface TagCommand extends CommonOptions {
+  readonly name: string | undefined
+  readonly add: ReadonlyArray<string>
+  readonly remove: ReadonlyArray<string>
+}
+
+export const runTag = Effect.fnUntraced(function* (session: Session, command: TagCommand) {
+  const { add, name, remove } = command
+  const { terminal } = session
+  if (name === undefined) {
+    if (add.length + remove.length > 0) return yield* usage("Which cohort is to be tagged?", "Give its NAME.")
+    return yield* withCohorts(
+      session,
+      command.db,
+      Effect.fnUntraced(function* ({ cohorts }) {
+        const tags = yield* cohorts.tags
+        if (command.json) terminal.out(`${JSON.stringify(tags, null, 2)}\n`)
+        else terminal.out(tags.map(({ cohorts, tag }) => `${printable(tag)}: ${counted(cohorts, "cohort")}\n`).join(""))
+      })
+    )
+  }
+  if (add.length + remove.length === 0) {
+    return yield* withCohorts(
+      session,
+      command.db,
+      Effect.fnUntraced(function* ({ cohorts }) {
+        const { tags } = yield* cohorts.find(name)
+        if (command.json) terminal.out(`${JSON.stringify(tags, null, 2)}\n`)
+        else terminal.out(tags.map((tag) => `${printable(tag)}\n`).join(""))
+      })
+    )
+  }
+  return yield* withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      const removed = yield* cohorts.removeTags(name, remove)
+      const added = yield* cohorts.addTags(name, add)
+      tell(session, command, { ...added, isChanged: removed.isChanged || added.isChanged }, "tagged")
+    })
+  )
+})
+
+export const runClone = (
+  session: Session,
+  command: CommonOptions & { readonly name: string; readonly newName: string }
+) =>
+  withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      tell(session, command, yield* cohorts.clone(command.name, command.newName), "cloned")
+    })
+  )
+
+export interface MergeCommand extends CommonOptions {
+  readonly names: ReadonlyArray<string>
+  readonly into: string
+  readonly conflict: ConflictRule
+  readonly overwrite: boolean
+}
+
+export const runMerge = (session: Session, command: MergeCommand) =>
+  withChanges(
+    session,
+    command.db,
+    "refuse",
+    Effect.fnUntraced(function* ({ cohorts }) {
+      const { conflict, into, names, overwrite } = command
+      const { terminal } = session
+      const merged = yield* cohorts.merge(names, { name: into, conflict, overwrite })
+      const { conflicts, identical } = merged
+      if (command.json) {
+        const { cohortId, name, outcome, seq } = merged
+        const shown = { name, cohort_id: cohortId, seq, outcome, entities: merged.entities, identical, conflicts }
+        terminal.out(`${JSON.stringify(shown, null, 2)}\n`)
+        return
+      }
+      const kinds = byKind(merged.entities)
+      terminal.out(`✓ ${printable(into)}: ${merged.outcome}, ${entities(sum(merged.entities))} (${kinds})\n`)
+      terminal.out(`  ${entities(identical)} in common, ${counted(conflicts.length, "conflict")}\n`)
+      if (command.verbose) {
+        for (const { id, kind, outcome, renamedTo } of conflicts) {
+          const to = renamedTo === undefined ? "" : ` to ${printable(renamedTo)}`
+          terminal.out(`  ${kind} ${printable(id)}: ${outcome}${to}\n`)
+        }
+      }
+    })
+  )

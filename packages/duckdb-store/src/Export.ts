@@ -1,0 +1,201 @@
+/**
+ * Cohorts as files: their documents as they were, the same without private keys, the form that HealthSim's Python tools
+ * read, and tables per kind. What a form cannot hold is told in remarks; nothing is dropped in silence.
+ */
+
+import { prettyText } from "@mallard/entity-serializers"
+import { kinds } from "@mallard/schema"
+import { ownIdOf } from "./Identity.ts"
+import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
+import { type StoredMember } from "./internal/content.ts"
+import { timestampText } from "./Ledger.ts"
+import { quoteName } from "./Tables.ts"
+
+/**
+ * `documents`: every document as it was stored. `sharing`: the same without keys that start with `_`, at any depth. `v1`:
+ * HealthSim's cohort file. `ndjson`: a file per kind, a line for each entity of a document with those inside it. `csv`,
+ * `parquet`: a file per kind with the columns of its view, a row for each entity, those inside others included.
+ */
+export type ExportFormat = "documents" | "sharing" | "v1" | "ndjson" | "csv" | "parquet"
+
+/** The formats, in the order of help. */
+export const exportFormats: ReadonlyArray<ExportFormat> = ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]
+
+export interface ExportOptions {
+  /** `documents` if not given. */
+  readonly format?: ExportFormat | undefined
+  /** Without white space; else indented as Python does. For `documents` and `sharing`. */
+  readonly compact?: boolean | undefined
+  /** Escapes everything outside ASCII; HealthSim's cohort file always does. */
+  readonly ascii?: boolean | undefined
+}
+
+/** Something that the form cannot hold, or that Python's tools will not keep. */
+export interface ExportRemark {
+  readonly code:
+    | "outside-entities"
+    | "not-an-object"
+    | "duplicate-id"
+    | "id-not-text"
+    | "duplicate-key"
+    | "too-deep"
+    | "lone-surrogate"
+  readonly path: string
+  readonly pointer: string
+  readonly message: string
+}
+
+/** What each remark means. */
+export const exportRemarks: Readonly<Record<ExportRemark["code"], string>> = {
+  "outside-entities": "left out: a cohort file holds name, description, tags, time and entities only",
+  "not-an-object": "left out: in a cohort file every entity is an object",
+  "duplicate-id": "in the file, but HealthSim keeps only the last entity of a type with this id",
+  "id-not-text": "in the file, but HealthSim fails on an id that is no text",
+  "duplicate-key": "in the file, but Python keeps only the last value of a key",
+  "too-deep": "in the file, but Python does not read what is nested deeper than about 1000 levels",
+  "lone-surrogate": "in the file, but HealthSim's database refuses halves of surrogate pairs"
+}
+
+/** A file of an export, in memory. */
+export interface ExportedText {
+  /** Name within the cohort, or of the table. */
+  readonly path: string
+  readonly text: string
+}
+
+/** A file as `documents` and `sharing` give it; of several documents in it, each stays on its line. */
+export const documentText = (text: string, options: ExportOptions): string =>
+  text.includes("\n")
+    ? text
+        .split("\n")
+        .map((line) => `${oneDocumentText(line, { ...options, compact: true })}\n`)
+        .join("")
+    : oneDocumentText(text, options)
+
+const oneDocumentText = (text: string, options: ExportOptions): string => {
+  const kept = options.format === "sharing" ? withoutPrivateKeys(text) : text
+  if (options.compact === true && options.ascii !== true) return kept
+  const laidOut = prettyText(kept, {
+    ascii: options.ascii ?? false,
+    ...(options.compact === true ? {} : { indent: 2 })
+  }).toString("utf8")
+  return options.compact === true ? laidOut : `${laidOut}\n`
+}
+
+/** What a cohort file says of its cohort. */
+export interface V1Head {
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  /** Microseconds since 1970-01-01. */
+  readonly createdAt: bigint
+}
+
+const PYTHON_DEPTH = 900
+const MOST_REMARKS = 1000
+
+const tables: ReadonlyMap<string, string> = new Map(kinds.map(({ kind, table }) => [kind, table]))
+
+/**
+ * HealthSim's cohort file: `{name, description, tags, created_at, entities}`, laid out as its own export does. Entities of
+ * known kinds stand below the plural name of their kind, others below the key that they had; types without entities are
+ * left out, as there. Values are spelt as in the source.
+ */
+export const v1Text = (
+  head: V1Head,
+  members: ReadonlyArray<StoredMember>,
+  documents: ReadonlyArray<{ readonly path: string; readonly text: string }>
+): { readonly text: string; readonly remarks: ReadonlyArray<ExportRemark> } => {
+  const remarks: Array<ExportRemark> = []
+  const remark = (code: ExportRemark["code"], path: string, pointer: string): void => {
+    if (remarks.length < MOST_REMARKS) remarks.push({ code, path, pointer, message: exportRemarks[code] })
+  }
+  const lists = new Map<string, Array<{ readonly text: string; readonly isWrapper: boolean }>>()
+  const ids = new Set<string>()
+  for (const { kind, path, pointer, text, type } of members) {
+    if (!isObject(text)) {
+      remark("not-an-object", path, pointer)
+      continue
+    }
+    const key = tables.get(kind) ?? type
+    const list = lists.get(key) ?? []
+    lists.set(key, list)
+    list.push({ text, isWrapper: isWrapper(text) })
+    const own = ownIdOf(kind, text)
+    if (own !== undefined) {
+      const id = `${key} ${own.id}`
+      if (ids.has(id)) remark("duplicate-id", path, pointer)
+      ids.add(id)
+      if (own.leaf !== undefined && text.charCodeAt(own.leaf.start) !== 0x22) remark("id-not-text", path, pointer)
+    }
+    const twice = duplicateKeyAt(text)
+    if (twice !== undefined) remark("duplicate-key", path, `${pointer}${twice}`)
+    if (depthOf(text) > PYTHON_DEPTH) remark("too-deep", path, pointer)
+    if (/\\ud[89a-f]/.test(text)) remark("lone-surrogate", path, pointer)
+  }
+  const isPlace = placesOf(members)
+  for (const { path, text } of documents) {
+    const lines = text.split("\n")
+    for (const [number, line] of lines.entries()) {
+      if (!isObject(line)) continue
+      const above = lines.length === 1 ? "" : `/${number}`
+      for (const { key } of membersOf(line)) {
+        const pointer = `${above}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+        if (!V1_KEYS.has(key) && !isPlace(path, pointer)) remark("outside-entities", path, pointer)
+      }
+    }
+  }
+  const entities = [...lists].map(([key, list]) => {
+    // HealthSim takes every element of a list for wrapped when the first one is, so those that are not come first.
+    const texts = [...list.filter((one) => !one.isWrapper), ...list.filter((one) => one.isWrapper)]
+    return `${JSON.stringify(key)}:[${texts.map((one) => one.text).join(",")}]`
+  })
+  const compact =
+    `{"name":${JSON.stringify(head.name)},"description":${JSON.stringify(head.description ?? null)},` +
+    `"tags":${JSON.stringify(head.tags)},"created_at":"${timestampText(head.createdAt).replace(" ", "T")}",` +
+    `"entities":{${entities.join(",")}}}`
+  return { text: prettyText(compact, { indent: 2, ascii: true }).toString("utf8"), remarks }
+}
+
+/** Tells whether entities stand at or below a pointer of a file, or it is inside one. */
+const placesOf = (members: ReadonlyArray<StoredMember>): ((path: string, pointer: string) => boolean) => {
+  const whole = new Set<string>()
+  const above = new Set<string>()
+  for (const { path, pointer } of members) {
+    whole.add(`${path}\0${pointer}`)
+    for (let end = pointer.length; end > 0; end = pointer.lastIndexOf("/", end - 1))
+      above.add(`${path}\0${pointer.slice(0, end)}`)
+  }
+  return (path, pointer) => {
+    if (above.has(`${path}\0${pointer}`)) return true
+    for (let end = pointer.lastIndexOf("/"); end >= 0; end = pointer.lastIndexOf("/", end - 1)) {
+      if (whole.has(`${path}\0${pointer.slice(0, end)}`)) return true
+      if (end === 0) break
+    }
+    return false
+  }
+}
+
+const V1_KEYS = new Set(["name", "description", "tags", "created_at", "entities"])
+
+const isWrapper = (text: string): boolean => {
+  const keys = new Set(membersOf(text).map(({ key }) => key))
+  return keys.has("data") && keys.has("provenance")
+}
+
+/** A file per kind with a line for each entity of a document. */
+export const ndjsonTexts = (members: ReadonlyArray<StoredMember>): ReadonlyArray<ExportedText> => {
+  const lines = new Map<string, Array<string>>()
+  for (const { kind, text } of members) {
+    const table = tables.get(kind) ?? "json_values"
+    const list = lines.get(table) ?? []
+    lines.set(table, list)
+    list.push(text)
+  }
+  return [...lines].map(([table, texts]) => ({ path: `${table}.ndjson`, text: `${texts.join("\n")}\n` }))
+}
+
+/** The statement that writes the rows of one kind and cohort to a file. */
+export const copySql = (table: string, cohortId: string, format: "csv" | "parquet", path: string): string =>
+  `COPY (SELECT * FROM main.${quoteName(table)} WHERE cohort_id = CAST('${cohortId}' AS UUID) ORDER BY entity_id, source_path, pointer) ` +
+  `TO '${path.replaceAll("'", "''")}' ${format === "csv" ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)"}`

@@ -1,0 +1,86 @@
+/** Names of cohorts: which are allowed, and how one is made up from what a cohort is about. Pure. */
+
+/** Longest name of a cohort, in UTF-16 units. */
+export const MAX_NAME = 1000
+
+/** Whether a text can be a cohort's name. */
+export const isName = (name: string): boolean =>
+  // The client drops a leading byte order mark, so two names could look alike.
+  name.length <= MAX_NAME && name.trim() !== "" && name.isWellFormed() && !/^\uFEFF|\p{Cc}/u.test(name)
+
+/** Words that say nothing about what a cohort is. */
+const STOP_WORDS = new Set(
+  (
+    "the and for with from that this these those are was were has have had been being will would could should can may " +
+    "might must shall about into onto over under above below between through during before after again once all any " +
+    "both each few more most other some such only own same than too very just also not nor but yet who whom whose which " +
+    "what when where why how you your our their its his her him them they she one two three four five six seven eight " +
+    "nine ten create generate make give want need please show add build new sample test data some year years old aged " +
+    "age least cohort cohorts set group list"
+  ).split(" ")
+)
+
+/** Words of health care, which say most. */
+const TELLING_WORDS = new Set(
+  (
+    "diabetes diabetic hypertension hypertensive cardiac heart stroke cancer oncology colorectal breast lung asthma copd " +
+    "pneumonia sepsis renal kidney liver obesity depression anxiety dementia arthritis pregnancy maternal pediatric " +
+    "paediatric geriatric elderly infant newborn surgery surgical emergency inpatient outpatient ambulatory chronic acute " +
+    "medicare medicaid commercial enrollment claims pharmacy prescription vaccination trial oncologic screening icu"
+  ).split(" ")
+)
+
+/** Words of a text that could name a cohort, the telling ones first, at most three. */
+export const keywordsOf = (text: string): ReadonlyArray<string> => {
+  const words = [...new Set(text.toLowerCase().match(/\p{L}+/gu) ?? [])].filter(
+    (word) => word.length >= 3 && !STOP_WORDS.has(word)
+  )
+  return [
+    ...words.filter((word) => TELLING_WORDS.has(word)),
+    ...words.filter((word) => !TELLING_WORDS.has(word))
+  ].slice(0, MAX_KEYWORDS)
+}
+
+const MAX_KEYWORDS = 3
+const MAX_PART = 50
+
+/** Lower case, hyphens for blanks, letters and digits of any script only, at most 50 characters. */
+export const plainName = (text: string): string =>
+  [
+    ...text
+      .normalize("NFC")
+      .toLowerCase()
+      .replace(/[\s_]+/g, "-")
+      .replace(/[^\p{L}\p{M}\p{N}-]/gu, "")
+      .replace(/-+/g, "-")
+  ]
+    .slice(0, MAX_PART)
+    .join("")
+    .replace(/^-|-$/g, "")
+
+/** What a name is made from. */
+export interface NameHints {
+  /** Used as they are, at most three. */
+  readonly keywords?: ReadonlyArray<string> | undefined
+  /** A sentence that the cohort comes from. */
+  readonly context?: string | undefined
+  /** The types of entities in it; the first is used where there is room. */
+  readonly types?: ReadonlyArray<string> | undefined
+}
+
+/** `keywords-YYYYMMDD` for a day in UTC; without any keyword `cohort-YYYYMMDD`. */
+export const madeUpName = (hints: NameHints, day: Date): string => {
+  const given = (hints.keywords ?? []).map(plainName).filter((word) => word !== "")
+  const words = given.length > 0 ? given.slice(0, MAX_KEYWORDS) : [...keywordsOf(hints.context ?? "")]
+  const [type] = hints.types ?? []
+  if (type !== undefined && words.length < MAX_KEYWORDS && !words.includes(plainName(type))) words.push(plainName(type))
+  const date = day.toISOString().slice(0, 10).replaceAll("-", "")
+  return `${plainName(words.join("-")) || "cohort"}-${date}`
+}
+
+/** The name, or the first of `name-2`, `name-3`, … that is not taken. */
+export const uniqueName = (name: string, isTaken: (name: string) => boolean): string => {
+  let unique = name
+  for (let number = 2; isTaken(unique); number++) unique = `${name}-${number}`
+  return unique
+}

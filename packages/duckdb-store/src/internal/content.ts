@@ -1,0 +1,227 @@
+/** What revisions are made of: heads with exact texts, stored parts, and members with their texts. */
+
+import { type Collection, MemberRows } from "@mallard/entity-serializers"
+import { JSON_KIND, kindByCode } from "@mallard/schema"
+import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Effect, Schema } from "effect"
+import { type NewPart } from "../BatchWriter.ts"
+import { makeRenderer } from "../Rendering.ts"
+import { type StoredCollection } from "../Recognise.ts"
+
+/** The latest revision of a cohort, or any other, with all that a next one takes over. */
+export interface RevisionState {
+  readonly revisionId: number
+  readonly cohortId: string
+  readonly seq: number
+  readonly change: string
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  readonly createdAt: bigint | undefined
+  readonly updatedAt: bigint | undefined
+  readonly savedAt: bigint
+  readonly digest: string
+  readonly contentId: number
+}
+
+// Texts travel as bytes: the client drops a leading byte order mark.
+const STATE = `revision_id, cohort_id::VARCHAR, seq, change, encode(name), encode(description), encode(tags),
+  encode(product), encode(legacy_id), epoch_us(created_at), epoch_us(updated_at), epoch_us(saved_at), digest, content_id`
+
+const LATEST =
+  "(SELECT * FROM mallard.recorded_revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1)"
+
+/** The statements of this module. */
+export const contentStatements = {
+  named: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? ORDER BY change = 'deleted', revision_id DESC LIMIT 1`,
+  found: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID)
+ORDER BY change = 'deleted', name = ? DESC, revision_id DESC LIMIT 1`,
+  revisions: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
+  contentParts: `SELECT part, encode(path), format, bytes, source_sha256, digest, encoding
+FROM mallard.parts WHERE content_id = CAST(? AS BIGINT) ORDER BY part`,
+  pieces: `SELECT part, encode(text) FROM mallard.part_texts WHERE content_id = CAST(? AS BIGINT) ORDER BY part, piece`,
+  collections: `SELECT c.part, c.collection, encode(c.pointer), c.list, coalesce(m.kind, 0)
+FROM mallard.collections c LEFT JOIN (
+  SELECT part, collection, max(kind) AS kind FROM mallard.cohort_members WHERE content_id = CAST(? AS BIGINT)
+  GROUP BY part, collection
+) m ON m.part = c.part AND m.collection = c.collection
+WHERE c.content_id = CAST(? AS BIGINT) ORDER BY c.part, c.collection`,
+  members: `SELECT part, collection, ordinal, kind, entity_id FROM mallard.cohort_members
+WHERE content_id = CAST(? AS BIGINT) ORDER BY part, collection, ordinal`,
+  memberPage: `SELECT m.part, m.collection, m.ordinal, m.kind, m.entity_id, encode(c.pointer), c.list, encode(p.path)
+FROM mallard.cohort_members m
+JOIN mallard.collections c ON c.content_id = m.content_id AND c.part = m.part AND c.collection = m.collection
+JOIN mallard.parts p ON p.content_id = m.content_id AND p.part = m.part
+WHERE m.content_id = CAST(? AS BIGINT) AND (CAST(? AS UTINYINT) IS NULL OR m.kind = CAST(? AS UTINYINT))
+  AND (m.part, m.collection, m.ordinal) > (CAST(? AS INTEGER), CAST(? AS INTEGER), CAST(? AS BIGINT))
+ORDER BY m.part, m.collection, m.ordinal LIMIT CAST(? AS BIGINT)`
+} as const
+
+/** Rows as arrays of values of the client. */
+const rows = (sql: DuckDbSqlClient, statement: string, parameters: ReadonlyArray<string | null>) =>
+  sql.unsafe(statement, parameters).valuesUnprepared
+
+const text = (value: unknown): string | undefined =>
+  value instanceof Uint8Array ? Buffer.from(value).toString("utf8") : undefined
+
+const micros = (value: unknown): bigint | undefined => (typeof value === "bigint" ? value : undefined)
+
+const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))
+
+const stateOf = (row: ReadonlyArray<unknown>): RevisionState => ({
+  revisionId: Number(row[0]),
+  cohortId: String(row[1]),
+  seq: Number(row[2]),
+  change: String(row[3]),
+  name: text(row[4]) ?? "",
+  description: text(row[5]),
+  tags: readTags(text(row[6]) ?? "[]"),
+  product: text(row[7]),
+  legacyId: text(row[8]),
+  createdAt: micros(row[9]),
+  updatedAt: micros(row[10]),
+  savedAt: micros(row[11]) ?? 0n,
+  digest: String(row[12]),
+  contentId: Number(row[13])
+})
+
+/** The latest revision of the cohort that has this name, else of one that had it when it was deleted. */
+export const headNamed = (sql: DuckDbSqlClient, name: string) =>
+  Effect.map(rows(sql, contentStatements.named, [name]), ([row]) => (row === undefined ? undefined : stateOf(row)))
+
+/** The latest revision of the cohort of this name or id; those that are not deleted come first. */
+export const headOf = (sql: DuckDbSqlClient, nameOrId: string) =>
+  Effect.map(rows(sql, contentStatements.found, [nameOrId, nameOrId, nameOrId]), ([row]) =>
+    row === undefined ? undefined : stateOf(row)
+  )
+
+/** All revisions of a cohort, oldest first. */
+export const revisionsOf = (sql: DuckDbSqlClient, cohortId: string) =>
+  Effect.map(rows(sql, contentStatements.revisions, [cohortId]), (found) => found.map(stateOf))
+
+/** The places of a content where entities stand, by part. */
+export const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
+  const byPart = new Map<number, Array<StoredCollection>>()
+  const id = String(contentId)
+  for (const [part, , pointer, list, kind] of yield* rows(sql, contentStatements.collections, [id, id])) {
+    const of = byPart.get(Number(part)) ?? []
+    byPart.set(Number(part), of)
+    of.push({ pointer: text(pointer) ?? "", list: list === true, kind: Number(kind) })
+  }
+  return byPart
+})
+
+/** The parts of a stored content in the form in which a writer takes them: none of their entities is read. */
+export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
+  const id = String(contentId)
+  const pieces = new Map<number, Array<string>>()
+  for (const [part, piece] of yield* rows(sql, contentStatements.pieces, [id])) {
+    const of = pieces.get(Number(part)) ?? []
+    pieces.set(Number(part), of)
+    of.push(text(piece) ?? "")
+  }
+  const collections = yield* collectionsOf(sql, contentId)
+  const members = new Map<number, MemberRows>()
+  for (const [part, collection, ordinal, kind, entityId] of yield* rows(sql, contentStatements.members, [id])) {
+    const of = members.get(Number(part)) ?? new MemberRows()
+    members.set(Number(part), of)
+    of.push(Number(collection), Number(ordinal), Number(kind), Number(entityId))
+  }
+  return (yield* rows(sql, contentStatements.contentParts, [id])).map(
+    ([part, path, format, bytes, sha256, digest, encoding]): NewPart => ({
+      path: text(path) ?? "",
+      format: String(format),
+      bytes: Number(bytes),
+      sourceSha256: String(sha256),
+      digest: String(digest),
+      encoding: String(encoding),
+      pieces: pieces.get(Number(part)) ?? [],
+      collections: (collections.get(Number(part)) ?? []).map(({ list, pointer }): Collection => ({ pointer, list })),
+      members: members.get(Number(part)) ?? new MemberRows()
+    })
+  )
+})
+
+/** A member of a content, with its compact text. */
+export interface StoredMember {
+  readonly part: number
+  readonly collection: number
+  readonly ordinal: number
+  readonly path: string
+  /** JSON pointer in the file `path`. */
+  readonly pointer: string
+  /** The key below which it is given back: see `typeKeyOf`. */
+  readonly type: string
+  /** `json` for what is no entity of a known kind. */
+  readonly kind: string
+  readonly entityId: number
+  readonly text: string
+}
+
+/** Where a page of members ends. */
+export interface MemberPlace {
+  readonly part: number
+  readonly collection: number
+  readonly ordinal: number
+}
+
+const START: MemberPlace = { part: 0, collection: 0, ordinal: -1 }
+const ALL = 2 ** 53
+
+/** Members of a content in the order of its documents, of one kind if given, after a place, at most so many. */
+export const membersOfContent = Effect.fnUntraced(function* (
+  sql: DuckDbSqlClient,
+  contentId: number,
+  options: {
+    readonly kind?: number | undefined
+    readonly after?: MemberPlace | undefined
+    readonly limit?: number | undefined
+  } = {}
+) {
+  const after = options.after ?? START
+  const kind = options.kind === undefined ? null : String(options.kind)
+  const found = yield* rows(sql, contentStatements.memberPage, [
+    String(contentId),
+    kind,
+    kind,
+    String(after.part),
+    String(after.collection),
+    String(after.ordinal),
+    String(options.limit ?? ALL)
+  ])
+  const wanted = new Map<number, Set<number>>()
+  for (const [, , , code, id] of found) {
+    const ids = wanted.get(Number(code)) ?? new Set()
+    wanted.set(Number(code), ids.add(Number(id)))
+  }
+  const texts = new Map<number, ReadonlyMap<number, string>>()
+  if (wanted.size > 0) {
+    const renderer = yield* makeRenderer(sql)
+    for (const [code, ids] of wanted) texts.set(code, yield* renderer.texts(code, [...ids]))
+  }
+  return found.map(([part, collection, ordinal, code, id, place, list, path]): StoredMember => {
+    const pointer = text(place) ?? ""
+    return {
+      part: Number(part),
+      collection: Number(collection),
+      ordinal: Number(ordinal),
+      path: text(path) ?? "",
+      pointer: list === true ? `${pointer}/${Number(ordinal)}` : pointer,
+      type: typeKeyOf(pointer, Number(code)),
+      kind: kindByCode(Number(code))?.kind ?? JSON_KIND.kind,
+      entityId: Number(id),
+      text: texts.get(Number(code))?.get(Number(id)) ?? "null"
+    }
+  })
+})
+
+/** The key as written for what stands below `entities`, or is of no known kind; else the name of the kind's table. */
+const typeKeyOf = (collection: string, code: number): string => {
+  const tokens = collection.split("/").slice(1)
+  const key = tokens.at(-1)?.replaceAll("~1", "/").replaceAll("~0", "~")
+  const table = kindByCode(code)?.table
+  if (table !== undefined && !(tokens.length === 2 && tokens[0] === "entities")) return table
+  return key ?? table ?? JSON_KIND.table
+}

@@ -1,0 +1,69 @@
+/** Files that get their names only when all of them are whole. */
+
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
+import { randomBytes } from "node:crypto"
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+
+/** Files that belong together; `publish` gives them their names, `discard` removes what has none yet. */
+export class OutputFiles {
+  private readonly pending: Array<{ readonly path: string; readonly temporary: string }> = []
+
+  /** A name to write to instead of `path`. */
+  temporary(path: string): string {
+    const folder = dirname(path)
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
+    this.pending.push({ path, temporary })
+    return temporary
+  }
+
+  write(path: string, bytes: Uint8Array): void {
+    writeFileSync(this.temporary(path), bytes, { mode: 0o600, flag: "wx" })
+  }
+
+  /** The paths, in the order in which they were begun. */
+  publish(): ReadonlyArray<string> {
+    for (const { temporary } of this.pending) {
+      chmodSync(temporary, 0o600)
+      const handle = openSync(temporary, "r+")
+      try {
+        fsyncSync(handle)
+      } finally {
+        closeSync(handle)
+      }
+    }
+    const paths = this.pending.map(({ path, temporary }) => {
+      renameSync(temporary, path)
+      return path
+    })
+    this.pending.length = 0
+    return paths
+  }
+
+  discard(): void {
+    for (const { temporary } of this.pending) rmSync(temporary, { force: true })
+    this.pending.length = 0
+  }
+}
+
+/** Whether the user means a folder: it is one, or the path ends like one. */
+export const isFolder = (path: string): boolean =>
+  /[/\\]$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** The path of a name below a folder; undefined when it leads out of it. */
+export const pathBelow = (folder: string, name: string): string | undefined => {
+  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
+  const path = resolve(folder, name)
+  const way = relative(resolve(folder), path)
+  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
+}

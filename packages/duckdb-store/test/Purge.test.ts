@@ -1,0 +1,145 @@
+import { assert, describe, it } from "@effect/vitest"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import { readdirSync, readFileSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { CohortStore, purge, purgeStatements, verifyDatabase } from "../src/index.ts"
+import { temporaryFolder, valuesOf, withStore } from "./support.ts"
+
+const withCohorts = <A, E>(path: string, use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
+  withStore({ path }, Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps))
+
+const shared = { id: "p1", given_name: "Shared", notes: "both" }
+
+/** Three cohorts that share entities and shapes; `gone` and `gone too` are deleted. */
+const fill = (path: string) =>
+  withCohorts(
+    path,
+    Effect.fnUntraced(function* (store) {
+      yield* store.save({
+        name: "gone",
+        tags: ["secret"],
+        entities: {
+          patients: [shared, { id: "p2", given_name: "Removed-Person", odd_key: [1, { deep: true }] }],
+          claims: [{ claim_id: "c1", claim_lines: [{ id: "l1" }, { id: "l2" }] }],
+          other: [{ a: 1 }, 7]
+        }
+      })
+      yield* store.save({
+        name: "stays",
+        description: "kept",
+        entities: {
+          claims: [{ claim_id: "c2", claim_lines: [{ id: "l2" }, { id: "l3" }] }],
+          patients: [{ id: "p3" }, shared],
+          other: [7]
+        }
+      })
+      yield* store.save({ name: "gone too", entities: { patients: [{ id: "p3" }] } })
+      yield* store.rename("stays", "stayed")
+      yield* store.append("stayed", { patients: [{ id: "p4", x: 1.5 }] })
+      yield* store.delete("gone")
+      yield* store.delete("gone too")
+    })
+  )
+
+describe("a purge", () => {
+  it.effect("says what it removes, removes just that, and leaves a database that verifies", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const path = join(folder, "cohorts.duckdb")
+      yield* fill(path)
+      const before = yield* withCohorts(path, (store) =>
+        Effect.all({
+          plan: store.purgePlan(),
+          history: store.history("stayed"),
+          documents: store.load("stayed"),
+          list: store.list
+        })
+      )
+      assert.deepStrictEqual(
+        before.plan.cohorts.map(({ name, revisions }) => [name, revisions]),
+        [
+          ["gone", 2],
+          ["gone too", 2]
+        ]
+      )
+      assert.deepInclude(before.plan, {
+        revisions: 4,
+        documents: 2,
+        entities: { json: 1, patient: 1, claim: 1, claim_line: 1 }
+      })
+      assert.isTrue(readFileSync(path).includes("Removed-Person"))
+
+      const report = yield* purge({ path })
+      const { bytesAfter, bytesBefore, ...removed } = report
+      assert.deepStrictEqual(removed, before.plan)
+      assert.isAbove(bytesBefore, 0)
+      assert.strictEqual(bytesAfter, statSync(path).size)
+      assert.isFalse(readFileSync(path).includes("Removed-Person"))
+      assert.deepStrictEqual(readdirSync(folder), ["cohorts.duckdb"])
+
+      yield* withCohorts(
+        path,
+        Effect.fnUntraced(function* (store) {
+          assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
+          assert.deepStrictEqual((yield* store.load("stayed")).documents, before.documents.documents)
+          const facts = (revisions: typeof before.history) =>
+            revisions.map(({ change, digest, name, savedAt, seq }) => ({ change, digest, name, savedAt, seq }))
+          assert.deepStrictEqual(facts(yield* store.history("stayed")), facts(before.history))
+          assert.strictEqual((yield* Effect.flip(store.history("gone")))._tag, "CohortNotFound")
+          assert.deepStrictEqual(
+            yield* valuesOf("SELECT count(*)::INTEGER, max(entity_id)::INTEGER FROM mallard.patients"),
+            [[3, 3]]
+          )
+          // The name is free, and what is stored next gets ids that follow.
+          yield* store.save({ name: "gone", entities: { patients: [shared, { id: "p9" }] } })
+          assert.strictEqual((yield* store.history("gone")).length, 1)
+          assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
+        })
+      )
+    })
+  )
+
+  it.effect("takes only the deleted cohorts that are named, and never one that is not deleted", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      yield* fill(path)
+      const report = yield* purge({ path }, { cohorts: ["gone too", "stayed"] })
+      assert.deepStrictEqual(
+        report.cohorts.map(({ name }) => name),
+        ["gone too"]
+      )
+      assert.deepStrictEqual(report.entities, {})
+      yield* withCohorts(
+        path,
+        Effect.fnUntraced(function* (store) {
+          assert.strictEqual((yield* store.restore("gone")).seq, 3)
+          assert.isTrue(yield* store.exists("stayed"))
+          assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
+        })
+      )
+    })
+  )
+
+  it.effect("leaves a database as it is that has nothing to remove, or tables of its owner", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      yield* fill(path)
+      yield* withStore(
+        { path },
+        Effect.flatMap(DuckDbClient, (sql) => sql.unsafe("CREATE TABLE main.mine AS SELECT 1 AS x"))
+      )
+      const bytes = readFileSync(path)
+      const error = yield* Effect.flip(purge({ path }))
+      assert.strictEqual(error.reason, "own-tables")
+      assert.isTrue(bytes.equals(readFileSync(path)))
+      const nothing = yield* purge({ path }, { cohorts: ["stayed"] })
+      assert.deepStrictEqual(nothing.cohorts, [])
+      assert.isTrue(bytes.equals(readFileSync(path)))
+    })
+  )
+
+  it("changes no row of the old file", () => {
+    for (const statement of Object.values(purgeStatements)) assert.match(statement, /^SELECT/)
+  })
+})
