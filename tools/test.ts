@@ -43,12 +43,15 @@ interface TestReport {
   }>
 }
 
+/** The tests take minutes; a machine that is busy with other work may need many times that. */
+const LONGEST_SECONDS = 3600
+
 const tests = async (): Promise<Result> => {
   const reportFile = join(cacheFolder, "tests.json")
   mkdirSync(cacheFolder, { recursive: true })
   rmSync(reportFile, { force: true })
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile}`]
-  const { exitCode, output } = await run("vitest", ["run", ...reporters])
+  const { exitCode, output } = await run("vitest", ["run", ...reporters], { timeoutSeconds: LONGEST_SECONDS })
   if (!existsSync(reportFile)) {
     return { passed: 0, failed: 1, skipped: 0, note: "", output: `${output}\nvitest wrote no report` }
   }

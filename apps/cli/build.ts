@@ -7,27 +7,38 @@ import { rolldown } from "rolldown"
 
 const here = import.meta.dirname
 const dist = resolve(process.argv[2] ?? join(here, "dist"))
+const SERVER = "@mallard/mcp"
+
+const build = async (input: Readonly<Record<string, string>>, apart: ReadonlyArray<string>) => {
+  const bundle = await rolldown({
+    input: { ...input },
+    cwd: here,
+    platform: "node",
+    // Native code cannot be bundled; the packages are direct dependencies of the published program.
+    external: [/^@duckdb\//, /^node:/, ...apart],
+    onLog: (level, log, report) => (level === "warn" ? report("error", log) : report(level, log))
+  })
+  await bundle.write({
+    dir: dist,
+    format: "esm",
+    sourcemap: true,
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name]-[hash].js",
+    paths: { [SERVER]: "./mcp.js" }
+  })
+  await bundle.close()
+}
 
 await rm(dist, { recursive: true, force: true })
-const bundle = await rolldown({
-  input: {
+await build(
+  {
     main: join(here, "src", "main.ts"),
     // A query runs in a process of its own; its program is looked for beside the one that starts it.
     "internal/query-child": join(here, "../../packages/duckdb-store/src/internal/query-child.ts"),
     // So does what looks at a damaged database.
     "internal/doctor-child": join(here, "../../packages/duckdb-store/src/internal/doctor-child.ts")
   },
-  cwd: here,
-  platform: "node",
-  // Native code cannot be bundled; the packages are direct dependencies of the published program.
-  external: [/^@duckdb\//, /^node:/],
-  onLog: (level, log, report) => (level === "warn" ? report("error", log) : report(level, log))
-})
-await bundle.write({
-  dir: dist,
-  format: "esm",
-  sourcemap: true,
-  entryFileNames: "[name].js",
-  chunkFileNames: "[name]-[hash].js"
-})
-await bundle.close()
+  [SERVER]
+)
+// Apart: in one bundle, what only the server needs would be read at every start of the program.
+await build({ mcp: join(here, "../mcp/src/index.ts") }, [])

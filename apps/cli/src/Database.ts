@@ -4,9 +4,11 @@
  * `~/.healthsim/mallard.duckdb` is used instead.
  */
 import { isAbsolute, join, resolve } from "node:path"
+import { LockWait, type LockWaiting } from "@mallard/duckdb-store/LockWait"
 import type { StoreError } from "@mallard/duckdb-store/StoreError"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
+import { FOR_EVER } from "./Arguments.ts"
 import { type CommandFailed, usage } from "./Failure.ts"
 import type { Session } from "./Session.ts"
 
@@ -22,7 +24,7 @@ const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
   value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
 
 /** The database to use. */
-const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
+export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
   if (db === "") return usage("--db names no file.", "Give the path of a database after it.")
   if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
   const ours = place.env["MALLARD_DB"] ?? ""
@@ -43,16 +45,39 @@ export const withDatabase = <A, E, R>(
   Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
     const choice = chooseDatabase(session, db)
     if ("_tag" in choice) return Effect.fail(choice)
+    const patience = patienceOf(session)
+    if ("_tag" in patience) return Effect.fail(patience)
+    const patient = (path: string) => Effect.provideService(use(path), LockWait, patience)
     const { path, instead } = choice
-    if (instead === undefined || instead === path) return use(path)
-    return Effect.catch(use(path), (error) => {
+    if (instead === undefined || instead === path) return patient(path)
+    return Effect.catch(patient(path), (error) => {
       if (!isForeign(error)) return Effect.fail(error)
       session.terminal.error(
         `${printablePath(path)} holds tables that are not Mallard's and is left alone; using ${printablePath(instead)}.\n`
       )
-      return use(instead)
+      return patient(instead)
     })
   })
+
+/** Long enough for a program that is just closing the database, short enough not to be noticed. */
+const UNASKED_MS = 500
+
+const patienceOf = ({ lock, terminal }: Session): LockWaiting | CommandFailed => {
+  if (lock.wait === undefined) return { milliseconds: UNASKED_MS }
+  const seconds = lock.wait === FOR_EVER ? Infinity : Number(lock.wait)
+  if (!(seconds >= 0) || lock.wait.trim() === "") return usage("--wait is no number of seconds.", "Give one like 30.")
+  return {
+    milliseconds: seconds * 1000,
+    onWait: ({ holder, holder_program, path, since }) => {
+      const who =
+        holder === undefined
+          ? "another program"
+          : `process ${holder}${holder_program === undefined ? "" : ` (${holder_program})`}`
+      const time = since === undefined ? "" : `, running since ${since}`
+      terminal.error(`Waiting: ${who} has ${printablePath(path)} open${time}.\n`)
+    }
+  }
+}
 
 const isForeign = (error: unknown): boolean =>
   error instanceof Error &&

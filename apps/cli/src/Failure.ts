@@ -8,6 +8,7 @@ export const exitCode = {
   usage: 2,
   rejects: 3,
   mismatch: 4,
+  pending: 5,
   damaged: 6,
   noDatabase: 10,
   locked: 11,
@@ -100,6 +101,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
     case "MoveRefused":
+    case "RulesInvalid":
       return { code: exitCode.usage, lines: [known.message] }
     case "BackupError":
       return { code: backupCodes[known.reason] ?? exitCode.failed, lines: [known.message] }

@@ -28,6 +28,7 @@ const many = (name: string, metavar: string, description: string) =>
 const shared = {
   db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
+  wait: text("wait", "SECONDS", "Wait while another program has the database open (no number: as long as it takes)"),
   quiet: on("quiet", "Print problems and the last line only").pipe(Flag.withAlias("q")),
   verbose: on("verbose", "Print every remark").pipe(Flag.withAlias("v")),
   yes: on("yes", "Confirm everything that would be asked").pipe(Flag.withAlias("y")),
@@ -44,17 +45,20 @@ export const makeProgram = (session: Session) => {
     Command.withSharedFlags(shared),
     Command.withDescription("Legacy JSON into DuckDB, the same JSON back, with proof")
   )
-  const common = Effect.map(root, ({ db, json, quiet, verbose }): CommonOptions => ({
-    db: Option.getOrUndefined(db),
-    json,
-    quiet,
-    verbose
-  }))
+  const common = Effect.map(root, ({ db, json, quiet, verbose, wait }): CommonOptions => {
+    session.lock.wait = Option.getOrUndefined(wait)
+    return { db: Option.getOrUndefined(db), json, quiet, verbose }
+  })
 
   const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
     Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
     Flag.optional
   )
+  const judging = {
+    strict: on("strict", "Reject what would only be remarked"),
+    rules: text("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
+    maxRejects: text("max-rejects", "N|P%", "Stop and undo the run when more sources than this are rejected")
+  }
   const migrate = Command.make(
     "migrate",
     {
@@ -65,6 +69,12 @@ export const makeProgram = (session: Session) => {
       onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun: on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n")),
+      plan: text(
+        "plan",
+        "FILE",
+        "Do exactly what `mallard plan --out FILE` decided, and refuse what has changed since"
+      ),
+      ...judging,
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       maxEntitySize: Flag.String("max-entity-size").pipe(
         Flag.withMetavar("SIZE"),
@@ -105,6 +115,9 @@ export const makeProgram = (session: Session) => {
         ...input,
         onConflict: Option.getOrUndefined(input.onConflict),
         memory: Option.getOrUndefined(input.memory),
+        plan: Option.getOrUndefined(input.plan),
+        rules: Option.getOrUndefined(input.rules),
+        maxRejects: Option.getOrUndefined(input.maxRejects),
         report: Option.getOrUndefined(input.report),
         backupDir: Option.getOrUndefined(input.backupDir),
         moveOriginals: Option.getOrUndefined(input.moveOriginals),
@@ -337,6 +350,113 @@ export const makeProgram = (session: Session) => {
           })
         })
       ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
+    ])
+  )
+
+  const passphraseFile = text(
+    "backup-passphrase-file",
+    "FILE",
+    "The passphrase again, where the copies of the run are encrypted with one"
+  )
+  const resume = Command.make(
+    "resume",
+    {
+      run: Argument.String("RUN").pipe(
+        Argument.withDescription("Id of a run, or how it begins (default: the last one that was cut short)"),
+        Argument.optional
+      ),
+      passphraseFile
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runResume } = yield* Effect.promise(() => import("./commands/Resume.ts"))
+      yield* runResume(session, {
+        ...options,
+        run: Option.getOrUndefined(input.run),
+        passphraseFile: Option.getOrUndefined(input.passphraseFile)
+      })
+    })
+  ).pipe(
+    Command.withDescription(
+      "Go on with a run that was interrupted or killed, with the same options; nothing is stored twice"
+    ),
+    Command.withExamples([{ command: "mallard resume", description: "Go on with the last one" }])
+  )
+  const retry = Command.make(
+    "retry",
+    {
+      run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
+      onConflict,
+      passphraseFile
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runRetry } = yield* Effect.promise(() => import("./commands/Resume.ts"))
+      yield* runRetry(session, {
+        ...options,
+        run: input.run,
+        onConflict: Option.getOrUndefined(input.onConflict),
+        passphraseFile: Option.getOrUndefined(input.passphraseFile)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Take again what a run rejected or failed to store, and nothing else"),
+    Command.withExamples([{ command: "mallard retry last", description: "After mending the files where they are" }])
+  )
+
+  const plan = Command.make(
+    "plan",
+    {
+      paths: Argument.String("PATH").pipe(
+        Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
+        Argument.variadic()
+      ),
+      onConflict,
+      out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      ...judging,
+      noBackup: on("no-backup", "Plan without copies of the sources")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runPlan } = yield* Effect.promise(() => import("./commands/Plan.ts"))
+      yield* runPlan(session, {
+        ...options,
+        ...input,
+        onConflict: Option.getOrUndefined(input.onConflict),
+        rules: Option.getOrUndefined(input.rules),
+        maxRejects: Option.getOrUndefined(input.maxRejects),
+        out: Option.getOrUndefined(input.out)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Analyse sources and decide for each what a run would do; nothing is written but the plan"),
+    Command.withExamples([
+      { command: "mallard plan old-cohorts --out plan.json", description: "Plan, then look at it" },
+      { command: "mallard migrate --plan plan.json", description: "Carry it out" }
+    ])
+  )
+
+  const statusCommand = Command.make(
+    "status",
+    {
+      paths: Argument.String("PATH").pipe(
+        Argument.withDescription("Files and folders (default: all that runs were given)"),
+        Argument.variadic()
+      ),
+      check: on("check", "End with 5 when something is pending")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runStatus } = yield* Effect.promise(() => import("./commands/Status.ts"))
+      yield* runStatus(session, { ...options, ...input })
+    })
+  ).pipe(
+    Command.withDescription(
+      "Say what is unfinished, and which sources are new, changed, waiting or gone; nothing is written"
+    ),
+    Command.withExamples([
+      { command: "mallard status", description: "Look at all that was ever migrated" },
+      { command: "mallard status old-cohorts --check", description: "Fail if a run would find something to do" }
     ])
   )
 
@@ -822,14 +942,75 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const mcp = Command.make(
+    "mcp",
+    {
+      http: Flag.Int("http").pipe(
+        Flag.withMetavar("PORT"),
+        Flag.withDescription("Serve over HTTP on this port; 0 takes any (default: standard input and output)"),
+        Flag.optional
+      ),
+      host: text("host", "ADDRESS", "Address to listen on (default: 127.0.0.1)"),
+      tokenFile: text("token-file", "FILE", "Where the token is kept (default: ~/.healthsim/mallard-mcp.token)"),
+      root: Flag.String("root").pipe(
+        Flag.withMetavar("DIR"),
+        Flag.withDescription("Folder that files may be imported from and exported to (may be repeated)"),
+        Flag.atLeast(0)
+      ),
+      readOnly: on("read-only", "Offer no tool that changes anything"),
+      allowQuery: on("allow-query", "Offer query_cohort, which answers SQL"),
+      oldNames: on("old-names", "Offer the tools by HealthSim's older names too")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runMcp } = yield* Effect.promise(() => import("./commands/Mcp.ts"))
+      yield* runMcp(
+        session,
+        {
+          ...options,
+          ...input,
+          http: Option.getOrUndefined(input.http),
+          host: Option.getOrUndefined(input.host),
+          tokenFile: Option.getOrUndefined(input.tokenFile)
+        },
+        session.program.split(" ").at(-1) ?? ""
+      )
+    })
+  ).pipe(
+    Command.withDescription("Serve the cohorts to assistants by the Model Context Protocol"),
+    Command.withExamples([
+      { command: "mallard mcp", description: "What an assistant starts; see docs/mcp.md" },
+      { command: "mallard mcp --root ~/cohorts --allow-query", description: "With files of a folder, and SQL" },
+      { command: "mallard mcp --http 8765", description: "For several assistants at once" }
+    ])
+  )
+
   return root.pipe(
     Command.withSubcommands([
-      { group: "Migration", commands: [migrate, verify, report, runs, rejects, rollback, savepoint, backup, doctor] },
+      {
+        group: "Migration",
+        commands: [
+          plan,
+          migrate,
+          statusCommand,
+          resume,
+          retry,
+          verify,
+          report,
+          runs,
+          rejects,
+          rollback,
+          savepoint,
+          backup,
+          doctor
+        ]
+      },
       { group: "Cohorts", commands: [list, show, queryCommand, summary, history, diff, load, exportCommand] },
       {
         group: "Changes",
         commands: [save, importCommand, rename, tag, clone, merge, deleteCommand, undelete, gc]
-      }
+      },
+      { group: "Servers", commands: [mcp] }
     ]),
     Command.withExamples([
       { command: "mallard migrate old-cohorts", description: "Bring a folder into the default database" },

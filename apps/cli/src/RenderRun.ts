@@ -25,6 +25,7 @@ export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<strin
   if (!view.quiet) {
     const ignored = ignoredLines(report, view)
     if (ignored.length > 0) lines.push(...ignored)
+    lines.push(...removedLines(report, view))
     if (lines.length > 0) lines.push("")
     return [...lines, ...summaryLines(report, view)]
   }
@@ -43,6 +44,10 @@ const nameOf = (item: ItemReport, view: RunView): string =>
 const replayOf = ({ replays }: ItemReport): string =>
   replays === undefined ? "" : ` (was item ${replays.item} of run ${replays.run.slice(0, 8)})`
 
+/** For a source that moved: where from. */
+const originOf = ({ change, from }: ItemReport, view: RunView): string =>
+  from === undefined ? "" : ` (${change === "renamed" ? "renamed from" : "the same as"} ${shownPath(from, view.cwd)})`
+
 const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
   const { paint, quiet } = view
   const path = `${shownPath(item.path, view.cwd)}${replayOf(item)}`
@@ -52,12 +57,12 @@ const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<st
       if (quiet) return []
       const line = isUnrecognised(item)
         ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}${replayOf(item)}`
-        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}${replayOf(item)}`
+        : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}${replayOf(item)}${originOf(item, view)}`
       const rest = item.remarks.filter(({ code }) => code !== "no-entity-recognised")
       return [line, ...remarkLines(rest, item.remark_count - (item.remarks.length - rest.length), view)]
     }
     case "unchanged":
-      return quiet ? [] : [`${paint("dim", "=")} ${nameOf(item, view)}: unchanged`]
+      return quiet ? [] : [`${paint("dim", "=")} ${nameOf(item, view)}: unchanged${originOf(item, view)}`]
     case "skipped":
       return quiet ? [] : [`- ${path}: skipped (${item.remarks.map(reasonOf).join("; ") || "no reason given"})`]
     case "rejected":
@@ -146,6 +151,17 @@ const ignoredLines = ({ ignored }: RunReport, view: RunView): ReadonlyArray<stri
   ]
 }
 
+const removedLines = ({ removed = [] }: RunReport, view: RunView): ReadonlyArray<string> => {
+  const shown = view.verbose ? removed : removed.slice(0, SHOWN_IGNORED)
+  const rest = removed.length - shown.length
+  return [
+    ...shown.map((path) =>
+      view.paint("dim", `- ${shownPath(path, view.cwd)}: no longer there; what was stored from it stays`)
+    ),
+    ...(rest > 0 ? [view.paint("dim", `- and ${grouped(rest)} more no longer there; --verbose names them`)] : [])
+  ]
+}
+
 /** `n/m migrated` and what became of the others. */
 const summaryOf = ({ dry_run, totals }: RunReport): string =>
   [
@@ -225,7 +241,7 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
   switch (report.outcome) {
     case "interrupted":
-      return ["run the same command again: what is stored is whole and is not read twice"]
+      return [`${invocation} resume${databaseFlag}: what is stored is whole and is not stored twice`]
     case "mismatch":
       return [`${invocation} verify${databaseFlag}`]
     case "failed":

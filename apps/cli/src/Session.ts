@@ -9,6 +9,11 @@ export interface StopRequest {
   onSignal: (() => void) | undefined
 }
 
+/** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */
+interface LockPatience {
+  wait: string | undefined
+}
+
 export interface Session {
   readonly terminal: Terminal
   readonly env: Environment
@@ -21,6 +26,7 @@ export interface Session {
   readonly invocation: string
   readonly stop: StopRequest
   readonly now: () => number
+  readonly lock: LockPatience
 }
 
 /** What every command takes. */

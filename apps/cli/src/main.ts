@@ -31,6 +31,7 @@ const session: Session = {
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),
   stop,
+  lock: { wait: undefined },
   now: () => performance.now()
 }
 

@@ -285,10 +285,35 @@ describe("errors", () => {
         const outcome = await run(folder, [...args, ...db])
         assert.strictEqual(outcome.code, 11, outcome.stderr)
         assert.include(outcome.stderr, `process ${holder.pid}`)
+        assert.match(outcome.stderr, /, running since \d{4}-\d\d-\d\dT[\d:]+Z\)/)
       }
+      assert.strictEqual((await run(folder, ["list", ...db, "--wait", "0.8"])).code, 11)
     } finally {
       holder.kill("SIGKILL")
     }
+  })
+
+  it("waits with --wait for a database that is open elsewhere; a killed holder leaves no lock", async () => {
+    const { folder } = await migrated()
+    const holder = spawn(process.execPath, ["-e", holdOpen, join(folder, "test.duckdb")], {
+      cwd: import.meta.dirname,
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    await new Promise((resolve) => holder.stdout.once("data", resolve))
+    const waiting = start(folder, ["migrate", cohort.file, ...db, "--no-backup", "--wait"])
+    const outcome = outcomeOf(waiting)
+    let said = ""
+    await new Promise<void>((resolve) =>
+      waiting.stderr?.on("data", (chunk: Buffer) => {
+        said += chunk.toString()
+        if (said.includes("Waiting: ")) resolve()
+      })
+    )
+    holder.kill("SIGKILL")
+    const { code, stderr } = await outcome
+    assert.strictEqual(code, 0, stderr)
+    assert.include(stderr, `Waiting: process ${holder.pid}`)
+    assert.strictEqual((await run(folder, ["list", ...db, "--wait=soon"])).code, 2)
   })
 
   it("end with 1 and the nearest names where no cohort has the name", async () => {
@@ -546,7 +571,7 @@ describe("signals", () => {
     assert.strictEqual(interrupted.code, 130, interrupted.stdout.slice(-500))
     assert.include(interrupted.stderr, "Stopping as soon as what is being written is whole.")
     assert.include(interrupted.stdout, "not reached before the run was stopped\n")
-    assert.include(interrupted.stdout, "run the same command again")
+    assert.include(interrupted.stdout, " resume --db ")
     assert.isFalse(existsSync(join(folder, "test.duckdb.wal")))
     assert.strictEqual((await run(folder, ["verify", ...db])).code, 0)
     const again = await run(folder, ["migrate", "many", ...db, "--json"])
@@ -575,7 +600,11 @@ describe("help", () => {
     const folder = makeFolder()
     for (const command of [
       "mallard",
+      "plan",
       "migrate",
+      "status",
+      "resume",
+      "retry",
       "verify",
       "report",
       "runs",
@@ -600,7 +629,8 @@ describe("help", () => {
       "merge",
       "delete",
       "undelete",
-      "gc"
+      "gc",
+      "mcp"
     ]) {
       const outcome = await run(folder, command === "mallard" ? ["--help"] : [command, "--help"])
       assert.strictEqual(outcome.code, 0)

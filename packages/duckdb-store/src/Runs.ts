@@ -26,8 +26,9 @@ export interface LedgerRun {
   readonly facts: string | undefined
   /** JSON of what the proof found; undefined if there was none. */
   readonly proof: string | undefined
-  /** Revisions that it made. */
+  /** Revisions that it made, and the first of them. */
   readonly revisions: number
+  readonly firstRevision: number | undefined
 }
 
 /** The copy that was made before a run wrote. */
@@ -78,6 +79,7 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
     readonly facts: string | null
     readonly proof: string | null
     readonly revisions: bigint
+    readonly first_revision: bigint | null
   }>(sql, runStatements.runs)
   return rows.map((row): LedgerRun => ({
     runId: row.run_id,
@@ -89,7 +91,8 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
     totals: row.totals ?? undefined,
     facts: row.facts ?? undefined,
     proof: row.proof ?? undefined,
-    revisions: Number(row.revisions)
+    revisions: Number(row.revisions),
+    firstRevision: row.first_revision === null ? undefined : Number(row.first_revision)
   }))
 })
 
@@ -194,11 +197,11 @@ const shapesSql = (table: string): string =>
 /** The statements of this module. */
 export const runStatements = {
   runs: `SELECT s.run_id, s.at AS started_at, coalesce(v.at, f.at) AS finished_at, coalesce(v.outcome, f.outcome) AS outcome,
-  s.program, s.options, f.totals, f.options AS facts, v.totals AS proof, coalesce(r.revisions, 0) AS revisions
+  s.program, s.options, f.totals, f.options AS facts, v.totals AS proof, coalesce(r.revisions, 0) AS revisions, r.first_revision
 FROM mallard.migration_runs s
 LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
 LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event = 'verified'
-LEFT JOIN (SELECT run_id, count(*) AS revisions FROM mallard.recorded_revisions GROUP BY run_id) r ON r.run_id = s.run_id
+LEFT JOIN (SELECT run_id, count(*) AS revisions, min(revision_id) AS first_revision FROM mallard.recorded_revisions GROUP BY run_id) r ON r.run_id = s.run_id
 LEFT JOIN (SELECT run_id, min(commit_id) AS commit_id FROM mallard.commits GROUP BY run_id) c ON c.run_id = s.run_id
 WHERE s.event = 'started' ORDER BY c.commit_id, s.at`,
   backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256

@@ -4,7 +4,7 @@
  */
 
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Clock, Context, Effect, Layer, Result, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
@@ -18,6 +18,7 @@ import {
   removeDatabase,
   temporaryPath
 } from "./internal/files.ts"
+import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
 import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
@@ -35,21 +36,29 @@ export interface StoreConfig {
   readonly temp?: string | undefined
   /** Name and version of the program, for the rows about migrations of the tables. */
   readonly program?: string | undefined
+  /** Milliseconds to wait for another process that has the database open; 3,000 if not given. */
+  readonly patience?: number | undefined
 }
 
 /**
  * Opens the database until the scope closes. For writing: creates a missing one and the folders above it, migrates an
  * older one, and deletes rows that no commit recorded. When the scope of a writer closes, no write-ahead log is left.
+ * One that another process has open is waited for as `LockWait` says.
  */
 export const openStore = (
   config: StoreConfig,
   steps: ReadonlyArray<Migration> = migrations
+): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> => whileLocked(openNow(config, steps))
+
+const openNow = (
+  config: StoreConfig,
+  steps: ReadonlyArray<Migration>
 ): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = resolve(config.path)
     if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
     const log = hasLog(path)
-    const sql = yield* openFile({ ...config, path })
+    const sql = yield* patiently(openFile({ ...config, path }), config.patience ?? PATIENCE_MS)
     yield* prepare(sql, { ...config, path }, steps).pipe(
       Effect.provideService(DuckDbClient, sql),
       Effect.mapError((cause) => toStoreError(path, cause, log))
@@ -87,6 +96,25 @@ const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
  * over and leaves the file larger.
  */
 const CHECKPOINT_THRESHOLD = "128MB"
+
+/** Servers open the database for single calls only: who comes at such a moment need not fail. */
+const PATIENCE_MS = 3000
+const RETRY_MS = 50
+
+/** Opens again and again while another process has the database. */
+const patiently = <A, R>(open: Effect.Effect<A, StoreError, R>, patience: number): Effect.Effect<A, StoreError, R> =>
+  Effect.gen(function* () {
+    const started = yield* Clock.currentTimeMillis
+    for (;;) {
+      const result = yield* Effect.result(open)
+      if (Result.isSuccess(result)) return result.success
+      const { failure } = result
+      // Only this process itself can close what it has open, and it may wait for us.
+      if (failure.reason !== "locked" || failure.holder === process.pid) return yield* failure
+      if ((yield* Clock.currentTimeMillis) - started >= patience) return yield* failure
+      yield* Effect.sleep(RETRY_MS)
+    }
+  })
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })

@@ -2,6 +2,7 @@
 
 import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
+import { processFacts } from "./internal/processes.ts"
 
 /** Why a store could not be opened. */
 export const StoreReason = Schema.Literals([
@@ -38,11 +39,16 @@ const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>
   io: ["reading or writing failed", "Check the disk and try again."]
 }
 
-/** A store could not be opened or prepared. `holder` is the process that has the file open, if that is known. */
+/**
+ * A store could not be opened or prepared. `holder` is the process that has the file open, `holder_program` its program and
+ * `since` when it was started (UTC), as far as that is known.
+ */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   reason: StoreReason,
   path: Schema.String,
   holder: Schema.optionalKey(Schema.Int),
+  holder_program: Schema.optionalKey(Schema.String),
+  since: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /** What is wrong, in a few words. */
@@ -55,7 +61,9 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   }
   override get message(): string {
     const { next, what } = this
-    const who = this.holder === undefined ? "" : ` (process ${this.holder})`
+    const program = this.holder_program === undefined ? "" : `, ${this.holder_program}`
+    const since = this.since === undefined ? "" : `, running since ${this.since}`
+    const who = this.holder === undefined ? "" : ` (process ${this.holder}${program}${since})`
     return `Cannot open the database ${this.path}: ${what}${who}. ${next}`
   }
 }
@@ -83,11 +91,20 @@ export const toStoreError = (path: string, cause: unknown, hasLog = false): Stor
       reason: reason === "damaged" && hasLog ? "wal" : reason,
       path,
       cause,
-      ...(cause.holder === undefined ? {} : { holder: cause.holder }),
+      ...(cause.holder === undefined ? {} : holderOf(cause.holder)),
       ...(cause.reason === "already-open" ? { holder: process.pid } : {})
     })
   }
   return new StoreError({ reason: reasonOf(cause), path, cause })
+}
+
+const holderOf = (holder: number) => {
+  const { program, since } = processFacts(holder)
+  return {
+    holder,
+    ...(program === undefined ? {} : { holder_program: program }),
+    ...(since === undefined ? {} : { since })
+  }
 }
 
 const systemReasons: Readonly<Record<string, StoreReason>> = {

@@ -263,37 +263,33 @@ const kindView = (kind: EntityKind): View => {
         : [])
     ]
   })
-  const shapes =
+  // Written out for each way: a common table expression that is used twice keeps DuckDB from leaving out the columns
+  // that a query does not ask for.
+  const join =
     facts.length === 0
       ? ""
-      : `WITH shapes AS (
+      : `
+LEFT JOIN (
   SELECT shape_id, CAST(0 AS BIGINT) AS row_id, ${facts.join(",\n    ")}
   FROM mallard.entity_shapes WHERE kind = ${kind.code}
   UNION ALL
   SELECT 0, entity_id, ${facts.join(",\n    ")}
   FROM (SELECT entity_id, split_part(extra, chr(10), 1) AS template FROM mallard.${kind.table} WHERE shape_id = 0)
-)
-`
-  const join =
-    facts.length === 0
-      ? ""
-      : "\nLEFT JOIN shapes s ON s.shape_id = e.shape_id AND s.row_id = CASE WHEN e.shape_id = 0 THEN e.entity_id ELSE 0 END"
+) s ON s.shape_id = e.shape_id AND s.row_id = CASE WHEN e.shape_id = 0 THEN e.entity_id ELSE 0 END`
   return {
     schema: "main",
     name: kind.table,
     // The entities are joined to each way of reaching them, not to all at once: estimates stay good, and ways that
     // nothing goes cost nothing.
-    query:
-      shapes +
-      places(
-        kind,
-        context,
-        (place) => `SELECT ${[...placeColumns.map((name) => `p.${name}`), ...columns].join(",\n  ")}
+    query: places(
+      kind,
+      context,
+      (place) => `SELECT ${[...placeColumns.map((name) => `p.${name}`), ...columns].join(",\n  ")}
 FROM (
   ${place}
 ) p
 JOIN mallard.${kind.table} e ON e.entity_id = p.entity_id${join}`
-      )
+    )
   }
 }
 

@@ -142,17 +142,15 @@ describe("an existing database", () => {
         runChild(`
           import { openStore } from "@mallard/duckdb-store"
           import { Effect } from "effect"
-          const error = await Effect.runPromise(Effect.flip(Effect.scoped(openStore({ path: ${JSON.stringify(path)} }))))
-          console.log(JSON.stringify([error._tag, error.reason, error.holder, error.message]))
+          const error = await Effect.runPromise(Effect.flip(Effect.scoped(openStore({ path: ${JSON.stringify(path)}, patience: 100 }))))
+          console.log(JSON.stringify([error._tag, error.reason, error.holder, error.since, error.message]))
         `)
       )
       assert.strictEqual(child.stderr, "")
-      assert.deepStrictEqual(JSON.parse(child.stdout), [
-        "StoreError",
-        "locked",
-        process.pid,
-        `Cannot open the database ${path}: it is open elsewhere (process ${process.pid}). Wait until the other program has closed it, or close that program.`
-      ])
+      const [tag, reason, holder, since, message] = JSON.parse(child.stdout)
+      assert.deepStrictEqual([tag, reason, holder], ["StoreError", "locked", process.pid])
+      assert.closeTo(Date.parse(since), Date.now() - process.uptime() * 1000, 5000)
+      assert.match(message, /: it is open elsewhere \(process \d+, [\w.+-]+, running since [\dT:-]+Z\)\. Wait until/)
     })
   )
 

@@ -3,20 +3,24 @@
  * connection, and reports every item. A dry run is the same without writing.
  */
 import { hash, randomUUID } from "node:crypto"
-import { closeSync, existsSync } from "node:fs"
-import { sep } from "node:path"
+import { closeSync, existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
   commitRows,
   contentDigest,
   duplicateIds,
+  findViolations,
+  isPattern,
   type NewPart,
   type NewRevision,
   nextIds,
   now,
   openStore,
   queryRows,
+  readRuns,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
@@ -42,11 +46,15 @@ import { Clock, Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
+import { readHistory } from "./internal/history.ts"
 import { environmentOf } from "./internal/environment.ts"
+import { isExceeded, type RejectLimit, textOfLimit } from "./internal/rejectLimit.ts"
+import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./internal/transient.ts"
 import { type RunFacts, type RunOptions, SlowestSources } from "./internal/RunFacts.ts"
 import { backupStoreOf, type CipherSettings, makeBackup } from "./Backup.ts"
 import { type Claim, type ConflictRule, decide, type StoredHead } from "./Decision.ts"
 import { expandDatabases, type UnreadDatabase } from "./HealthSimDatabase.ts"
+import { changesOf, type PathHistory } from "./Incremental.ts"
 import {
   type BackupReport,
   type ItemReport,
@@ -58,6 +66,10 @@ import {
   totalsOf,
   type Verification
 } from "./Report.ts"
+import { below } from "./Status.ts"
+import type { PlannedItem } from "./Plan.ts"
+import { checksOf, duplicateLevel, type LevelledCheck, remarkOfCheck, type Rules, RulesInvalid } from "./Validation.ts"
+import { continuedRun, type UnfinishedRun } from "./Resume.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -85,7 +97,24 @@ export interface MigrateOptions {
   readonly rejectStore?: string | undefined
   /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** The run that was cut short and that this one goes on with. Without it, the last one over the same sources. */
+  readonly resumes?: string | undefined
+  /** The run whose failures this one takes again. */
+  readonly retries?: string | undefined
+  /** Leaves out all sources but those of these paths. */
+  readonly only?: ReadonlySet<string> | undefined
+  /** What is decided about each source, by path: anything else is refused, and sources not named are left out. */
+  readonly plan?: ReadonlyMap<string, Planned> | undefined
+  /** Rejects what would only be remarked. */
+  readonly strict?: boolean | undefined
+  /** Rules for the content; see `readRules`. */
+  readonly rules?: Rules | undefined
+  /** Stops when more sources are rejected; `migrateWithin` then undoes the run too. */
+  readonly maxRejects?: RejectLimit | undefined
 }
+
+/** What a plan says about a source. */
+export type Planned = Pick<PlannedItem, "action" | "source_sha256" | "bytes">
 
 /** An item of an earlier run. */
 export interface Replayed {
@@ -154,7 +183,10 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
-  const originals = onDisk.sources.flatMap(({ files }) => files)
+  const isTaken = ({ path }: Source): boolean =>
+    isWhole(options) ||
+    [...(options.only ?? options.plan?.keys() ?? [])].some((only) => only === path || only.startsWith(`${path}#`))
+  const originals = onDisk.sources.filter(isTaken).flatMap(({ files }) => files)
   yield* checkPlace(options.moveOriginals, originals)
   const held = yield* holdOpen
   const { sources, unread } = yield* expandDatabases(onDisk.sources, {
@@ -163,7 +195,14 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   // Copies that lie among the sources are our own.
   const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
-  const found = { ...onDisk, sources, ignored: onDisk.ignored.filter(({ path }) => !path.startsWith(store)) }
+  const isWanted = ({ path }: { readonly path: string }): boolean =>
+    options.only?.has(path) !== false && options.plan?.has(path) !== false
+  const found = {
+    ...onDisk,
+    sources: sources.filter(isWanted),
+    unreadable: onDisk.unreadable.filter(isWanted),
+    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
+  }
   options.onProgress?.({
     phase: "found",
     sources: found.sources.length,
@@ -172,29 +211,34 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
-    ...unread.map(unreadItem),
-    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)]))
+    ...unread.filter(isWanted).map(unreadItem),
+    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
+    ...goneSince(options, found, unread)
   ]
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run)
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
-    options.dryRun || options.verify === false || loaded.interrupted || loaded.firstRevision === undefined
+    options.dryRun ||
+    options.verify === false ||
+    loaded.interrupted ||
+    loaded.exceeded ||
+    loaded.verifyFrom === undefined
       ? noVerification
-      : yield* verifyRun(options, loaded.firstRevision)
+      : yield* verifyRun(options, loaded.verifyFrom)
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
     run,
     command: "migrate",
-    outcome: outcomeOf(items, verification, loaded.interrupted),
+    outcome: loaded.exceeded ? "failed" : outcomeOf(items, verification, loaded.interrupted),
     dry_run: options.dryRun,
     database: options.database,
     started_at: new Date(started).toISOString(),
     ended_at: new Date(ended).toISOString(),
     program: options.program,
-    options: optionsOf(options),
+    options: optionsOf(options, loaded.resumed?.run),
     environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
@@ -202,6 +246,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
+    ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
+    ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
     timings: {
       find: afterFind - started,
       ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
@@ -214,16 +260,58 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
 })
 
+/** Whether a run takes all sources that it finds. */
+const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
+
+/** Planned sources that are there no more. */
+const goneSince = (
+  { plan }: MigrateOptions,
+  found: FoundSources,
+  unread: ReadonlyArray<UnreadDatabase>
+): ReadonlyArray<ItemReport> => {
+  if (plan === undefined) return []
+  const there = new Set([...found.sources, ...found.unreadable, ...unread].map(({ path }) => path))
+  return [...plan]
+    .filter(([path]) => !there.has(path))
+    .map(([path, { bytes }]) =>
+      rejectedItem(path, bytes, [plainRemark("gone-since-plan", "it was there when the run was planned; plan again")])
+    )
+}
+
+/** Why a source is not taken although it could be: something is not as it was planned. */
+const deviation = (planned: Planned | undefined, sha256: string, isToBeStored: boolean): Remark | undefined => {
+  if (planned === undefined) return undefined
+  if (planned.source_sha256 !== sha256) {
+    return plainRemark("changed-since-plan", "its bytes are not those that the run was planned for; plan again")
+  }
+  if (isToBeStored && planned.action !== "store") {
+    return plainRemark(
+      "decided-otherwise",
+      "it was not to be stored by the plan, and now would be: the database or another source has changed; plan again"
+    )
+  }
+  return undefined
+}
+
 /** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
 const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
   const { moveOriginals: folder } = options
   const { backup, verification } = report
   if (folder === undefined || options.dryRun) return report
   const isProven = options.verify !== false && verification.mismatched === 0 && verification.findings.length === 0
-  if (backup === undefined || backup === null || !isProven || report.outcome === "interrupted") {
+  if (
+    backup === undefined ||
+    backup === null ||
+    !isProven ||
+    report.outcome === "interrupted" ||
+    report.outcome === "failed"
+  ) {
     return {
       ...report,
-      notes: ["No original was moved: that takes a backup, the proof, and a run that came to its end."]
+      notes: [
+        ...(report.notes ?? []),
+        "No original was moved: that takes a backup, the proof, and a run that came to its end."
+      ]
     }
   }
   const stored = new Set(
@@ -235,7 +323,7 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
-    ...(notes.length === 0 ? {} : { notes })
+    ...(notes.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes] })
   }
   return aside
 })
@@ -356,8 +444,14 @@ const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
 interface Loaded {
   readonly items: ReadonlyArray<ItemReport>
   readonly interrupted: boolean
-  /** The first revision that the run wrote. */
-  readonly firstRevision: number | undefined
+  /** The first revision to prove: that of the run, or of the one that it went on with; undefined if there is none. */
+  readonly verifyFrom: number | undefined
+  /** The run that was cut short and that this one went on with. */
+  readonly resumed: UnfinishedRun | undefined
+  /** Whether more was rejected than allowed. */
+  readonly exceeded: boolean
+  /** Paths where sources were. */
+  readonly removed: ReadonlyArray<string>
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -387,24 +481,33 @@ const load = Effect.fnUntraced(function* (
         const backup = yield* backUp(options, originals, run)
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
+        const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
         const writer = yield* BatchWriter.make(client)
         const firstRevision = writer.nextRevision
-        const asked = { ...optionsOf(options), environment: environmentOf(duckdb) }
+        const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
+        const resumed = continuedRun(runs, sourcesAsked(options))
+        const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
         yield* writer.transaction(
           run,
           Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
-        const loader = new Loader(options, stored, writer, run)
+        yield* checkPatterns(client, options)
+        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
-        const items = loader.reports(found.sources)
+        const reports = loader.reports(found.sources)
+        const changes = comparedWith(history, options, found, [...reports, ...unreadable])
+        const items = changes.items.slice(0, reports.length)
         const all = [...items, ...unreadable]
-        const outcome = outcomeOf(all, noVerification, loader.interrupted)
+        const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
+        const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
         const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
         const facts: RunFacts = {
           ignored: found.ignored,
           slowest: loader.slowest.list,
+          ...changes.noted,
+          ...(loader.interrupted || changes.removed.length === 0 ? {} : { removed: changes.removed }),
           timings: {
             find: findMs,
             ...(backup === undefined ? {} : { backup: backupMs }),
@@ -424,7 +527,10 @@ const load = Effect.fnUntraced(function* (
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
-          firstRevision: writer.nextRevision > firstRevision ? firstRevision : undefined,
+          verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
+          resumed,
+          exceeded,
+          removed: changes.removed,
           slowest: loader.slowest.list,
           duckdb,
           backup,
@@ -437,6 +543,41 @@ const load = Effect.fnUntraced(function* (
     })
   )
 })
+
+/** Says of items how they differ from what earlier runs saw, and what there is to remember for later ones. */
+const comparedWith = (
+  history: ReadonlyArray<PathHistory>,
+  options: MigrateOptions,
+  found: FoundSources,
+  items: ReadonlyArray<ItemReport>
+) => {
+  const cwd = options.cwd ?? process.cwd()
+  const changes = changesOf(
+    items.map(({ path, source_sha256 }) => ({ path, sha256: source_sha256 ?? undefined })),
+    below(
+      history,
+      options.paths.map((path) => resolve(cwd, path))
+    ),
+    new Set(found.sources.flatMap(({ files }) => files.map(({ path }) => path)))
+  )
+  const byPath = new Map(changes.map((changed) => [changed.path, changed]))
+  const compared = items.map((item): ItemReport => {
+    const changed = byPath.get(item.path)
+    if (changed === undefined || changed.change === "unreadable") return item
+    return { ...item, change: changed.change, ...(changed.from === undefined ? {} : { from: changed.from }) }
+  })
+  const seen = compared.flatMap(({ change, digest, outcome, path, source_sha256: sha256 }) =>
+    outcome === "unchanged" && change !== "unchanged" && sha256 !== null && digest !== null
+      ? [{ path, sha256, digest }]
+      : []
+  )
+  return {
+    items: compared,
+    noted: seen.length === 0 ? {} : { seen },
+    removed:
+      options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
+  }
+}
 
 /** The files on disk that the sources of a run are read from. */
 interface Originals {
@@ -507,22 +648,82 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
-    ? yield* Effect.scoped(Effect.flatMap(openStore({ path: options.database, readonly: true }), readStored)).pipe(
+    ? yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
+          Effect.provideService(
+            Effect.gen(function* () {
+              return { ...(yield* readStored(client)), history: yield* readHistory() }
+            }),
+            DuckDbClient,
+            client
+          )
+        )
+      ).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
-    : { heads: new Map<string, StoredHead>(), known: new Map<string, KnownItem>(), rivals: new Set<string>() }
-  const loader = new Loader(options, stored, BatchWriter.dry(), run)
-  yield* loader.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+    : {
+        heads: new Map<string, StoredHead>(),
+        known: new Map<string, KnownItem>(),
+        rivals: new Set<string>(),
+        history: []
+      }
+  const loader = yield* needsRows(options)
+    ? Effect.scoped(rehearseInScratch(options, stored, found, run))
+    : Effect.gen(function* () {
+        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
+        yield* dry.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+        return dry
+      })
+  const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
-    items: loader.reports(found.sources),
+    items,
+    removed,
     interrupted: loader.interrupted,
-    firstRevision: undefined,
+    verifyFrom: undefined,
+    resumed: undefined,
+    exceeded: false,
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
     backupMs: 0
   }
   return loaded
+})
+
+/** Whether the content is checked by rules, which are asked of rows. */
+const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
+
+/** The same as a run, in a database that is gone afterwards. */
+const rehearseInScratch = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  stored: Stored,
+  found: FoundSources,
+  run: string
+) {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "mallard-rehearsal-"))),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  const path = join(folder, "rehearsal.duckdb")
+  const client = yield* openStore({ path, program: options.program, memoryLimit: options.memoryLimit })
+  return yield* Effect.gen(function* () {
+    yield* checkPatterns(client, options)
+    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
+    yield* loader.run(found.sources)
+    return loader
+  }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
+})
+
+/** Fails before anything is read if DuckDB cannot use one of the patterns. */
+const checkPatterns = Effect.fnUntraced(function* (client: DuckDbSqlClient, { rules }: MigrateOptions) {
+  for (const [at, { pattern }] of (rules?.rules ?? []).entries()) {
+    if (pattern !== undefined && !(yield* isPattern(client, pattern))) {
+      return yield* new RulesInvalid({
+        path: "--rules",
+        problem: `the pattern of rule ${at + 1} is no regular expression of RE2`
+      })
+    }
+  }
 })
 
 const recordRun = (
@@ -547,20 +748,50 @@ const recordRun = (
   )
 
 /** What was asked, as the ledger and the report tell it. */
-const optionsOf = (options: MigrateOptions): RunOptions => ({
+const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOptions => ({
   command: "migrate",
   paths: options.paths,
+  cwd: options.cwd ?? process.cwd(),
   on_conflict: options.onConflict,
   verify: options.verify !== false,
   backup: options.backup !== undefined,
+  ...(options.backup === undefined ? {} : backupOptionsOf(options.backup)),
   ...(options.moveOriginals === undefined ? {} : { move_originals: options.moveOriginals }),
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
   ...(options.replays === undefined
     ? {}
-    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) })
+    : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) }),
+  ...(options.strict === true ? { strict: true } : {}),
+  ...(options.rules === undefined ? {} : { rules: options.rules }),
+  ...(options.maxRejects === undefined ? {} : { max_rejects: textOfLimit(options.maxRejects) }),
+  ...(resumes === undefined ? {} : { resumes }),
+  ...(options.retries === undefined ? {} : { retries: options.retries }),
+  ...(options.only === undefined ? {} : { only: [...options.only] })
 })
+
+const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]>): RunOptions => ({
+  backup_dir: store,
+  ...(cipher === undefined
+    ? {}
+    : cipher.passphrase === undefined
+      ? { backup_cipher: "recipients", backup_recipients: cipher.recipients ?? [] }
+      : { backup_cipher: "passphrase" })
+})
+
+const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
+  paths,
+  cwd: cwd ?? process.cwd(),
+  ...(only === undefined ? {} : { only: [...only] }),
+  ...(resumes === undefined ? {} : { resumes })
+})
+
+const resumedNote = ({ run, state }: UnfinishedRun): string => {
+  const how =
+    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
+  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+}
 
 /** An item whose rows wait in the current transaction. */
 interface StagedItem {
@@ -609,6 +840,13 @@ const AHEAD_BYTES = 48 << 20
 class Loader {
   interrupted = false
   readonly slowest = new SlowestSources()
+  /** Sources that were rejected before any was read. */
+  private readonly rejectedBefore: number
+  private readonly checks: ReadonlyArray<LevelledCheck>
+  /** Items whose content breaks a rule that rejects, by number. */
+  private readonly invalid = new Map<number, ItemReport>()
+  /** How often items were tried again because the disk was full, by number. */
+  private readonly attempts = new Map<number, number>()
   /** Numbers of items that no transaction has recorded. */
   private readonly unrecorded = new Set<number>()
   private pending: PendingBatch | undefined
@@ -630,12 +868,21 @@ class Loader {
   /** Items of earlier batches that turned out to be contested, by number: still stored or skipped. */
   private disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
 
-  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string) {
+  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string, rejectedBefore: number) {
     this.options = options
+    this.rejectedBefore = rejectedBefore
+    this.checks = checksOf(options.rules)
     this.sizes = { ...defaultSizes, ...options.sizes }
     this.stored = stored
     this.writer = writer
     this.run_ = run
+  }
+
+  private hasTooManyRejects(found: number): boolean {
+    const { maxRejects } = this.options
+    if (maxRejects === undefined) return false
+    const rejected = this.items.filter((item) => item !== undefined && isStopped(item)).length + this.rejectedBefore
+    return isExceeded(maxRejects, { rejected, failed: 0, found: found + this.rejectedBefore })
   }
 
   /** What became of sources, in their order. */
@@ -685,7 +932,13 @@ class Loader {
     this.sources = sources
     for (let next = 0; next < sources.length || this.pending !== undefined;) {
       if (next === sources.length) yield* this.settle(sources)
-      else if (this.options.isStopped?.() === true) {
+      else if (this.hasTooManyRejects(sources.length)) {
+        yield* this.settle(sources)
+        for (; next < sources.length; next++) {
+          this.items[next] = notReachedItem(sources[next]!)
+          this.unrecorded.add(next)
+        }
+      } else if (this.options.isStopped?.() === true) {
         this.interrupted = true
         yield* this.settle(sources)
         for (; next < sources.length; next++) {
@@ -775,8 +1028,22 @@ class Loader {
   /** One bad item must not spoil the others: a batch that failed is done again item by item. */
   private readonly oneByOne = Effect.fnUntraced(
     { self: this },
-    function* (sources: ReadonlyArray<Source>, first: number, end: number, error: SqlError.SqlError) {
+    function* (
+      sources: ReadonlyArray<Source>,
+      first: number,
+      end: number,
+      error: SqlError.SqlError
+    ): Effect.fn.Return<number, SqlError.SqlError> {
       if (end - first <= 1) {
+        const tried = this.attempts.get(first) ?? 0
+        const pause = SPACE_PAUSES_MS[tried]
+        if (pause !== undefined && isOutOfSpace(error) && this.options.isStopped?.() !== true) {
+          this.attempts.set(first, tried + 1)
+          yield* Effect.sleep(pause)
+          const after = yield* this.batch(sources, first, 1)
+          yield* this.settle(sources)
+          return after
+        }
         const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
         this.hold([item])
         this.unrecorded.add(first)
@@ -852,33 +1119,52 @@ class Loader {
       if (this.mustRepeat) return yield* new BatchContested({})
       const takenBack = yield* this.takeBack()
       yield* writer.publish
-      const duplicates = yield* duplicateIds(writer, batch.from)
+      const found = yield* this.remarksByRevision(batch.from)
       const reports = batch.staged.map((item) => {
-        const remarks = item.revisionId === undefined ? [] : (duplicates.get(item.revisionId) ?? [])
-        const report =
-          remarks.length === 0
-            ? item.report
-            : {
-                ...item.report,
-                remarks: [
-                  ...item.report.remarks,
-                  ...remarks.map((pointer): Remark => ({
-                    code: "duplicate-id",
-                    pointer,
-                    line: null,
-                    column: null,
-                    message: "an entity with the same id stands before it; both are kept"
-                  }))
-                ],
-                remark_count: item.report.remark_count + remarks.length
-              }
-        const done = { ...item, report }
-        this.recordItem(done)
-        return done
+        const remarks = item.revisionId === undefined ? [] : (found.get(item.revisionId) ?? [])
+        if (remarks.some(({ isReason }) => isReason)) {
+          this.invalid.set(item.number, rejectedFor(item.report, remarks))
+        }
+        if (remarks.length === 0) return item
+        const report: ItemReport = {
+          ...item.report,
+          remarks: [...item.report.remarks, ...remarks.map(({ remark }) => remark)],
+          remark_count: item.report.remark_count + remarks.length
+        }
+        return { ...item, report }
       })
+      // Rows that are published are taken back with the whole batch alone, which is then read again without the bad items.
+      if (batch.staged.some(({ number, revisionId }) => revisionId !== undefined && this.invalid.has(number))) {
+        return yield* new BatchContested({})
+      }
+      for (const done of reports) this.recordItem(done)
       return [...takenBack, ...reports]
     }
   )
+
+  /** What the rules find in the rows of the current transaction, by revision. */
+  private readonly remarksByRevision = Effect.fnUntraced({ self: this }, function* (from: number) {
+    const { strict = false, rules } = this.options
+    const found = new Map<number, Array<FoundRemark>>()
+    const add = (revisionId: number, remark: Remark, level: "warn" | "reject"): void => {
+      const list = found.get(revisionId) ?? []
+      found.set(revisionId, list)
+      list.push({ remark, isReason: strict || level === "reject" })
+    }
+    const level = duplicateLevel(rules)
+    if (level !== "off") {
+      const message = "an entity with the same id stands before it"
+      const kept = strict || level === "reject" ? message : `${message}; both are kept`
+      for (const [revisionId, pointers] of yield* duplicateIds(this.writer, from)) {
+        for (const pointer of pointers) add(revisionId, { ...plainRemark("duplicate-id", kept), pointer }, level)
+      }
+    }
+    for (const { check, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
+      const { code, message } = remarkOfCheck(check)
+      add(revisionId, { ...plainRemark(code, message), pointer }, check.level)
+    }
+    return found
+  })
 
   private recordItem({ number, report, revisionId }: StagedItem): void {
     // Unchanged items are only counted: a run over a hundred thousand of them writes nothing about each.
@@ -912,13 +1198,15 @@ class Loader {
         yield* takeBack
         return { number, report, revisionId: undefined } satisfies StagedItem
       })
+      const invalid = this.invalid.get(number)
+      if (invalid !== undefined) return yield* rejected(invalid)
       let known: KnownItem | undefined
       let knownSha = ""
       const parts: Array<PartRead> = []
       for (const [index, file] of source.files.entries()) {
         // A second reading of this file starts anew; those before it stay.
         const before = writer.mark()
-        const part = yield* readPart(file, writer.documents, this.buffers, {
+        const reading = readPart(file, writer.documents, this.buffers, {
           maxEntityBytes: options.maxEntityBytes,
           maxDepth: options.maxDepth,
           wholeFileBytes: this.sizes.wholeFileBytes,
@@ -944,7 +1232,12 @@ class Loader {
             return writer.flush
           }),
           onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-        }).pipe(Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error)))
+        })
+        // Rows of a large file may be written already, and are not taken back for a second attempt.
+        const again = Effect.sync(() => writer.rollback(before))
+        const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
+          Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
+        )
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -994,6 +1287,10 @@ class Loader {
         head: (other) => stored.heads.get(other),
         claims: (other) => this.claims.get(other) ?? []
       })
+      const refused = deviation(options.plan?.get(source.path), described.sourceSha256, decision.action === "save")
+      if (refused !== undefined && decision.action !== "unchanged") {
+        return yield* rejected({ ...base, outcome: "rejected", remarks: [refused], remark_count: 1 })
+      }
       const isNew = decision.action === "save" || decision.action === "repeat"
       if (decision.action === "contested" || (isNew && this.contested.has(name))) {
         this.contest(name, claim)
@@ -1051,6 +1348,14 @@ class Loader {
             remark_count: 1
           })
         case "save": {
+          if (options.strict === true && described.remarkCount > 0) {
+            return yield* rejected(
+              rejectedFor(
+                base,
+                described.remarks.map((remark) => ({ remark, isReason: true }))
+              )
+            )
+          }
           const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
           const cohortId = decision.head?.cohortId ?? randomUUID()
           const revisionId = writer.save(
@@ -1169,6 +1474,20 @@ class Loader {
     }
     return described
   })
+}
+
+/** Something that a rule found, and whether it is a reason to reject. */
+interface FoundRemark {
+  readonly remark: Remark
+  readonly isReason: boolean
+}
+
+/** The report of an item that is rejected for what is in it; the reasons come first. */
+const rejectedFor = (report: ItemReport, found: ReadonlyArray<FoundRemark>): ItemReport => {
+  const remarks = [...found.filter(({ isReason }) => isReason), ...found.filter(({ isReason }) => !isReason)].map(
+    ({ remark }) => remark
+  )
+  return { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: remarks.length }
 }
 
 type RevisionDescription = Pick<
@@ -1386,6 +1705,18 @@ const interruptedItem = (source: Source): ItemReport => ({
   ...bareItem(source.path, bytesOf(source)),
   outcome: "skipped",
   remarks: [plainRemark("interrupted", "the run was stopped before its turn; run the same command again")],
+  remark_count: 1
+})
+
+const notReachedItem = (source: Source): ItemReport => ({
+  ...bareItem(source.path, bytesOf(source)),
+  outcome: "skipped",
+  remarks: [
+    plainRemark(
+      "too-many-rejects",
+      "it was not reached: more sources were rejected before it than --max-rejects allows"
+    )
+  ],
   remark_count: 1
 })
 

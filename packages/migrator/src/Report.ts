@@ -3,6 +3,7 @@
  * scripts read; fields are only ever added.
  */
 import { Schema } from "effect"
+import { SourceChange } from "./Incremental.ts"
 
 /** What became of an item. */
 export const ItemOutcome = Schema.Literals(["migrated", "unchanged", "skipped", "rejected", "failed"])
@@ -63,6 +64,10 @@ export const ItemReport = Schema.Struct({
   remark_count: Count,
   /** Only for items of several files. */
   parts: Schema.optionalKey(Schema.Array(PartReport)),
+  /** How it differs from what earlier runs saw of it; missing where it could not be read. */
+  change: Schema.optionalKey(SourceChange),
+  /** Where the same content was or is, for `renamed` and `copied`. */
+  from: Schema.optionalKey(Schema.String),
   /** For a rejected item that was mended and given again: which one it was. */
   replays: Schema.optionalKey(Schema.Struct({ run: Schema.String, item: Count, path: Schema.String }))
 })
@@ -172,6 +177,8 @@ export const RunReport = Schema.Struct({
   ),
   /** Originals that were moved out of the way, because the user said so. */
   moved: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, to: Schema.String }))),
+  /** Paths where earlier runs found sources and this one none; what was stored from them stays. */
+  removed: Schema.optionalKey(Schema.Array(Schema.String)),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
   /** What the report cannot tell, and why. */

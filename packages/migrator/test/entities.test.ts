@@ -188,6 +188,109 @@ const assertNothingWhole = Effect.fnUntraced(function* (
   assert.isAbove(checked, found.length / 2)
 })
 
+/** An entity with what the database says of it: its id, the values of its own, and what its kind's view shows. */
+interface Placed extends Found {
+  readonly entityId: unknown
+  readonly own: ReadonlyArray<unknown>
+  readonly parent: readonly [kind: unknown, entityId: unknown]
+  readonly shown: ReadonlyArray<unknown>
+}
+
+/** Every entity is in the view of its kind once, and no other is; the answer is in the order of `found`. */
+const inViews = Effect.fnUntraced(function* (database: string, found: ReadonlyArray<Found>) {
+  const placed = new Map<string, Placed>()
+  yield* Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* openStore({ path: database, readonly: true })
+      for (const kind of kinds) {
+        const expected = new Map(
+          found.filter((one) => one.kind === kind).map((one) => [`${one.path} ${one.pointer}`, one])
+        )
+        const texts = (prefix: string) => kind.columns.map(({ name }) => `${prefix}."${name}"::VARCHAR`).join(", ")
+        const rows = yield* queryRows(
+          client,
+          `SELECT v.source_path || ' ' || v.pointer, v.entity_id, v.parent_kind, v.parent_entity_id, ${texts("v")}, ${texts("e")}
+           FROM ${kind.table} v JOIN mallard.${kind.table} e ON e.entity_id = v.entity_id`
+        )
+        assert.deepStrictEqual(rows.map(([place]) => String(place)).sort(), [...expected.keys()].sort(), kind.table)
+        for (const [place, entityId, parentKind, parentId, ...values] of rows) {
+          const one = expected.get(String(place))
+          if (one === undefined) continue
+          placed.set(`${kind.kind} ${String(place)}`, {
+            ...one,
+            entityId,
+            parent: [parentKind, parentId],
+            shown: values.slice(0, kind.columns.length),
+            own: values.slice(kind.columns.length)
+          })
+        }
+      }
+    })
+  )
+  return found.flatMap(({ kind, path, pointer }) => placed.get(`${kind.kind} ${path} ${pointer}`) ?? [])
+})
+
+const ownValue = ({ kind, own }: Placed, column: Column | undefined): unknown =>
+  column && own[kind.columns.indexOf(column)]
+
+const columnOf = (kind: EntityKind, path: string): Column | undefined =>
+  kind.columns.find(({ paths }) => paths.includes(path))
+
+/** What an entity around `column`'s offers for it: what the column's contexts name, else the column of that name. */
+const offers = (around: Placed, column: Column): ReadonlyArray<unknown> => {
+  const named = column.context.map((context) => {
+    const [start = "", ...path] = context.split(".")
+    return start === "$parent"
+      ? columnOf(around.kind, path.join("."))
+      : path[0] === around.kind.kind
+        ? columnOf(around.kind, path.slice(1).join("."))
+        : undefined
+  })
+  const same = around.kind.columns.find(
+    ({ context, name }) => name === column.name && context.some((path) => column.context.includes(path))
+  )
+  return [...named, same].map((one) => ownValue(around, one))
+}
+
+/** The one entity among these, however often it stands there. */
+const only = (all: ReadonlyArray<Placed>): ReadonlyArray<Placed> =>
+  new Set(all.map(({ entityId }) => entityId)).size === 1 ? all.slice(0, 1) : []
+
+/** Each shows its parent, and for each column with a context what the order of the contexts says. */
+const assertContexts = (all: ReadonlyArray<Placed>) => {
+  const around = ({ path, pointer }: Found) =>
+    all
+      .filter((other) => other.path === path && pointer.startsWith(`${other.pointer}/`))
+      .sort((a, b) => b.pointer.length - a.pointer.length)
+  const members = all.filter((one) => around(one).length === 0)
+  let filled = 0
+  for (const one of all) {
+    const place = `${one.path} ${one.pointer}`
+    const [nearest, ...further] = around(one)
+    assert.deepStrictEqual(one.parent, nearest ? [nearest.kind.kind, nearest.entityId] : [null, null], place)
+    const leaves = [...mappedLeaves(one.kind, one.tree).values()]
+    for (const column of one.kind.columns) {
+      const own = ownValue(one, column)
+      const isHeldElsewhere = own === null && leaves.some(({ columns }) => columns[0] === column)
+      const enclosing = nearest ? [nearest, ...further].flatMap((other) => offers(other, column)) : []
+      const documents = column.context.flatMap((context) => {
+        const [start, key = "", ...path] = context.split(".")
+        if (start !== "$doc") return []
+        const ofKind = members.filter(({ kind }) => kind.kind === key)
+        const atKey = ofKind.filter(({ pointer }) => pointer.toLowerCase() === `/${key.toLowerCase()}`)
+        const [chosen] = [...only(atKey.filter((other) => other.path === one.path)), ...only(atKey), ...only(ofKind)]
+        return chosen ? [ownValue(chosen, columnOf(chosen.kind, path.join(".")))] : []
+      })
+      const value = isHeldElsewhere
+        ? null
+        : ([own, ...enclosing, ...documents].find((offered) => offered !== null && offered !== undefined) ?? null)
+      if (own === null && value !== null) filled++
+      assert.strictEqual(one.shown[one.kind.columns.indexOf(column)], value, `${place} ${column.name}`)
+    }
+  }
+  return filled
+}
+
 const foundIn = (
   path: string,
   text: string,
@@ -226,32 +329,35 @@ describe.skipIf(shared === undefined)("real saved cohorts and a workspace", () =
   ]
 
   for (const cohort of cohorts) {
-    it.effect(`${cohort} holds exactly the entities that are expected`, () =>
-      Effect.gen(function* () {
-        const directory = yield* tempDirectory
-        const database = join(directory, "saved.duckdb")
-        const report = yield* run(database, [join(folder, cohort)])
-        assert.strictEqual(report.outcome, "done")
-        const own = found.filter(({ file }) => file === cohort || file.startsWith(`${cohort}/`))
-        assert.deepStrictEqual(yield* entities(database), places(own))
+    it.effect(
+      `${cohort} holds the entities that are expected, each once in its view, with its parent and context`,
+      () =>
+        Effect.gen(function* () {
+          const directory = yield* tempDirectory
+          const database = join(directory, "saved.duckdb")
+          const report = yield* run(database, [join(folder, cohort)])
+          assert.strictEqual(report.outcome, "done")
+          const own = found.filter(({ file }) => file === cohort || file.startsWith(`${cohort}/`))
+          assert.deepStrictEqual(yield* entities(database), places(own))
+          assertContexts(yield* inViews(database, own))
 
-        const { inColumns, remarked, unlisted } = yield* account(database, report.items, own)
-        assert.deepStrictEqual(unlisted, [])
-        assert.isAtLeast(inColumns / (inColumns + remarked), 0.95)
+          const { inColumns, remarked, unlisted } = yield* account(database, report.items, own)
+          assert.deepStrictEqual(unlisted, [])
+          assert.isAtLeast(inColumns / (inColumns + remarked), 0.95)
 
-        yield* assertNothingWhole(
-          database,
-          own,
-          names.filter((name) => name.startsWith(cohort)).map((name) => readFileSync(join(folder, name), "utf8"))
-        )
-      })
+          yield* assertNothingWhole(
+            database,
+            own,
+            names.filter((name) => name.startsWith(cohort)).map((name) => readFileSync(join(folder, name), "utf8"))
+          )
+        })
     )
   }
 })
 
 describe("made-up saved cohorts", () => {
   for (const [name, files] of Object.entries(savedFolders)) {
-    it.effect(`${name} holds what its documents say, each entity once`, () =>
+    it.effect(`${name} holds what its documents say, each entity once, with its parent and context`, () =>
       Effect.gen(function* () {
         const { database, report, source } = yield* migrated(
           Object.fromEntries(Object.entries(files).map(([file, { text }]) => [`${name}/${file}`, text]))
@@ -265,6 +371,7 @@ describe("made-up saved cohorts", () => {
         )
         const found = Object.entries(files).flatMap(([file, { entities, text }]) => foundIn(file, text, entities))
         assert.deepStrictEqual(yield* entities(database), places(found))
+        assert.isAbove(assertContexts(yield* inViews(database, found)), 10)
         const { unlisted } = yield* account(database, report.items, found)
         assert.deepStrictEqual(unlisted, [])
         yield* assertNothingWhole(

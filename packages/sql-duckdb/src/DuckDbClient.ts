@@ -216,10 +216,13 @@ const makeClient = (
         return Effect.ensuring(f(lease), giveBack(lease))
       })
 
+    // Without a function for rows, `withoutTransforms` would leave the names of queries transformed too.
     const transformRows =
-      config.transformResultNames === undefined
-        ? undefined
-        : Statement.defaultTransforms(config.transformResultNames, config.transformJson ?? true).array
+      config.transformResultNames !== undefined
+        ? Statement.defaultTransforms(config.transformResultNames, config.transformJson ?? true).array
+        : config.transformQueryNames === undefined
+          ? undefined
+          : <A extends object>(rows: ReadonlyArray<A>) => rows
 
     const client = yield* SqlClient.make({
       driver: "duckdb",
@@ -238,15 +241,9 @@ const makeClient = (
       // DuckDB has no savepoints: a nested transaction is part of the outer one.
       savepoint: () => Effect.void,
       rollbackSavepoint: (connection) =>
-        Effect.flatMap(leaseOf(connection), (lease) =>
-          Effect.matchEffect(refuse("transaction-doomed", "commit"), {
-            onFailure: (error) =>
-              Effect.sync(() => {
-                lease.doom ??= error
-              }),
-            onSuccess: () => Effect.void
-          })
-        ),
+        Effect.map(leaseOf(connection), (lease) => {
+          lease.doom ??= refusalError(new DuckDbRefusal({ reason: "transaction-doomed" }), "commit")
+        }),
       commit: (connection) => Effect.flatMap(leaseOf(connection), commit),
       onCommitFailure: (connection) => Effect.flatMap(leaseOf(connection), rollback),
       rollback: (connection) => Effect.flatMap(leaseOf(connection), rollback)

@@ -9,6 +9,8 @@ import { inMemory, runChild, temporaryFolder, withClient } from "./support.ts"
 
 const refusal = (error: SqlError.SqlError) => refusalOf(error)?.reason
 
+const endless = "SELECT sum(hash(a.range, b.range)) AS s FROM range(10000000) a, range(1000000) b"
+
 describe("statements", () => {
   it.effect("the helpers compile to SQL that DuckDB takes", () =>
     inMemory(
@@ -65,6 +67,20 @@ describe("statements", () => {
       Effect.gen(function* () {
         const sql = yield* DuckDbClient
         assert.deepStrictEqual(yield* sql.unsafe("SELECT 1 AS a; SELECT ? AS b", [2]), [{ b: 2 }])
+      })
+    )
+  )
+
+  it.effect("of several statements in one text those before a failing one stay, unless in a transaction", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        const several = (a: number) =>
+          sql.unsafe(`INSERT INTO t VALUES (${a}); SELECT 'x'::INTEGER; INSERT INTO t VALUES (100)`)
+        yield* Effect.flip(several(1))
+        yield* Effect.flip(sql.withTransaction(several(2)))
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 1 }])
       })
     )
   )
@@ -135,6 +151,60 @@ describe("statements", () => {
       }
     )
   )
+
+  it.effect("names are transformed in every helper, inside of values and in streams, and each way alone", () => {
+    const toSnake = (name: string) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    const toCamel = (name: string) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+    const create = Effect.gen(function* () {
+      const sql = yield* DuckDbClient
+      yield* sql.unsafe("CREATE TABLE t (row_id INTEGER, wing_span INTEGER, more_info STRUCT(seen_by VARCHAR))")
+      yield* sql.unsafe("INSERT INTO t VALUES (1, 90, {'seen_by': 'ada_l'}), (2, 80, NULL)")
+      return sql
+    })
+    return Effect.gen(function* () {
+      yield* inMemory(
+        Effect.gen(function* () {
+          const sql = yield* create
+          const returned = yield* sql`INSERT INTO t ${sql.insert({ rowId: 3, wingSpan: 70 }).returning("*")}`
+          assert.deepStrictEqual(returned, [{ rowId: 3, wingSpan: 70, moreInfo: null }])
+          yield* sql`UPDATE t SET ${sql.update({ rowId: 3, wingSpan: 71 }, ["rowId"])} WHERE ${sql("rowId")} = 3`
+          yield* sql`UPDATE t SET wing_span = d.wing_span FROM ${sql.updateValues([{ rowId: 2, wingSpan: 81 }], "d")}
+            WHERE t.row_id = d.row_id`
+          const found = sql`SELECT * FROM t WHERE ${sql.in("rowId", [1, 2, 3])} ORDER BY ${sql("rowId")}`
+          const expected = [
+            { rowId: 1, wingSpan: 90, moreInfo: { seenBy: "ada_l" } },
+            { rowId: 2, wingSpan: 81, moreInfo: null },
+            { rowId: 3, wingSpan: 71, moreInfo: null }
+          ]
+          assert.deepStrictEqual(yield* found, expected)
+          assert.deepStrictEqual(yield* Stream.runCollect(found.stream), expected)
+          assert.deepStrictEqual(yield* found.values, [
+            [1, 90, { seen_by: "ada_l" }],
+            [2, 81, null],
+            [3, 71, null]
+          ])
+        }),
+        { transformQueryNames: toSnake, transformResultNames: toCamel }
+      )
+      const first = Effect.flatMap(create, (sql) => sql`SELECT * FROM t WHERE row_id = 1`)
+      assert.deepStrictEqual(yield* inMemory(first, { transformResultNames: toCamel, transformJson: false }), [
+        { rowId: 1, wingSpan: 90, moreInfo: { seen_by: "ada_l" } }
+      ])
+      const plain = Effect.flatMap(create, (sql) =>
+        Effect.all([
+          sql`SELECT ${sql("wingSpan")} FROM t WHERE row_id = 1`,
+          Effect.map(
+            Effect.flip(sql.withoutTransforms()`SELECT ${sql("wingSpan")} FROM t`),
+            ({ reason }) => reason._tag
+          )
+        ])
+      )
+      assert.deepStrictEqual(yield* inMemory(plain, { transformQueryNames: toSnake }), [
+        [{ wing_span: 90 }],
+        "SqlSyntaxError"
+      ])
+    })
+  })
 
   it.effect("SQL text that DuckDB would cut or alter is refused", () =>
     inMemory(
@@ -231,6 +301,120 @@ describe("transactions", () => {
         )
         assert.strictEqual(refusal(error), "transaction-doomed")
         assert.deepStrictEqual(yield* sql`SELECT a FROM t ORDER BY a`, [{ a: 1 }, { a: 2 }])
+      })
+    )
+  )
+
+  const failures: ReadonlyArray<
+    readonly [how: string, nest: (effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>]
+  > = [
+    ["fails", (insert) => Effect.andThen(insert, Effect.fail("no"))],
+    ["dies", (insert) => Effect.andThen(insert, Effect.die("no"))],
+    ["is interrupted", (insert) => Effect.andThen(insert, Effect.interrupt)],
+    ["waits until it is interrupted", (insert) => Effect.andThen(insert, Effect.never)]
+  ]
+  for (const [how, nest] of failures) {
+    it.effect(`a transaction is lost when one nested in it, at any depth, ${how}`, () =>
+      TestClock.withLive(
+        inMemory(
+          Effect.gen(function* () {
+            const sql = yield* DuckDbClient
+            yield* sql`CREATE TABLE t (a INTEGER)`
+            const failing = sql.withTransaction(sql.withTransaction(nest(sql`INSERT INTO t VALUES (1)`)))
+            const error = yield* Effect.flip(
+              sql.withTransaction(
+                Effect.andThen(Effect.exit(Effect.timeoutOption(failing, 50)), sql`INSERT INTO t VALUES (2)`)
+              )
+            )
+            assert.strictEqual(refusal(error), "transaction-doomed")
+            assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [])
+            yield* sql.withTransaction(sql`INSERT INTO t VALUES (3)`)
+            assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 3 }])
+          }),
+          { poolSize: 1 }
+        )
+      )
+    )
+  }
+
+  it.effect("a statement that DuckDB did not understand leaves the transaction as it was", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        yield* sql.withTransaction(
+          Effect.gen(function* () {
+            yield* sql`INSERT INTO t VALUES (1)`
+            for (const text of ["SELEC 1", "SELECT b FROM t", "SELECT * FROM nowhere", "SAVEPOINT s"]) {
+              assert.strictEqual((yield* Effect.flip(sql.unsafe(text))).reason._tag, "SqlSyntaxError", text)
+            }
+            yield* sql`INSERT INTO t VALUES (2)`
+          })
+        )
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t ORDER BY a`, [{ a: 1 }, { a: 2 }])
+      })
+    )
+  )
+
+  it.effect("a statement that was given up takes its transaction with it", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          yield* sql`CREATE TABLE t (a INTEGER)`
+          const error = yield* Effect.flip(
+            sql.withTransaction(
+              Effect.gen(function* () {
+                yield* sql`INSERT INTO t VALUES (1)`
+                yield* Effect.timeoutOption(sql.unsafe(endless), 30)
+              })
+            )
+          )
+          assert.include(error.message, "aborted")
+          assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [])
+        }),
+        { poolSize: 1 }
+      )
+    )
+  )
+
+  it.effect("it begins with the statement asked for", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        const error = yield* sql
+          .withTransaction(sql`INSERT INTO t VALUES (1)`)
+          .pipe(Effect.provideService(SqlClient.BeginTransaction, "BEGIN TRANSACTION READ ONLY"), Effect.flip)
+        assert.match(error.message, /^DuckDB: /)
+        yield* sql.withTransaction(sql`INSERT INTO t VALUES (2)`)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 2 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("transactions of two clients have nothing to do with each other", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const one = yield* DuckDbClient
+        yield* one`CREATE TABLE t (a INTEGER)`
+        const use = Effect.gen(function* () {
+          const two = yield* DuckDbClient
+          yield* two`CREATE TABLE t (a INTEGER)`
+          yield* Effect.flip(
+            one.withTransaction(
+              Effect.gen(function* () {
+                yield* one`INSERT INTO t VALUES (1)`
+                yield* two.withTransaction(two`INSERT INTO t VALUES (2)`)
+                return yield* Effect.fail("no")
+              })
+            )
+          )
+          assert.deepStrictEqual(yield* two`SELECT a FROM t`, [{ a: 2 }])
+        })
+        yield* inMemory(use)
+        assert.deepStrictEqual(yield* one`SELECT a FROM t`, [])
       })
     )
   )
@@ -408,8 +592,6 @@ describe("streams", () => {
 })
 
 describe("interruption", () => {
-  const endless = "SELECT sum(hash(a.range, b.range)) AS s FROM range(10000000) a, range(1000000) b"
-
   it.effect("an interrupted statement is stopped before its connection serves the next one", () =>
     TestClock.withLive(
       inMemory(
@@ -500,6 +682,76 @@ describe("interruption", () => {
 })
 
 describe("the pool", () => {
+  it.effect("as many statements run at once as there are connections", () =>
+    TestClock.withLive(
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          const long = yield* Effect.forEach([1, 2], () => Effect.forkChild(sql.unsafe(endless)))
+          yield* Effect.sleep(30)
+          assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+          for (const fiber of long) {
+            assert.isUndefined(fiber.pollUnsafe())
+            yield* Fiber.interrupt(fiber)
+          }
+          const all = yield* Effect.forEach([1, 2, 3], (n) => sql.withTransaction(sql`SELECT ${n} AS n`), {
+            concurrency: 3
+          })
+          assert.lengthOf(all, 3)
+        }),
+        { poolSize: 3 }
+      )
+    )
+  )
+
+  it.effect("each transaction has a connection of its own, and nobody else sees its rows before the commit", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        const counting = Effect.map(sql<{ n: number }>`SELECT count(*)::INTEGER AS n FROM t`, ([row]) => row?.n)
+        const barrier = yield* Deferred.make<void>()
+        const seen = yield* Ref.make(0)
+        const counts = yield* Effect.forEach(
+          [1, 2, 3],
+          (n) =>
+            sql.withTransaction(
+              Effect.gen(function* () {
+                yield* sql`INSERT INTO t SELECT range FROM range(${n})`
+                if ((yield* Ref.updateAndGet(seen, (count) => count + 1)) === 3) {
+                  yield* Deferred.succeed(barrier, undefined)
+                }
+                yield* Deferred.await(barrier)
+                return yield* counting
+              })
+            ),
+          { concurrency: 3 }
+        )
+        assert.deepStrictEqual(counts, [1, 2, 3])
+        assert.strictEqual(yield* counting, 6)
+      }),
+      { poolSize: 3 }
+    )
+  )
+
+  it.effect("a connection that is lost is replaced by a new one", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        const lose = sql.withConnection((session) => Effect.sync(() => session.native.closeSync()))
+        yield* lose
+        assert.strictEqual((yield* Effect.flip(sql`SELECT 1 AS a`)).reason._tag, "ConnectionError")
+        assert.deepStrictEqual(yield* sql`SELECT 1 AS a`, [{ a: 1 }])
+        const error = yield* Effect.flip(sql.withTransaction(Effect.andThen(sql`INSERT INTO t VALUES (1)`, lose)))
+        assert.strictEqual(error.reason._tag, "ConnectionError")
+        yield* sql.withTransaction(sql`INSERT INTO t VALUES (2)`)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 2 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
   it.effect("who waits for a connection can be interrupted, and the pool serves on", () =>
     TestClock.withLive(
       inMemory(

@@ -1,8 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient, DuckDbMigrator } from "@mallard/sql-duckdb"
-import { Effect, Layer, Option, Schema } from "effect"
-import { Model } from "effect/schema"
-import { Migrator, SqlClient, SqlModel, SqlSchema } from "effect/sql"
+import { Effect, Layer } from "effect"
+import { Migrator, SqlClient } from "effect/sql"
 import { join } from "node:path"
 import { inMemory, temporaryFolder } from "./support.ts"
 
@@ -41,6 +40,44 @@ describe("the migrator", () => {
     })
   )
 
+  it.effect("each migration runs once, also when several start at the same time", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const all = yield* Effect.forEach(
+          [1, 2, 3, 4],
+          () => DuckDbMigrator.run({ loader: DuckDbMigrator.fromRecord(second) }),
+          { concurrency: 4 }
+        )
+        assert.deepStrictEqual(all.flat(), [
+          [1, "people"],
+          [2, "ada"]
+        ])
+        assert.deepStrictEqual(yield* sql`SELECT name FROM people`, [{ name: "Ada" }])
+      })
+    )
+  )
+
+  it.effect("migrations come from modules too, in the order of their numbers, into the table asked for", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const loader = DuckDbMigrator.fromGlob({
+          "migrations/10_ada.ts": () => Promise.resolve({ default: second["2_ada"] }),
+          "migrations/9_people.ts": () => Promise.resolve({ default: first["1_people"] })
+        })
+        assert.deepStrictEqual(yield* DuckDbMigrator.run({ loader, table: "our migrations" }), [
+          [9, "people"],
+          [10, "ada"]
+        ])
+        assert.deepStrictEqual(yield* sql`SELECT migration_id, name FROM "our migrations" ORDER BY ALL`, [
+          { migration_id: 9, name: "people" },
+          { migration_id: 10, name: "ada" }
+        ])
+      })
+    )
+  )
+
   it.effect("a failing migration leaves nothing behind", () =>
     inMemory(
       Effect.gen(function* () {
@@ -51,49 +88,6 @@ describe("the migrator", () => {
         assert.strictEqual(error._tag, "MigrationError")
         assert.strictEqual((yield* Effect.flip(sql`SELECT * FROM people`)).reason._tag, "SqlSyntaxError")
         assert.deepStrictEqual(yield* DuckDbMigrator.run({ loader: DuckDbMigrator.fromRecord(first) }), [[1, "people"]])
-      })
-    )
-  )
-})
-
-class Person extends Model.Class<Person>("Person")({
-  id: Model.Field({ select: Schema.Int, update: Schema.Int, json: Schema.Int }),
-  name: Schema.String
-}) {}
-
-describe("Effect's SQL modules", () => {
-  it.effect("a repository inserts, finds, updates and deletes", () =>
-    inMemory(
-      Effect.gen(function* () {
-        yield* DuckDbMigrator.run({ loader: DuckDbMigrator.fromRecord(first) })
-        const people = yield* SqlModel.makeRepository(Person, {
-          tableName: "people",
-          spanPrefix: "People",
-          idColumn: "id"
-        })
-        const ada = yield* people.insert(Person.insert.make({ name: "Ada" }))
-        assert.deepStrictEqual({ ...ada }, { id: 1, name: "Ada" })
-        yield* people.update(Person.update.make({ id: ada.id, name: "Ada L." }))
-        assert.strictEqual((yield* people.findById(ada.id)).name, "Ada L.")
-        yield* people.delete(ada.id)
-        assert.strictEqual((yield* Effect.flip(people.findById(ada.id)))._tag, "NoSuchElementError")
-      })
-    )
-  )
-
-  it.effect("schemas decode rows", () =>
-    inMemory(
-      Effect.gen(function* () {
-        const sql = yield* DuckDbClient
-        const find = SqlSchema.findOneOption({
-          Request: Schema.Int,
-          Result: Schema.Struct({ n: Schema.BigInt, at: Schema.DateTimeUtcFromString }),
-          execute: (n) => sql`SELECT ${n}::BIGINT AS n, TIMESTAMPTZ '2024-02-29 12:00:00+00' AS at WHERE ${n} > 0`
-        })
-        const found = yield* find(7)
-        assert.strictEqual(Option.getOrThrow(found).n, 7n)
-        assert.strictEqual(Option.getOrThrow(found).at.epochMilliseconds, Date.UTC(2024, 1, 29, 12))
-        assert.isTrue(Option.isNone(yield* find(0)))
       })
     )
   )

@@ -9,7 +9,7 @@ const examples = [...readme.matchAll(/```ts run\n(.*?)```\n\n```text\n(.*?)```/g
 
 describe("the README", () => {
   it("has examples", () => {
-    assert.lengthOf(examples, 2)
+    assert.lengthOf(examples, 3)
   })
 
   for (const [index, [, code = "", output = ""]] of examples.entries()) {

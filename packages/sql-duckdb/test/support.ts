@@ -29,10 +29,16 @@ export interface Finished {
   readonly stderr: string
 }
 
-/** Runs a module text in a process of its own, with this package as its folder. */
+/** Runs the text of a TypeScript module in a process of its own, with this package as its folder. */
 export const runChild = (source: string, wrapper: ReadonlyArray<string> = []) =>
   Effect.callback<Finished>((resume) => {
-    const [command = process.execPath, ...rest] = [...wrapper, process.execPath, "--input-type=module", "-e", source]
+    const [command = process.execPath, ...rest] = [
+      ...wrapper,
+      process.execPath,
+      "--input-type=module-typescript",
+      "-e",
+      source
+    ]
     execFile(command, rest, { cwd: join(import.meta.dirname, "..") }, (error, stdout, stderr) => {
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1
       resume(Effect.succeed({ code, stdout, stderr }))

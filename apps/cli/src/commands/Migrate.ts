@@ -2,18 +2,27 @@
 import { defaultPlaces, printablePath } from "@mallard/legacy-json"
 import {
   backupStoreOf,
+  estimateOf,
+  databasePlace,
+  type Plan,
+  planOf,
+  readPlan,
+  readRules,
   type ConflictRule,
   exitCodes,
-  migrate,
+  migrateWithin,
+  parseRejectLimit,
   type Replayed,
+  type Rules,
   type RunReport,
   withQuality
 } from "@mallard/migrator"
 import { Effect } from "effect"
+import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
-import { Ended, exitCode, usage } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, renderReport, writeReport } from "../Reports.ts"
@@ -21,6 +30,7 @@ import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
+import { duration, size } from "../Text.ts"
 
 export interface MigrateCommand extends CommonOptions {
   readonly paths: ReadonlyArray<string>
@@ -37,11 +47,26 @@ export interface MigrateCommand extends CommonOptions {
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
   readonly backupRecipients: ReadonlyArray<string>
+  readonly strict?: boolean | undefined
+  /** A file of rules, or the rules themselves where a plan or a run before names them. */
+  readonly rules?: string | Rules | undefined
+  readonly maxRejects?: string | undefined
   readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** Where relative paths of sources start, if not where the user is. */
+  readonly cwd?: string | undefined
+  readonly resumes?: string | undefined
+  readonly retries?: string | undefined
+  readonly only?: ReadonlySet<string> | undefined
+  /** The file of a plan to carry out. */
+  readonly plan?: string | undefined
+  /** Prints the plan rather than the report of a rehearsal, and writes it to the file, if one is named. */
+  readonly planning?: { readonly out: string | undefined } | undefined
 }
 
-export const runMigrate = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
+export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: MigrateCommand) {
   const { stop, terminal } = session
+  const plan = asked.plan === undefined ? undefined : yield* planFrom(session, asked, asked.plan)
+  const command = plan === undefined ? asked : planned(asked, plan)
   if (command.overwrite && command.onConflict !== undefined && command.onConflict !== "replace") {
     return yield* usage(
       `--overwrite means --on-conflict replace, and --on-conflict ${command.onConflict} was given too.`,
@@ -66,12 +91,17 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       "Leave out --no-backup and --no-verify, or leave the originals where they are."
     )
   }
+  const maxRejects = command.maxRejects === undefined ? undefined : parseRejectLimit(command.maxRejects)
+  if (command.maxRejects !== undefined && maxRejects === undefined) {
+    return yield* usage("--max-rejects is neither a number nor a percentage.", "Give one like 10 or 5%.")
+  }
+  const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
   const progress = new ProgressReport(session, command.quiet)
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
   const report = yield* withDatabase(session, command.db, (database) =>
-    migrate({
+    migrateWithin({
       paths,
       database,
       onConflict: command.overwrite ? "replace" : (command.onConflict ?? "fail"),
@@ -85,20 +115,113 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, command
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,
       moveOriginals: command.moveOriginals === undefined ? undefined : resolve(session.cwd, command.moveOriginals),
-      cwd: session.cwd,
+      strict: command.strict,
+      rules,
+      maxRejects,
+      resumes: command.resumes,
+      retries: command.retries,
+      only: command.only,
+      plan: plan === undefined ? undefined : new Map(plan.items.map((item) => [item.path, item])),
+      cwd: command.cwd ?? session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step
     })
   )
   terminal.clearStatus()
-  if (command.json) terminal.out(`${JSON.stringify(report)}\n`)
-  else terminal.out(textOf(report, session, command, terminal.paint))
+  const isPlanning = command.planning !== undefined
+  if (command.json)
+    terminal.out(`${JSON.stringify(isPlanning ? planOf(report, databasePlace(report.database)) : report)}\n`)
+  else {
+    terminal.out(textOf(report, session, command, terminal.paint))
+    if (report.dry_run && !command.quiet) terminal.out(estimateText(report))
+  }
+  if (command.planning?.out !== undefined) yield* writePlan(session, command, command.planning.out, report)
   if (command.report !== undefined) yield* writeFile(session, command, command.report, report)
   if (report.outcome === "interrupted" && !command.json && command.quiet) {
     terminal.error("Stopped. What is stored is whole; run the same command again to go on.\n")
   }
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
+})
+
+const estimateText = (report: RunReport): string => {
+  const { backup_bytes, database_bytes, free_bytes, milliseconds } = estimateOf(report, databasePlace(report.database))
+  const free = free_bytes === null ? "" : `; ${size(free_bytes)} free`
+  return `Estimate: about ${duration(milliseconds)}, ${size(database_bytes)} of database, ${size(backup_bytes)} of copies${free}\n`
+}
+
+/** Writes the plan, which holds names of cohorts, for its owner alone. */
+const writePlan = Effect.fnUntraced(function* (
+  session: Session,
+  command: MigrateCommand,
+  out: string,
+  report: RunReport
+) {
+  const path = resolve(session.cwd, out)
+  yield* Effect.tryPromise({
+    try: () => writeReport(path, `${JSON.stringify(planOf(report, databasePlace(report.database)), null, 2)}\n`),
+    catch: (cause) =>
+      fileFailure(cause) ??
+      new CommandFailed({ code: exitCode.failed, what: `Cannot write the plan ${printablePath(path)}.` })
+  })
+  if (!command.quiet && !command.json) {
+    session.terminal.error(
+      `Plan: ${printablePath(path)}; ${session.invocation} migrate --plan ${shellQuoted(out)} carries it out\n`
+    )
+  }
+})
+
+const rulesFrom = Effect.fnUntraced(function* (session: Session, rules: string | Rules | undefined) {
+  if (rules === undefined || typeof rules !== "string") return rules
+  const path = resolve(session.cwd, rules)
+  const text = yield* Effect.try({
+    try: () => readFileSync(path, "utf8"),
+    catch: () => usage(`Cannot read the rules ${printablePath(path)}.`, "Check their path and who may read them.")
+  })
+  return yield* readRules(text, printablePath(path))
+})
+
+/** The plan in a file; it says itself what is read and how, so nothing else may be asked. */
+const planFrom = Effect.fnUntraced(function* (session: Session, command: MigrateCommand, file: string) {
+  const { maxRejects, onConflict, overwrite, paths, rules, strict } = command
+  const others = [onConflict, rules, maxRejects, strict === true || overwrite ? true : undefined]
+  if (paths.length > 0 || others.some((other) => other !== undefined)) {
+    return yield* usage(
+      "--plan says which sources are read and what becomes of them.",
+      "Leave out paths, --on-conflict, --rules, --strict and --max-rejects, or plan again."
+    )
+  }
+  const path = resolve(session.cwd, file)
+  const text = yield* Effect.try({
+    try: () => readFileSync(path, "utf8"),
+    catch: () => usage(`Cannot read the plan ${printablePath(path)}.`, "Check its path and who may read it.")
+  })
+  const plan = yield* Effect.catchTag(readPlan(text, printablePath(path)), "PlanUnreadable", ({ message }) =>
+    Effect.fail(usage(message))
+  )
+  if (command.db !== undefined && resolve(session.cwd, command.db) !== plan.database) {
+    return yield* usage(
+      `The plan is for ${printablePath(plan.database)}.`,
+      "Leave out --db, or plan again for the other database."
+    )
+  }
+  return plan
+})
+
+const planned = (command: MigrateCommand, { database, options }: Plan): MigrateCommand => ({
+  ...command,
+  db: database,
+  paths: options.paths,
+  cwd: options.cwd,
+  onConflict: options.on_conflict,
+  maxEntitySize: String(options.max_entity_bytes),
+  maxDepth: options.max_depth,
+  memory: command.memory ?? options.memory_limit,
+  strict: options.strict,
+  rules: options.rules,
+  maxRejects: options.max_rejects,
+  noBackup: command.noBackup || !options.backup,
+  backupDir: command.backupDir ?? (command.noBackup ? undefined : options.backup_dir)
 })
 
 /** Where to copy the sources to, unless the user does without; says what that means. */

@@ -1,5 +1,5 @@
 /** `mallard query`: asks the database in SQL, and `--tables` what there is to ask. */
-import { describeTables, openStore, queryDatabase } from "@mallard/duckdb-store"
+import { describeTables, openStore, queryDatabase, whileLocked } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { withDatabase } from "../Database.ts"
@@ -33,15 +33,17 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
   }
   const sql = command.sql === "-" ? readFileSync(0, "utf8") : command.sql
   const page = yield* withDatabase(session, command.db, (path) =>
-    queryDatabase({
-      path,
-      sql,
-      cohort: command.cohort,
-      limit: command.limit,
-      cursor: command.cursor,
-      timeout: Math.round(command.timeout * 1000),
-      memory
-    })
+    whileLocked(
+      queryDatabase({
+        path,
+        sql,
+        cohort: command.cohort,
+        limit: command.limit,
+        cursor: command.cursor,
+        timeout: Math.round(command.timeout * 1000),
+        memory
+      })
+    )
   )
   if (command.json) return terminal.out(`${JSON.stringify(pageJson(page), null, 2)}\n`)
   terminal.out(command.csv ? renderCsv(page) : renderPage(page, terminal.paint))

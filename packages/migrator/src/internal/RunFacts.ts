@@ -21,7 +21,13 @@ export const RunFacts = Schema.Struct({
       load: Schema.Finite
     })
   ),
-  undone: Schema.optionalKey(Schema.Array(UndoneCohort))
+  undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** Contents that were stored already, met at paths where they were not known. */
+  seen: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ path: Schema.String, sha256: Schema.String, digest: Schema.String }))
+  ),
+  /** Paths where sources were, and are no more. */
+  removed: Schema.optionalKey(Schema.Array(Schema.String))
 })
 export type RunFacts = typeof RunFacts.Type
 

@@ -134,7 +134,7 @@ export const percentText = (part: number, whole: number): string => {
 /** What a run was asked, one line per option. */
 export const optionLines = (report: RunReport): ReadonlyArray<readonly [name: string, value: string]> =>
   Object.entries(report.options ?? {})
-    .filter(([name]) => name !== "command" && name !== "replays")
+    .filter(([name]) => name !== "command" && name !== "replays" && name !== "cwd")
     .map(([name, value]) => [
       name.replaceAll("_", " "),
       Array.isArray(value) ? value.map(String).join(", ") : typeof value === "string" ? value : JSON.stringify(value)

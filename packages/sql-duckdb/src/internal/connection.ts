@@ -68,7 +68,11 @@ const runNative = <A>(
   f: (native: DuckDBConnection) => Promise<A>,
   abandon?: (value: A) => Promise<void>
 ): Effect.Effect<A, SqlError.SqlError> =>
-  session.semaphore.withPermit(interruptible(session.native, operation, f, abandon))
+  Effect.tapError(session.semaphore.withPermit(interruptible(session.native, operation, f, abandon)), (error) =>
+    Effect.sync(() => {
+      if (error.reason._tag === "ConnectionError") session.broken = true
+    })
+  )
 
 const interruptEvery = 20
 

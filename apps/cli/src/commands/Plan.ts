@@ -1,0 +1,35 @@
+/** `mallard plan`: what a run would do, printed and, if wanted, written to a file that a run carries out. */
+import type { ConflictRule } from "@mallard/migrator"
+import { Effect } from "effect"
+import { usage } from "../Failure.ts"
+import type { CommonOptions, Session } from "../Session.ts"
+import { runMigrate } from "./Migrate.ts"
+
+export interface PlanCommand extends CommonOptions {
+  readonly paths: ReadonlyArray<string>
+  readonly onConflict: ConflictRule | undefined
+  readonly out: string | undefined
+  readonly noBackup: boolean
+  readonly strict: boolean
+  readonly rules: string | undefined
+  readonly maxRejects: string | undefined
+}
+
+export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {
+  const { out, ...rest } = command
+  if (out === "") return yield* usage("--out names no file.", "Give the path of the plan after it.")
+  yield* runMigrate(session, {
+    ...rest,
+    planning: { out },
+    dryRun: true,
+    overwrite: false,
+    noVerify: false,
+    maxEntitySize: "64MiB",
+    maxDepth: 10_000,
+    memory: undefined,
+    report: undefined,
+    backupDir: undefined,
+    backupPassphraseFile: undefined,
+    backupRecipients: []
+  })
+})

@@ -1,0 +1,109 @@
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { cohort, folderCohort, makeFolder, run, writeFiles } from "./support.ts"
+
+const db = ["--db", "test.duckdb"]
+const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":"${id}"}]}`
+
+describe("mallard plan", () => {
+  it("decides for every source and writes nothing; migrate --plan does that and refuses what changed", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, {
+      [`in/${cohort.file}`]: cohort.text,
+      "in/edited.json": text("edited", "1"),
+      "in/gone.json": text("gone", "1"),
+      "in/bad.json": "{",
+      ...folderCohort
+    })
+    const planned = await run(folder, ["plan", "in", "saved", ...db, "--out", "plan.json"])
+    assert.strictEqual(planned.code, 3, planned.stderr)
+    assert.match(planned.stdout, /^Estimate: about .+ of database, .+ of copies; .+ free$/m)
+    assert.isFalse(existsSync(join(folder, "test.duckdb")))
+    assert.strictEqual(statSync(join(folder, "plan.json")).mode & 0o777, 0o600)
+    const plan = JSON.parse(readFileSync(join(folder, "plan.json"), "utf8"))
+    const actions = (items: ReadonlyArray<{ readonly path: string; readonly action: string }>) =>
+      items.map(({ action, path }) => `${path.slice(folder.length + 1)} ${action}`)
+    assert.deepStrictEqual(actions(plan.items), [
+      "in/bad.json reject",
+      "in/diabetes.json store",
+      "in/edited.json store",
+      "in/gone.json store",
+      "saved/bob store"
+    ])
+    const printed = JSON.parse((await run(folder, ["plan", "in", "saved", ...db, "--json"])).stdout)
+    assert.deepStrictEqual(printed.items, plan.items)
+
+    writeFiles(folder, { "in/edited.json": text("edited", "2"), "in/bad.json": text("bad", "1"), "in/new.json": "[]" })
+    rmSync(join(folder, "in/gone.json"))
+    const done = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
+    assert.strictEqual(done.code, 3, done.stderr)
+    const report = JSON.parse(done.stdout)
+    assert.deepStrictEqual(
+      report.items.map((item: { path: string; outcome: string; remarks: ReadonlyArray<{ code: string }> }) =>
+        [item.path.slice(folder.length + 1), item.outcome, item.remarks[0]?.code ?? ""].join(" ").trim()
+      ),
+      [
+        "in/bad.json rejected changed-since-plan",
+        "in/diabetes.json migrated",
+        "in/edited.json rejected changed-since-plan",
+        "saved/bob migrated",
+        "in/gone.json rejected gone-since-plan"
+      ]
+    )
+    assert.isTrue(report.totals.balanced)
+    assert.strictEqual(report.database, join(folder, "test.duckdb"))
+  })
+
+  it("refuses what the database decides otherwise by now, and files that are no plans", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "a/one.json": text("one", "1"), "b/one.json": text("one", "2"), "no.json": '{"format":1}' })
+    await run(folder, ["migrate", "a", ...db])
+    await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", "--out", "plan.json"])
+    await run(folder, ["rollback", "last", ...db])
+    const done = await run(folder, ["migrate", "--plan", "plan.json"])
+    assert.strictEqual(done.code, 3)
+    assert.include(done.stdout, "[decided-otherwise]")
+    for (const args of [
+      ["--plan", "no.json"],
+      ["--plan", "missing.json"],
+      ["a", "--plan", "plan.json"],
+      ["--plan", "plan.json", "--db", "other.duckdb"]
+    ]) {
+      assert.strictEqual((await run(folder, ["migrate", ...args])).code, 2, args.join(" "))
+    }
+  })
+})
+
+describe("mallard migrate", () => {
+  it("checks the content by rules, also when it is planned, and undoes a run with too many rejects", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, {
+      "in/good.json": text("good", "1"),
+      "in/range.json": '{"name":"range","vital_signs":[{"id":"v","heart_rate":7200}]}',
+      "rules.json": '{"ranges":"reject","missing_ids":"warn"}',
+      "wrong.json": '{"ranges":"maybe"}'
+    })
+    const args = ["in", ...db, "--rules", "rules.json"]
+    const planned = await run(folder, ["plan", ...args, "--out", "plan.json"])
+    assert.strictEqual(planned.code, 3, planned.stderr)
+    assert.include(planned.stdout, "[out-of-range]")
+    assert.notInclude(planned.stdout, "7200")
+    const done = await run(folder, ["migrate", ...args, "--max-rejects", "20%"])
+    assert.strictEqual(done.code, 1, done.stderr)
+    assert.include(done.stdout, "--max-rejects 20% allows: the run was stopped and undone")
+    assert.deepStrictEqual(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), [])
+    const carried = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
+    assert.strictEqual(carried.code, 3, carried.stderr)
+    const report = JSON.parse(carried.stdout)
+    assert.deepStrictEqual(report.options.rules, { ranges: "reject", missing_ids: "warn" })
+    assert.deepInclude(report.totals, { found: 2, migrated: 1, rejected: 1 })
+    for (const wrong of [
+      ["--rules", "wrong.json"],
+      ["--rules", "missing.json"],
+      ["--max-rejects", "many"]
+    ]) {
+      assert.strictEqual((await run(folder, ["migrate", "in", ...db, ...wrong])).code, 2, wrong.join(" "))
+    }
+  })
+})

@@ -1,0 +1,27 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { cohort, folderCohort, makeFolder, run, writeFiles } from "./support.ts"
+
+const db = ["--db", "test.duckdb"]
+
+describe("mallard status", () => {
+  it("ends with 5 under --check while something is pending, and writes nothing", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [`in/${cohort.file}`]: cohort.text, "in/bad.json": "{", ...folderCohort })
+    assert.strictEqual((await run(folder, ["status", "in", ...db])).code, 10)
+    await run(folder, ["migrate", "in", "saved", ...db])
+    const before = readFileSync(join(folder, "test.duckdb"))
+    const waiting = await run(folder, ["status", ...db, "--check"])
+    assert.strictEqual(waiting.code, 5, waiting.stderr)
+    assert.include(waiting.stdout, "+ in/bad.json: rejected, not mended yet\n")
+    assert.include(waiting.stdout, "3 sources: 1 rejected, 2 unchanged\n")
+    assert.strictEqual((await run(folder, ["status", "saved", ...db, "--check"])).code, 0)
+    assert.strictEqual((await run(folder, ["status", ...db])).code, 0)
+    assert.isTrue(before.equals(readFileSync(join(folder, "test.duckdb"))))
+    writeFiles(folder, { "saved/bob/patients.json": '{"patients":[{"id":"b2"}]}' })
+    const changed = JSON.parse((await run(folder, ["status", "saved", ...db, "--json"])).stdout)
+    assert.deepStrictEqual(changed.changes, { changed: 1 })
+    assert.strictEqual(changed.pending, 1)
+  })
+})

@@ -1,0 +1,3 @@
+export * from "./Http.ts"
+export * from "./Roots.ts"
+export * from "./Server.ts"

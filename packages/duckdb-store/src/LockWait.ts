@@ -1,0 +1,46 @@
+/**
+ * Waiting for a database that another process has open. The lock is DuckDB's own on the file: the kernel gives it up with
+ * the process that holds it, so none is ever stale and nothing has to be cleaned up.
+ */
+
+import { Clock, Context, Effect } from "effect"
+import { StoreError } from "./StoreError.ts"
+
+/** How long `openStore` waits for a database that is open elsewhere. */
+export interface LockWaiting {
+  /** 0 to fail at once; `Infinity` to wait as long as it takes. */
+  readonly milliseconds: number
+  /** Told once per opening, when a wait begins that is long enough to be noticed. */
+  readonly onWait?: ((error: StoreError) => void) | undefined
+}
+
+/** What every `openStore` below goes by; without it none waits. */
+export const LockWait = Context.Reference<LockWaiting>("@mallard/duckdb-store/LockWait", {
+  defaultValue: () => ({ milliseconds: 0 })
+})
+
+const FIRST_DELAY_MS = 25
+const LONGEST_DELAY_MS = 1000
+const UNNOTICED_MS = 700
+
+/** Tries again while another process has the database open, with growing pauses, until the time given is over. */
+export const whileLocked = <A, E, R>(open: Effect.Effect<A, E | StoreError, R>): Effect.Effect<A, E | StoreError, R> =>
+  Effect.flatMap(LockWait, ({ milliseconds, onWait }) =>
+    Effect.flatMap(Clock.currentTimeMillis, (began) => {
+      let isTold = false
+      const attempt = (delay: number): Effect.Effect<A, E | StoreError, R> =>
+        Effect.catch(open, (error) => {
+          // A process that waited for itself would wait for ever.
+          if (!(error instanceof StoreError) || error.reason !== "locked" || error.holder === process.pid)
+            return Effect.fail(error)
+          return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            const left = began + milliseconds - now
+            if (left <= 0) return Effect.fail(error)
+            if (!isTold && milliseconds > UNNOTICED_MS) onWait?.(error)
+            isTold = true
+            return Effect.andThen(Effect.sleep(Math.min(delay, left)), attempt(Math.min(delay * 2, LONGEST_DELAY_MS)))
+          })
+        })
+      return attempt(FIRST_DELAY_MS)
+    })
+  )

@@ -1,0 +1,167 @@
+/**
+ * Runs that did not come to their end, and how to go on with them. What such a run had committed is whole: going on means
+ * the same run again, in which that counts as unchanged, and whose proof begins where the first one did.
+ */
+import { resolve } from "node:path"
+import { findRun, type LedgerRun, openStore, readRuns } from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
+import { listRejects } from "./Rejects.ts"
+import { Rules } from "./Validation.ts"
+
+/** What a run was asked, as far as it takes to ask the same again. */
+export const AskedOptions = Schema.Struct({
+  command: Schema.optionalKey(Schema.String),
+  paths: Schema.Array(Schema.String),
+  /** Where relative paths started; missing in runs of older versions. */
+  cwd: Schema.optionalKey(Schema.String),
+  on_conflict: Schema.Literals(["fail", "skip", "replace", "rename"]),
+  verify: Schema.Boolean,
+  backup: Schema.Boolean,
+  backup_dir: Schema.optionalKey(Schema.String),
+  /** How the copies were encrypted; a passphrase is kept nowhere. */
+  backup_cipher: Schema.optionalKey(Schema.Literals(["passphrase", "recipients"])),
+  backup_recipients: Schema.optionalKey(Schema.Array(Schema.String)),
+  move_originals: Schema.optionalKey(Schema.String),
+  max_entity_bytes: Schema.Int,
+  max_depth: Schema.Int,
+  memory_limit: Schema.optionalKey(Schema.String),
+  replays: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int, path: Schema.String }))
+  ),
+  strict: Schema.optionalKey(Schema.Boolean),
+  rules: Schema.optionalKey(Rules),
+  /** As in `10` or `5%`. */
+  max_rejects: Schema.optionalKey(Schema.String),
+  /** The run that was cut short and that this one went on with. */
+  resumes: Schema.optionalKey(Schema.String),
+  /** The run whose failures this one took again. */
+  retries: Schema.optionalKey(Schema.String),
+  /** Sources that it was limited to, by path. */
+  only: Schema.optionalKey(Schema.Array(Schema.String))
+})
+export type AskedOptions = typeof AskedOptions.Type
+
+/** A run that did not come to its end. */
+export interface UnfinishedRun {
+  readonly run: string
+  readonly started_at: string
+  /**
+   * `killed`: it wrote no end; `interrupted`: it was stopped in good order; `not-proven`: all was stored, and the proof that
+   * was asked for is missing.
+   */
+  readonly state: "killed" | "interrupted" | "not-proven"
+  readonly asked: AskedOptions
+  /** The first revision that it, or a run that it went on with, made. */
+  readonly firstRevision: number | undefined
+}
+
+/**
+ * Runs that nobody went on with, oldest first: those that neither another run resumes, nor a later run over the same paths
+ * that came to its end, nor one that undid them.
+ */
+export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<UnfinishedRun> => {
+  const asked = new Map(runs.map((run) => [run.runId, Option.getOrUndefined(readAsked(run.options))]))
+  const undone = new Set(
+    runs.flatMap(({ options }) => Option.toArray(readUndone(options)).map(({ undone_run }) => undone_run))
+  )
+  const firsts = new Map<string, number | undefined>()
+  const unfinished: Array<UnfinishedRun> = []
+  for (const [at, run] of runs.entries()) {
+    const own = asked.get(run.runId)
+    if (own === undefined) continue
+    const before = own.resumes === undefined ? undefined : firsts.get(own.resumes)
+    const first = before ?? run.firstRevision
+    firsts.set(run.runId, first)
+    const state = stateOf(run, own)
+    if (state === undefined || undone.has(run.runId)) continue
+    const wasContinued = runs.slice(at + 1).some((later) => {
+      const theirs = asked.get(later.runId)
+      if (theirs === undefined) return false
+      return theirs.resumes === run.runId || (stateOf(later, theirs) === undefined && sameSources(own, theirs))
+    })
+    if (!wasContinued)
+      unfinished.push({ run: run.runId, started_at: run.startedAt, state, asked: own, firstRevision: first })
+  }
+  return unfinished
+}
+
+/** Absolute paths of all that runs were given, mended rejects left out. */
+export const migratedPaths = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<string> => [
+  ...new Set(
+    runs.flatMap((run) =>
+      Option.toArray(readAsked(run.options)).flatMap(({ cwd, paths, replays }) =>
+        replays === undefined ? paths.map((path) => (cwd === undefined ? path : resolve(cwd, path))) : []
+      )
+    )
+  )
+]
+
+/** The last unfinished run over the same sources. */
+export const continuedRun = (
+  runs: ReadonlyArray<LedgerRun>,
+  asked: Pick<AskedOptions, "paths" | "cwd" | "only" | "resumes">
+): UnfinishedRun | undefined =>
+  unfinishedRuns(runs).findLast(
+    (run) => run.run === asked.resumes || (asked.resumes === undefined && sameSources(run.asked, asked))
+  )
+
+const stateOf = (run: LedgerRun, asked: AskedOptions): UnfinishedRun["state"] | undefined => {
+  if (run.finishedAt === undefined) return "killed"
+  if (run.outcome === "interrupted") return "interrupted"
+  return asked.verify && run.revisions > 0 && run.proof === undefined ? "not-proven" : undefined
+}
+
+type Sources = Pick<AskedOptions, "paths" | "cwd" | "only">
+
+const sameSources = (left: Sources, right: Sources): boolean => sourcesOf(left) === sourcesOf(right)
+
+const sourcesOf = ({ cwd, only, paths }: Sources): string =>
+  JSON.stringify([
+    paths.map((path) => (cwd === undefined ? path : resolve(cwd, path))).toSorted(),
+    only?.toSorted() ?? null
+  ])
+
+const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
+const readUndone = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ undone_run: Schema.String })))
+
+/** The unfinished runs of a database, oldest first. */
+export const listUnfinished = Effect.fn("listUnfinished")(function* (database: string) {
+  return unfinishedRuns(yield* reading(database, readRuns()))
+})
+
+/** What to ask to take again what a run failed to store or rejected, and no later run has stored. */
+export interface Retry {
+  readonly run: string
+  readonly asked: AskedOptions
+  /** The sources, by path. */
+  readonly only: ReadonlySet<string>
+}
+
+/** The run is not one that migrated something. */
+export class NotAMigration extends Schema.TaggedError<NotAMigration>()("NotAMigration", { run: Schema.String }) {
+  override get message(): string {
+    return `Run ${this.run} migrated nothing, so there is nothing of it to retry. List the runs to see what each was for.`
+  }
+}
+
+/** What is left to retry of a run, which is named as for `findRun`. */
+export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted: string) {
+  const run = yield* reading(database, findRun(wanted))
+  const asked = Option.getOrUndefined(readAsked(run.options))
+  if (asked === undefined) return yield* new NotAMigration({ run: run.runId })
+  const rejects = yield* listRejects(database, run.runId)
+  const retry: Retry = {
+    run: run.runId,
+    asked,
+    only: new Set(rejects.filter(({ stored_by }) => stored_by === null).map(({ path }) => path))
+  }
+  return retry
+})
+
+const reading = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient>) =>
+  Effect.scoped(
+    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
+      Effect.provideService(use, DuckDbClient, client)
+    )
+  )

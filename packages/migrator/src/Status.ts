@@ -1,0 +1,137 @@
+/**
+ * What is pending: runs that were cut short, and sources that are new, changed, missing or waiting. Reads every source
+ * whole, for contents alone tell; writes nothing.
+ */
+import { createHash, hash } from "node:crypto"
+import { closeSync, openSync, readSync, realpathSync } from "node:fs"
+import { resolve, sep } from "node:path"
+import { openStore, readRuns } from "@mallard/duckdb-store"
+import { digestOfSource, findSources, type Source, type SourceFile } from "@mallard/legacy-json"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import { expandDatabases } from "./HealthSimDatabase.ts"
+import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
+import { readHistory } from "./internal/history.ts"
+import { type UnfinishedRun, migratedPaths, unfinishedRuns } from "./Resume.ts"
+
+export interface StatusOptions {
+  /** Absolute path of the database. */
+  readonly database: string
+  /** Sources to look at; without any, all that runs were given. */
+  readonly paths: ReadonlyArray<string>
+  readonly cwd: string
+}
+
+export interface StatusReport {
+  readonly database: string
+  /** Where sources were looked for. */
+  readonly paths: ReadonlyArray<string>
+  readonly unfinished: ReadonlyArray<Pick<UnfinishedRun, "run" | "state" | "started_at">>
+  readonly sources: ReadonlyArray<ChangedSource>
+  /** How many there are of each. */
+  readonly changes: Readonly<Record<string, number>>
+  /** Unfinished runs, and sources that a run would have something to do with. */
+  readonly pending: number
+}
+
+/** Compares the sources with what runs have seen of them. Fails with `missing` for a path given that does not exist. */
+export const status = Effect.fn("status")(function* (options: StatusOptions) {
+  const { history, runs } = yield* Effect.scoped(
+    Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
+      Effect.provideService(
+        Effect.gen(function* () {
+          return { history: yield* readHistory(), runs: yield* readRuns() }
+        }),
+        DuckDbClient,
+        client
+      )
+    )
+  )
+  const paths = options.paths.length > 0 ? options.paths.map((path) => resolve(options.cwd, path)) : migratedPaths(runs)
+  const { present, covered } = yield* Effect.scoped(
+    Effect.gen(function* () {
+      const found = yield* findSources(paths)
+      const [missing] = found.missing
+      if (missing !== undefined && options.paths.length > 0) return yield* missing
+      const { sources, unread } = yield* expandDatabases(found.sources, { target: options.database })
+      const seen: Array<PresentSource> = [...found.unreadable, ...unread].map(({ path }) => ({
+        path,
+        sha256: undefined
+      }))
+      for (const source of sources) seen.push({ path: source.path, sha256: yield* contentOf(source) })
+      return { present: seen, covered: new Set(sources.flatMap(({ files }) => files.map(({ path }) => path))) }
+    })
+  )
+  const sources = changesOf(present, below(history, paths), covered)
+  const unfinished = unfinishedRuns(runs).map(({ run, started_at, state }) => ({ run, started_at, state }))
+  const report: StatusReport = {
+    database: options.database,
+    paths,
+    unfinished,
+    sources,
+    changes: Object.fromEntries([...Map.groupBy(sources, ({ change }) => change)].map(([is, all]) => [is, all.length])),
+    pending: unfinished.length + sources.filter(({ pending }) => pending).length
+  }
+  return report
+})
+
+/** The histories of paths at or below others. */
+export const below = (
+  history: ReadonlyArray<PathHistory>,
+  paths: ReadonlyArray<string>
+): ReadonlyArray<PathHistory> => {
+  const roots = paths.flatMap((path) => [path, realPath(path)])
+  return history.filter(({ path }) =>
+    roots.some(
+      (root) => path === root || path.startsWith(root.endsWith(sep) ? root : root + sep) || path.startsWith(`${root}#`)
+    )
+  )
+}
+
+const realPath = (path: string): string => {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
+  }
+}
+
+/** SHA-256 of a source as a run records it; undefined if it cannot be read. */
+const contentOf = Effect.fnUntraced(function* (source: Source) {
+  const parts: Array<readonly [name: string, sha256: string]> = []
+  for (const file of source.files) {
+    const sha256 = yield* contentOfFile(file)
+    if (sha256 === undefined) return undefined
+    parts.push([file.name, sha256])
+  }
+  return source.kind === "directory"
+    ? hash("sha256", parts.map(([name, sha256]) => `${name}\t${sha256}\n`).join(""), "hex")
+    : parts[0]?.[1]
+})
+
+const BLOCK_BYTES = 1 << 20
+
+const contentOfFile = (file: SourceFile): Effect.Effect<string | undefined> =>
+  file.open === undefined
+    ? Effect.sync(() => {
+        try {
+          const descriptor = openSync(file.path, "r")
+          try {
+            const sum = createHash("sha256")
+            const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, file.bytes + 1))
+            for (let count = -1; count !== 0;) {
+              count = readSync(descriptor, block)
+              sum.update(block.subarray(0, count))
+            }
+            return sum.digest("hex")
+          } finally {
+            closeSync(descriptor)
+          }
+        } catch {
+          return undefined
+        }
+      })
+    : digestOfSource(file).pipe(
+        Effect.map(({ sourceSha256 }) => sourceSha256),
+        Effect.catch(() => Effect.succeed(undefined))
+      )

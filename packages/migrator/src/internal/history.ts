@@ -1,0 +1,68 @@
+/** What the ledger knows of the paths of sources. */
+import { queryRows, readRuns } from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
+import type { PathHistory } from "../Incremental.ts"
+import { RunFacts } from "./RunFacts.ts"
+
+interface Growing {
+  readonly contents: Map<string, boolean>
+  last: string | undefined
+  state: PathHistory["state"]
+}
+
+/** The history of every path that a run has seen. */
+export const readHistory = Effect.fnUntraced(function* () {
+  const client = yield* DuckDbClient
+  const runs = yield* readRuns()
+  const rows = yield* queryRows(
+    client,
+    `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome,
+       h.content_id IS NOT NULL AND h.change <> 'deleted'
+     FROM mallard.migration_items i LEFT JOIN (
+       SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
+     ) h ON h.content_id = i.revision_id
+     WHERE NOT contains(i.remarks, '"code":"interrupted"')
+     ORDER BY i.run_id, i.item, i.outcome <> 'migrated'`
+  )
+  const live = new Set(
+    (yield* queryRows(
+      client,
+      `SELECT digest FROM (
+         SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
+       ) WHERE change <> 'deleted'`
+    )).map(([digest]) => String(digest))
+  )
+  const byRun = Map.groupBy(rows, ([run]) => String(run))
+  const paths = new Map<string, Growing>()
+  const at = (path: string): Growing => {
+    const known = paths.get(path)
+    if (known !== undefined) return known
+    const fresh: Growing = { contents: new Map(), last: undefined, state: "there" }
+    paths.set(path, fresh)
+    return fresh
+  }
+  for (const { facts, runId } of runs) {
+    for (const [, path, sha256, outcome, held] of byRun.get(runId) ?? []) {
+      const entry = at(String(path))
+      const content = typeof sha256 === "string" ? sha256 : undefined
+      const isDone = outcome === "migrated" ? held === true : outcome === "skipped"
+      if (content !== undefined) entry.contents.set(content, isDone)
+      entry.last = content
+      entry.state = outcome === "rejected" || outcome === "failed" ? "rejected" : "there"
+    }
+    const noted = Option.getOrUndefined(readFacts(facts))
+    for (const { digest, path, sha256 } of noted?.seen ?? []) {
+      const entry = at(path)
+      entry.contents.set(sha256, live.has(digest))
+      entry.last = sha256
+      entry.state = "there"
+    }
+    for (const path of noted?.removed ?? []) at(path).state = "gone"
+  }
+  return [...paths].map(([path, entry]): PathHistory => ({ path, ...entry }))
+})
+
+const readFacts = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ seen: RunFacts.fields.seen, removed: RunFacts.fields.removed }))
+)

@@ -1,0 +1,42 @@
+/** Failures that may pass by themselves: they are tried again, with growing pauses, before they are reported. */
+import { SourceError } from "@mallard/legacy-json"
+import { Effect } from "effect"
+
+const codes: ReadonlySet<string> = new Set(["EBUSY", "EAGAIN", "EMFILE", "ENFILE", "ETIMEDOUT", "ESTALE", "EINTR"])
+
+/** Whether a source may well be readable a moment later: it is in use, or the system is short of something. */
+const isTransient = (error: unknown): boolean => {
+  if (!(error instanceof SourceError) || error.reason !== "io") return false
+  for (let cause = error.cause, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
+    if ("code" in cause && typeof cause.code === "string") return codes.has(cause.code)
+  }
+  return false
+}
+
+const PAUSES_MS: ReadonlyArray<number> = [100, 400, 1600]
+
+/** Tries again what failed for something that passes. `before` is run before each further attempt. */
+export const retryTransient = <A, E, R>(
+  attempt: Effect.Effect<A, E, R>,
+  before: Effect.Effect<void>,
+  pauses: ReadonlyArray<number> = PAUSES_MS
+): Effect.Effect<A, E, R> =>
+  Effect.catch(attempt, (error) => {
+    const [pause, ...rest] = pauses
+    if (pause === undefined || !isTransient(error)) return Effect.fail(error)
+    return Effect.andThen(
+      Effect.andThen(before, Effect.sleep(pause)),
+      Effect.suspend(() => retryTransient(attempt, before, rest))
+    )
+  })
+
+/** Whether the disk was full. DuckDB's text, which tells, lies below Effect's error. */
+export const isOutOfSpace = (error: unknown): boolean => {
+  for (let cause = error, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
+    if (/No space left|disk quota/i.test(cause.message)) return true
+  }
+  return false
+}
+
+/** Pauses before a source is stored once more after the disk was full. */
+export const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]

@@ -1,0 +1,203 @@
+import { assert, describe, it } from "@effect/vitest"
+import { renameSync, rmSync, utimesSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { changesOf, type PathHistory, type PresentSource, status } from "@mallard/migrator"
+import { Effect } from "effect"
+import * as fc from "fast-check"
+import { migrated, run } from "./support.ts"
+
+const there = (path: string, ...contents: ReadonlyArray<string>): PathHistory => ({
+  path,
+  contents: new Map(contents.map((content, at) => [content, at === contents.length - 1])),
+  last: contents.at(-1),
+  state: "there"
+})
+
+describe("how sources differ from what is known", () => {
+  const cases: ReadonlyArray<
+    readonly [
+      what: string,
+      present: ReadonlyArray<PresentSource>,
+      history: ReadonlyArray<PathHistory>,
+      expected: string
+    ]
+  > = [
+    ["nothing is known of it", [{ path: "a", sha256: "1" }], [], "a new!"],
+    ["it has the same content", [{ path: "a", sha256: "1" }], [there("a", "1")], "a unchanged"],
+    ["it has other content", [{ path: "a", sha256: "2" }], [there("a", "1")], "a changed!"],
+    ["it has content of before", [{ path: "a", sha256: "1" }], [there("a", "1", "2")], "a reverted!"],
+    ["it moved", [{ path: "b", sha256: "1" }], [there("a", "1")], "b renamed a!"],
+    [
+      "it was copied",
+      [
+        { path: "a", sha256: "1" },
+        { path: "b", sha256: "1" }
+      ],
+      [there("a", "1")],
+      "a unchanged, b copied a!"
+    ],
+    [
+      "one moved and one is a copy",
+      [
+        { path: "b", sha256: "1" },
+        { path: "c", sha256: "1" }
+      ],
+      [there("a", "1")],
+      "b renamed a!, c new!"
+    ],
+    [
+      "two changed places",
+      [
+        { path: "a", sha256: "2" },
+        { path: "b", sha256: "1" }
+      ],
+      [there("a", "1"), there("b", "2")],
+      "a changed!, b changed!"
+    ],
+    ["it is gone", [], [there("a", "1")], "a removed"],
+    ["it was gone before", [], [{ ...there("a", "1"), state: "gone" }], ""],
+    ["it came back", [{ path: "a", sha256: "1" }], [{ ...there("a", "1"), state: "gone" }], "a reappeared"],
+    ["other content came back", [{ path: "a", sha256: "2" }], [{ ...there("a", "1"), state: "gone" }], "a changed!"],
+    [
+      "what was stored is undone",
+      [{ path: "a", sha256: "1" }],
+      [{ ...there("a"), contents: new Map([["1", false]]), last: "1" }],
+      "a undone!"
+    ],
+    ["it was rejected", [{ path: "a", sha256: "1" }], [{ ...there("a"), state: "rejected" }], "a rejected!"],
+    ["it cannot be read", [{ path: "a", sha256: undefined }], [there("a", "1")], "a unreadable!"]
+  ]
+  for (const [what, present, history, expected] of cases) {
+    it(`is told when ${what}`, () => {
+      const said = changesOf(present, history).map(
+        ({ change, from, path, pending }) =>
+          `${path} ${change}${from === undefined ? "" : ` ${from}`}${pending ? "!" : ""}`
+      )
+      assert.strictEqual(said.join(", "), expected)
+    })
+  }
+
+  const path = fc.constantFrom("a", "b", "c", "d", "e", "f")
+  const content = fc.constantFrom("1", "2", "3", "4")
+  const files = fc.dictionary(path, content)
+  const presentOf = (of: Readonly<Record<string, string>>): ReadonlyArray<PresentSource> =>
+    Object.entries(of).map(([name, sha256]) => ({ path: name, sha256 }))
+  const histories = fc.uniqueArray(
+    fc.record({
+      path,
+      contents: fc.array(fc.tuple(content, fc.boolean())).map((pairs) => new Map(pairs)),
+      last: fc.option(content, { nil: undefined }),
+      state: fc.constantFrom("there", "rejected", "gone")
+    }),
+    { selector: (entry) => entry.path }
+  )
+  /** What a run that stores everything leaves behind. */
+  const after = (history: ReadonlyArray<PathHistory>, of: Readonly<Record<string, string>>) => {
+    const known = new Map(history.map((entry) => [entry.path, entry]))
+    return [...new Set([...known.keys(), ...Object.keys(of)])].map((name): PathHistory => {
+      const before = known.get(name)
+      const now = of[name]
+      if (now === undefined) return { path: name, contents: new Map(), last: undefined, ...before, state: "gone" }
+      return { path: name, contents: new Map([...(before?.contents ?? []), [now, true]]), last: now, state: "there" }
+    })
+  }
+
+  it("is told of every source once, whatever the order", () => {
+    fc.assert(
+      fc.property(files, histories, fc.infiniteStream(fc.nat()), (of, history, random) => {
+        const shuffled = <A>(list: ReadonlyArray<A>): ReadonlyArray<A> =>
+          list
+            .map((one) => [random.next().value ?? 0, one] as const)
+            .sort(([x], [y]) => x - y)
+            .map(([, one]) => one)
+        const told = changesOf(presentOf(of), history)
+        assert.deepStrictEqual(changesOf(shuffled(presentOf(of)), shuffled(history)), told)
+        const paths = told.map((source) => source.path)
+        assert.strictEqual(new Set(paths).size, paths.length)
+        for (const name of Object.keys(of)) assert.include(paths, name)
+        for (const { change, from, path: name } of told) {
+          assert.strictEqual(change === "removed", of[name] === undefined)
+          assert.strictEqual(from !== undefined, change === "renamed" || change === "copied")
+          if (change === "renamed") assert.isUndefined(of[from ?? ""])
+        }
+      })
+    )
+  })
+
+  it("is nothing once a run has stored everything", () => {
+    fc.assert(
+      fc.property(files, histories, (of, history) => {
+        const told = changesOf(presentOf(of), after(history, of))
+        assert.deepStrictEqual(
+          told.map(({ change, pending }) => [change, pending]),
+          Object.keys(of).map(() => ["unchanged", false])
+        )
+      })
+    )
+  })
+
+  it("is a renaming and nothing else when one file alone is renamed", () => {
+    fc.assert(
+      fc.property(files, path, (of, moved) => {
+        fc.pre(of[moved] !== undefined)
+        const { [moved]: sha256 = "", ...rest } = of
+        const told = changesOf(presentOf({ ...rest, z: sha256 }), after([], of))
+        const renamed = told.filter(({ change }) => change !== "unchanged")
+        assert.deepStrictEqual(renamed, [{ path: "z", change: "renamed", from: moved, pending: true }])
+      })
+    )
+  })
+})
+
+describe("status", () => {
+  const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":"${id}"}]}`
+  const changes = (report: { readonly sources: ReadonlyArray<{ readonly path: string; readonly change: string }> }) =>
+    report.sources.map(({ change, path }) => `${path.split("/").at(-1)} ${change}`)
+
+  it.effect("tells by content, not by time, and a run leaves nothing pending", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({
+        "same.json": text("same", "1"),
+        "moved.json": text("moved", "2"),
+        "gone.json": text("gone", "3"),
+        "edited.json": text("edited", "4")
+      })
+      assert.deepStrictEqual([...new Set(report.items.map(({ change }) => change))], ["new"])
+      const look = status({ database, paths: [], cwd: source })
+      assert.strictEqual((yield* look).pending, 0)
+      utimesSync(join(source, "same.json"), 1, 1)
+      renameSync(join(source, "moved.json"), join(source, "other.json"))
+      rmSync(join(source, "gone.json"))
+      writeFileSync(join(source, "edited.json"), text("edited", "5"))
+      writeFileSync(join(source, "added.json"), text("added", "6"))
+      const before = yield* look
+      assert.deepStrictEqual(changes(before), [
+        "added.json new",
+        "edited.json changed",
+        "gone.json removed",
+        "other.json renamed",
+        "same.json unchanged"
+      ])
+      assert.strictEqual(before.pending, 3)
+      const next = yield* run(database, [source], { onConflict: "replace" })
+      assert.deepStrictEqual(
+        next.items.map(({ change, outcome }) => [outcome, change]),
+        [
+          ["migrated", "new"],
+          ["migrated", "changed"],
+          ["unchanged", "renamed"],
+          ["unchanged", "unchanged"]
+        ]
+      )
+      assert.deepStrictEqual(next.removed, [join(source, "gone.json")])
+      const after = yield* look
+      assert.strictEqual(after.pending, 0)
+      assert.notInclude(changes(after), "gone.json removed")
+      writeFileSync(join(source, "gone.json"), text("gone", "3"))
+      writeFileSync(join(source, "edited.json"), text("edited", "4"))
+      const back = changes(yield* look)
+      assert.include(back, "gone.json reappeared")
+      assert.include(back, "edited.json reverted")
+    })
+  )
+})

@@ -1,0 +1,230 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  defaultLimits,
+  type MigrateOptions,
+  migrateWithin,
+  parseRejectLimit,
+  readRules,
+  rulesJsonSchema
+} from "@mallard/migrator"
+import { Effect } from "effect"
+import { existsSync, readFileSync } from "node:fs"
+import { cohorts, type Files, folderOf, run } from "./support.ts"
+
+const rules = (of: object) => readRules(JSON.stringify(of), "rules.json")
+
+const ran = Effect.fnUntraced(function* (
+  files: Files,
+  asked: object | undefined,
+  options: Partial<MigrateOptions> = {}
+) {
+  const { database, source } = yield* folderOf(files)
+  const report = yield* migrateWithin({
+    paths: [source],
+    database,
+    onConflict: "fail",
+    dryRun: false,
+    program: "test",
+    ...defaultLimits,
+    ...(asked === undefined ? {} : { rules: yield* rules(asked) }),
+    ...options
+  })
+  return { database, source, report }
+})
+
+const said = (report: {
+  readonly items: ReadonlyArray<{
+    readonly cohort: string | null
+    readonly outcome: string
+    readonly remarks: ReadonlyArray<{
+      readonly code: string
+      readonly pointer: string | null
+      readonly message: string
+    }>
+  }>
+}) =>
+  report.items.map(({ cohort, outcome, remarks }) =>
+    [cohort, outcome, ...remarks.map(({ code, pointer }) => `${code} ${pointer ?? ""}`)].join(" ").trim()
+  )
+
+const bad = {
+  "dangling.json":
+    '{"name":"dangling","patients":[{"id":"p1","mrn":"m1"}],"encounters":[{"encounter_id":"e1","patient_id":"p1"},{"encounter_id":"e2","patient_id":"SECRET"},{"encounter_id":"e3","patient_mrn":"Patient/m1"}]}',
+  "dates.json":
+    '{"name":"dates","encounters":[{"encounter_id":"e","admission_time":"2024-03-02T00:00:00","discharge_time":"2024-03-01T00:00:00"}]}',
+  "format.json": '{"name":"format","diagnoses":[{"id":"d1","code":"E11.9"},{"id":"d2","code":"SECRET"}]}',
+  "good.json":
+    '{"name":"good","patients":[{"id":"p1"}],"encounters":[{"encounter_id":"e1","patient_id":"p1","admission_time":"2024-03-01T00:00:00","discharge_time":"2024-03-02T00:00:00"}],"diagnoses":[{"id":"d","code":"E11.9","encounter_id":"e1"}],"vital_signs":[{"id":"v","heart_rate":72}]}',
+  "missing.json": '{"name":"missing","patients":[{"gender":"male"}]}',
+  "nested.json":
+    '{"name":"nested","patients":[{"id":"p1","encounters":[{"encounter_id":"e1","patient_id":"p1"},{"encounter_id":"e2","patient_id":"p9"}]}]}',
+  "range.json": '{"name":"range","vital_signs":[{"id":"v","heart_rate":72},{"id":"w","heart_rate":7200}]}',
+  "twice.json": '{"name":"twice","patients":[{"id":"p"},{"id":"p"}]}'
+}
+
+const all = (level: string) => ({
+  duplicate_ids: level,
+  missing_ids: level,
+  references: level,
+  date_order: level,
+  code_formats: level,
+  ranges: level
+})
+
+const found = (outcome: string) => [
+  `dangling ${outcome} dangling-reference /encounters/1`,
+  `dates ${outcome} dates-out-of-order /encounters/0`,
+  `format ${outcome} code-format /diagnoses/1`,
+  "good migrated",
+  `missing ${outcome} missing-id /patients/0`,
+  `nested ${outcome} dangling-reference /patients/0`,
+  `range ${outcome} out-of-range /vital_signs/1`,
+  `twice ${outcome} duplicate-id /patients/1`
+]
+
+describe("rules for content", () => {
+  it.live("are remarks, or reasons to reject, or off; the other sources are stored all the same", () =>
+    Effect.gen(function* () {
+      const warned = yield* ran(bad, all("warn"))
+      assert.deepStrictEqual(said(warned.report), found("migrated"))
+      const rejected = yield* ran(bad, all("reject"))
+      assert.deepStrictEqual(said(rejected.report), found("rejected"))
+      assert.notInclude(JSON.stringify(rejected.report), "SECRET")
+      assert.strictEqual(rejected.report.totals.balanced, true)
+      assert.deepInclude(rejected.report.verification, { checked: 1, matched: 1 })
+      assert.lengthOf(yield* cohorts(rejected.database), 1)
+      const off = yield* ran(bad, all("off"))
+      assert.strictEqual(off.report.totals.remarks, 0)
+      const none = yield* ran(bad, undefined)
+      assert.deepStrictEqual(
+        said(none.report).filter((line) => !/^\w+ migrated$/.test(line)),
+        ["twice migrated duplicate-id /patients/1"]
+      )
+    })
+  )
+
+  it.live("find the same in a rehearsal, which writes nothing, and with any division into batches", () =>
+    Effect.gen(function* () {
+      const rehearsed = yield* ran(bad, all("reject"), { dryRun: true })
+      assert.deepStrictEqual(said(rehearsed.report), found("rejected"))
+      assert.isFalse(existsSync(rehearsed.database))
+      const sizes = { batchFiles: 1, wholeFileBytes: 1, windowBytes: 64 }
+      const divided = yield* ran(bad, all("reject"), { sizes })
+      assert.deepStrictEqual(said(divided.report), found("rejected"))
+    })
+  )
+
+  it.live("that users write name kinds and columns", () =>
+    Effect.gen(function* () {
+      const own = [
+        { kind: "patient", column: "gender", pattern: "male|female", level: "reject" },
+        { kind: "patient", column: "mrn", required: true, level: "warn" },
+        { kind: "encounter", column: "discharge_time", not_before: "admission_time", level: "warn" },
+        { kind: "encounter", column: "patient_id", references: ["patient"], level: "warn" },
+        { kind: "vital_sign", column: "heart_rate", max: 100, level: "reject" }
+      ]
+      const { report } = yield* ran(
+        { ...bad, "gender.json": '{"name":"gender","patients":[{"id":"a","mrn":"m","gender":"x"}]}' },
+        { duplicate_ids: "off", rules: own }
+      )
+      const lines = said(report)
+      assert.include(lines, "gender rejected code-format /patients/0")
+      assert.include(lines, "range rejected out-of-range /vital_signs/1")
+      assert.include(lines, "dates migrated dates-out-of-order /encounters/0")
+      assert.include(lines, "twice migrated missing-id /patients/0 missing-id /patients/1")
+    })
+  )
+
+  it.live("that mean nothing are refused before anything is read", () =>
+    Effect.gen(function* () {
+      for (const wrong of [
+        { ranges: "perhaps" },
+        { rangez: "warn" },
+        { rules: [{ kind: "patent", required: true, level: "warn" }] },
+        { rules: [{ kind: "patient", column: "heart_rate", max: 1, level: "warn" }] },
+        { rules: [{ kind: "patient", column: "gender", max: 1, level: "warn" }] },
+        { rules: [{ kind: "patient", column: "gender", not_before: "birth_date", level: "warn" }] },
+        { rules: [{ kind: "patient", references: ["patent"], level: "warn" }] },
+        { rules: [{ kind: "patient", level: "warn" }] }
+      ]) {
+        assert.strictEqual((yield* Effect.flip(rules(wrong)))._tag, "RulesInvalid", JSON.stringify(wrong))
+      }
+      const pattern = { rules: [{ kind: "patient", column: "gender", pattern: "(", level: "warn" }] }
+      const error = yield* Effect.flip(ran(bad, pattern))
+      assert.strictEqual(error._tag, "RulesInvalid")
+    })
+  )
+
+  it("are described by the JSON Schema that is published", () => {
+    const published = readFileSync(new URL("../rules.schema.json", import.meta.url), "utf8")
+    assert.deepStrictEqual(JSON.parse(published), rulesJsonSchema())
+  })
+})
+
+describe("a strict run", () => {
+  it.live("rejects what would only be remarked", () =>
+    Effect.gen(function* () {
+      const files = {
+        "a.json": '{"name":"a","patients":[{"id":"1","id":"2"}]}',
+        "b.json": '{"name":"b","patients":[{"id":"1"}]}'
+      }
+      const loose = yield* ran({ ...files, "twice.json": bad["twice.json"] }, undefined)
+      assert.strictEqual(loose.report.totals.migrated, 3)
+      const strict = yield* ran({ ...files, "twice.json": bad["twice.json"] }, undefined, { strict: true })
+      assert.deepStrictEqual(
+        strict.report.items.map(({ outcome }) => outcome),
+        ["rejected", "migrated", "rejected"]
+      )
+    })
+  )
+})
+
+describe("a run with a bound on rejects", () => {
+  const limit = (text: string) => ({ maxRejects: parseRejectLimit(text), sizes: { batchFiles: 1 } })
+
+  it.live("stops beyond it and leaves every cohort as it was", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({
+        "a.json": bad["good.json"],
+        "b.json": "{",
+        "c.json": "{",
+        "d.json": bad["twice.json"]
+      })
+      const asked = {
+        paths: [source],
+        database,
+        onConflict: "fail",
+        dryRun: false,
+        program: "test",
+        ...defaultLimits
+      } as const
+      const within = yield* migrateWithin({ ...asked, dryRun: true, ...limit("50%") })
+      assert.strictEqual(within.outcome, "done-with-rejects")
+      const report = yield* migrateWithin({ ...asked, ...limit("1") })
+      assert.strictEqual(report.outcome, "failed")
+      assert.deepStrictEqual(
+        report.items.map(({ outcome }) => outcome),
+        ["skipped", "rejected", "rejected", "skipped"]
+      )
+      const codes = report.items.map(({ remarks }) => remarks[0]?.code)
+      assert.deepStrictEqual([codes[0], codes[3]], ["undone", "too-many-rejects"])
+      assert.isTrue(report.totals.balanced)
+      assert.deepStrictEqual(yield* cohorts(database), [])
+      const again = yield* migrateWithin({ ...asked, ...limit("50%") })
+      assert.strictEqual(again.outcome, "done-with-rejects")
+      assert.lengthOf(yield* cohorts(database), 2)
+      const third = yield* run(database, [source])
+      assert.strictEqual(third.totals.unchanged, 2)
+    })
+  )
+
+  it("is a number or a percentage", () => {
+    assert.deepStrictEqual(["0", "12", "5%", "2.5%"].map(parseRejectLimit), [
+      { value: 0, unit: "sources" },
+      { value: 12, unit: "sources" },
+      { value: 5, unit: "percent" },
+      { value: 2.5, unit: "percent" }
+    ])
+    assert.deepStrictEqual(["", "-1", "1.5", "101%", "%", "many"].map(parseRejectLimit), Array(6).fill(undefined))
+  })
+})
