@@ -104,6 +104,10 @@ export const makeProgram = (session: Session) => {
         "DIR",
         "Move what is stored and proven to this folder; without it originals stay"
       ),
+      progress: Flag.Literals("progress", ["text", "json"]).pipe(
+        Flag.withDescription("Progress on stderr: words, or an event of JSON per line (default: text)"),
+        Flag.withDefault("text")
+      ),
       report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
     },

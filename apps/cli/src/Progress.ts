@@ -1,4 +1,7 @@
-/** Progress of a run on stderr: a bar on a terminal, and off it a plain line every few seconds once a run takes long. */
+/**
+ * Progress of a run on stderr: a bar on a terminal, and off it a plain line every few seconds once a run takes long; or, for
+ * programs, events of one line of JSON each.
+ */
 import type { Progress as Step } from "@mallard/migrator"
 import type { Session } from "./Session.ts"
 import { counted, duration, grouped, size } from "./Text.ts"
@@ -58,17 +61,31 @@ export const progressLine = (state: ProgressState): string => {
   return `${state.phase} ${Math.floor(share * 100)}%, ${detailsOf(state, share).join(", ")}`
 }
 
+type Item = Extract<Step, { readonly phase: "item" }>["item"]
+
+const itemEvent = ({ bytes, outcome, path, remark_count, remarks }: Item) => ({
+  event: "item",
+  path,
+  outcome,
+  bytes,
+  remarks: remark_count,
+  // Codes alone: the report has the words.
+  codes: [...new Set(remarks.map(({ code }) => code))]
+})
+
 export class ProgressReport {
   private readonly session: Session
   private readonly isSilent: boolean
+  private readonly isJson: boolean
   private readonly started: number
   private phaseStarted: number
   private drawn: number
   private state: Omit<ProgressState, "elapsedMs" | "phaseMs">
 
-  constructor(session: Session, isSilent: boolean) {
+  constructor(session: Session, isSilent: boolean, isJson = false) {
     this.session = session
     this.isSilent = isSilent
+    this.isJson = isJson
     this.started = session.now()
     this.phaseStarted = this.started
     this.drawn = session.terminal.canAnimate ? 0 : this.started
@@ -76,6 +93,7 @@ export class ProgressReport {
   }
 
   readonly step = (step: Step): void => {
+    const { phase } = this.state
     switch (step.phase) {
       case "found":
         this.state = { ...this.state, sources: step.sources, totalBytes: step.bytes }
@@ -98,7 +116,23 @@ export class ProgressReport {
         this.state = { ...this.state, done: step.done, documents: step.documents }
         break
     }
-    this.draw()
+    if (this.isJson) this.tell(step, phase)
+    else this.draw()
+  }
+
+  /** Items and changes of phase are told at once, what lies between them ten times a second. */
+  private tell(step: Step, former: ProgressState["phase"]): void {
+    const { terminal } = this.session
+    if (step.phase === "item") terminal.error(`${JSON.stringify(itemEvent(step.item))}\n`)
+    const at = this.session.now()
+    const isLast = step.phase === "verify" && step.done === step.documents
+    const isDue = step.phase === "found" || isLast || this.state.phase !== former || at - this.drawn >= FRAME_MS
+    if (!isDue) return
+    this.drawn = at
+    const { bytes, documents, done, items, phase, sources, totalBytes } = this.state
+    const elapsed = Math.round(at - this.started)
+    const event = { event: "progress", phase, sources, items, bytes, total_bytes: totalBytes, done, documents }
+    terminal.error(`${JSON.stringify({ ...event, elapsed_ms: elapsed })}\n`)
   }
 
   private enter(phase: ProgressState["phase"]): void {

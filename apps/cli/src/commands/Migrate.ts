@@ -42,6 +42,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly maxDepth: number
   readonly memory: string | undefined
   readonly report: string | undefined
+  readonly progress?: "text" | "json" | undefined
   readonly noBackup: boolean
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
@@ -98,7 +99,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
-  const progress = new ProgressReport(session, command.quiet)
+  const progress = new ProgressReport(session, command.quiet, command.progress === "json")
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
   const report = yield* withDatabase(session, command.db, (database) =>
     migrateWithin({
