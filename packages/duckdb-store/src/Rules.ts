@@ -6,7 +6,6 @@
 import { kinds } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import type { SqlError } from "effect/sql"
 import type { BatchWriter } from "./BatchWriter.ts"
 import { quoted, queryRows } from "./Rendering.ts"
 
@@ -81,7 +80,7 @@ export const findViolations = Effect.fnUntraced(function* <Check extends Content
 export const isPattern = (client: DuckDbSqlClient, pattern: string): Effect.Effect<boolean> =>
   queryRows(client, `SELECT regexp_full_match('', ${literal(pattern)})`).pipe(
     Effect.as(true),
-    Effect.catch((_: SqlError.SqlError) => Effect.succeed(false))
+    Effect.orElseSucceed(() => false)
   )
 
 const kindOf = (name: string) => kinds.find(({ kind }) => kind === name)
