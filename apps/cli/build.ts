@@ -34,7 +34,9 @@ await build(
   {
     main: join(here, "src", "main.ts"),
     // A query runs in a process of its own; its program is looked for beside the one that starts it.
-    "internal/query-child": join(here, "../../packages/duckdb-store/src/internal/query-child.ts")
+    "internal/query-child": join(here, "../../packages/duckdb-store/src/internal/query-child.ts"),
+    // So does what looks at a damaged database.
+    "internal/doctor-child": join(here, "../../packages/duckdb-store/src/internal/doctor-child.ts")
   },
   [SERVER]
 )

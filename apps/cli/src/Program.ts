@@ -156,6 +156,33 @@ export const makeProgram = (session: Session) => {
     ])
   )
 
+  const doctor = Command.make(
+    "doctor",
+    {
+      noVerify: on("no-verify", "Leave out rendering every document"),
+      quarantineWal: on("quarantine-wal", "Move the write-ahead log away, under a dated name beside the database"),
+      rebuild: text("rebuild", "OUT", "Copy all that verifies into a new database, and name what does not"),
+      memory: text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")
+    },
+    Effect.fnUntraced(function* (input) {
+      const options = yield* common
+      const { runDoctor } = yield* Effect.promise(() => import("./commands/Doctor.ts"))
+      yield* runDoctor(session, {
+        ...options,
+        ...input,
+        rebuild: Option.getOrUndefined(input.rebuild),
+        memory: Option.getOrUndefined(input.memory)
+      })
+    })
+  ).pipe(
+    Command.withDescription("Say what is the matter with a database; changes nothing unless told to repair"),
+    Command.withExamples([
+      { command: "mallard doctor", description: "Check file, log, tables, documents and backups" },
+      { command: "mallard doctor --quarantine-wal", description: "Move a log away that does not fit" },
+      { command: "mallard doctor --rebuild rescued.duckdb", description: "Save what is whole of a damaged database" }
+    ])
+  )
+
   const report = Command.make(
     "report",
     {
@@ -974,7 +1001,8 @@ export const makeProgram = (session: Session) => {
           rejects,
           rollback,
           savepoint,
-          backup
+          backup,
+          doctor
         ]
       },
       { group: "Cohorts", commands: [list, show, queryCommand, summary, history, diff, load, exportCommand] },

@@ -612,6 +612,7 @@ describe("help", () => {
       "rollback",
       "savepoint",
       "backup",
+      "doctor",
       "list",
       "show",
       "query",

@@ -43,27 +43,39 @@ const deleteSql = ({ table, where }: Unrecorded): string => `DELETE FROM mallard
 /** The statements of this module. */
 export const maintenanceStatements: ReadonlyArray<string> = [countSql, ...unrecorded.map(deleteSql)]
 
+const countUnrecorded = Effect.fnUntraced(function* () {
+  const sql = yield* DuckDbClient
+  const next = yield* nextIds
+  const limit = ({ ids }: Unrecorded) => String(next.get(ids) ?? 1)
+  const counts = yield* query<{ readonly number: number; readonly count: bigint }>(sql, countSql, unrecorded.map(limit))
+  const found = new Map<string, number>()
+  const affected = counts.flatMap(({ number, count }) => {
+    const rows = unrecorded[number]
+    if (rows === undefined || count === 0n) return []
+    found.set(rows.table, (found.get(rows.table) ?? 0) + Number(count))
+    return [{ rows, limit: limit(rows) }]
+  })
+  return { found, affected }
+})
+
+/** How many rows lie outside recorded ranges, by table. Reads only. */
+export const unrecordedRows = Effect.map(
+  Effect.suspend(() => countUnrecorded()),
+  ({ found }): ReadonlyMap<string, number> => found
+)
+
 /**
  * Deletes the rows outside recorded ranges and answers how many there were, by table. When there are none, which is told
  * from the statistics of the tables, nothing is written.
  */
 export const deleteUnrecordedRows = Effect.fn("Maintenance.deleteUnrecordedRows")(function* () {
   const sql = yield* DuckDbClient
-  const next = yield* nextIds
-  const limit = ({ ids }: Unrecorded) => String(next.get(ids) ?? 1)
-  const counts = yield* query<{ readonly number: number; readonly count: bigint }>(sql, countSql, unrecorded.map(limit))
-  const deleted = new Map<string, number>()
-  const affected = counts.flatMap(({ number, count }) => {
-    const rows = unrecorded[number]
-    if (rows === undefined || count === 0n) return []
-    deleted.set(rows.table, (deleted.get(rows.table) ?? 0) + Number(count))
-    return [rows]
-  })
+  const { affected, found } = yield* countUnrecorded()
   if (affected.length > 0) {
     yield* sql.withTransaction(
-      Effect.forEach(affected, (rows) => query(sql, deleteSql(rows), [limit(rows)]), { discard: true })
+      Effect.forEach(affected, ({ limit, rows }) => query(sql, deleteSql(rows), [limit]), { discard: true })
     )
     yield* sql.checkpoint
   }
-  return deleted
+  return found
 })

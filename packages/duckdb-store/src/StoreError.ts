@@ -32,7 +32,7 @@ const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>
   permission: ["the operating system does not permit it", "Check who owns the file and its folder."],
   wal: [
     "a write-ahead log lies beside it that does not fit",
-    "Keep both files and move the log (the name that ends in .wal) away; what it holds was never confirmed as done."
+    "Keep both files. `mallard doctor` says what is the matter with the log, and moves it away with --quarantine-wal; then migrate again."
   ],
   "bad-path": ["the path is not that of a plain file", "Name a file, not a link that leads nowhere and not a device."],
   "bad-option": ["DuckDB does not accept one of the options", "Check the limits of memory and threads."],
@@ -51,8 +51,16 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   since: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
+  /** What is wrong, in a few words. */
+  get what(): string {
+    return texts[this.reason][0]
+  }
+  /** What to do about it. */
+  get next(): string {
+    return texts[this.reason][1]
+  }
   override get message(): string {
-    const [what, next] = texts[this.reason]
+    const { next, what } = this
     const program = this.holder_program === undefined ? "" : `, ${this.holder_program}`
     const since = this.since === undefined ? "" : `, running since ${this.since}`
     const who = this.holder === undefined ? "" : ` (process ${this.holder}${program}${since})`

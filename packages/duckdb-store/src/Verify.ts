@@ -20,7 +20,7 @@ import {
 import { type EntityKind, JSON_KIND, kindByCode, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { DuckDBBlobValue } from "@duckdb/node-api"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import type { SqlError } from "effect/sql"
 import { type StoredPart, visitParts } from "./Assembly.ts"
 import { checkRowDigests } from "./Ledger.ts"
@@ -73,9 +73,14 @@ export const MAX_FINDINGS = 1000
 class Findings {
   readonly list: Array<Finding> = []
   count = 0
+  private readonly onFinding: ((finding: Finding) => void) | undefined
+  constructor(onFinding?: (finding: Finding) => void) {
+    this.onFinding = onFinding
+  }
   /** Whether documents alone are to blame is not known when something else was found. */
   add(code: Finding["code"], where: string, message: string): void {
     this.count++
+    this.onFinding?.({ code, where, message })
     if (this.list.length < MAX_FINDINGS) this.list.push({ code, where, message })
   }
   append(others: Findings): void {
@@ -87,10 +92,14 @@ class Findings {
 /** Verifies the whole database: its ledger, every row, every document. */
 export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
   client: DuckDbSqlClient,
-  options: { readonly onDocument?: ((done: number, documents: number) => void) | undefined } = {}
+  options: {
+    readonly onDocument?: ((done: number, documents: number) => void) | undefined
+    /** Told every finding, also those that the report only counts. */
+    readonly onFinding?: ((finding: Finding) => void) | undefined
+  } = {}
 ) {
   const renderer = yield* makeRenderer(client)
-  const findings = new Findings()
+  const findings = new Findings(options.onFinding)
   if (!checkTemplates(renderer, findings)) {
     yield* checkLedger(client, findings)
     return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
@@ -112,7 +121,7 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
   const found = yield* Effect.forEach(
     checks,
     (check) => {
-      const own = new Findings()
+      const own = new Findings(options.onFinding)
       return Effect.as(check(own), own)
     },
     { concurrency: 2 }
@@ -148,6 +157,35 @@ export const verifyContents = Effect.fn("verifyContents")(function* (
     return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   const documents = yield* checkDocuments(client, renderer, `p.content_id >= ${firstContent}`, findings, onDocument)
   return reportOf(findings, documents)
+})
+
+/**
+ * The contents, of those given, whose documents cannot be read to the end. Findings about the others are told as by
+ * `verifyDatabase`.
+ */
+export const findUnreadable = Effect.fn("findUnreadable")(function* (
+  client: DuckDbSqlClient,
+  contents: ReadonlyArray<number>,
+  onFinding: (finding: Finding) => void
+) {
+  const renderer = yield* makeRenderer(client)
+  const unreadable: Array<number> = []
+  // Halves what fails until single contents are left.
+  const waiting = [contents]
+  for (let some = waiting.pop(); some !== undefined; some = waiting.pop()) {
+    if (some.length === 0) continue
+    const heard: Array<Finding> = []
+    const findings = new Findings((finding) => heard.push(finding))
+    const where = `p.content_id IN (${some.join(", ")})`
+    const exit = yield* Effect.exit(checkDocuments(client, renderer, where, findings, undefined))
+    if (Exit.isSuccess(exit)) heard.forEach(onFinding)
+    else if (some.length === 1) unreadable.push(...some)
+    else {
+      const middle = some.length >> 1
+      waiting.push(some.slice(middle), some.slice(0, middle))
+    }
+  }
+  return unreadable
 })
 
 interface CheckedDocuments {

@@ -15,8 +15,9 @@ import {
 } from "node:fs"
 import { basename, dirname, join } from "node:path"
 
-/** Where a new database is built before it gets its name. */
-export const temporaryPath = (path: string): string => join(dirname(path), `.${basename(path)}.tmp-${process.pid}`)
+/** Where a process builds a new database before it gets its name. */
+export const temporaryPath = (path: string, pid = process.pid): string =>
+  join(dirname(path), `.${basename(path)}.tmp-${pid}`)
 
 /** The write-ahead log of a database. */
 export const logPath = (path: string): string => `${path}.wal`
@@ -72,6 +73,9 @@ export const stampOf = (path: string): string => {
 
 /** Size of a file in bytes. */
 export const bytesOf = (path: string): number => statSync(path).size
+
+/** Makes sure that the names in a folder last. */
+export const syncFolder = (path: string): void => sync(path)
 
 const noLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"])
 
