@@ -573,7 +573,14 @@ const comparedWith = (
   )
   return {
     items: compared,
-    noted: seen.length === 0 ? {} : { seen },
+    noted: {
+      changes: compared.flatMap(({ change, from, outcome, path }) =>
+        outcome === "unchanged" || change === undefined || change === "new"
+          ? []
+          : [{ path, change, ...(from === undefined ? {} : { from }) }]
+      ),
+      ...(seen.length === 0 ? {} : { seen })
+    },
     removed:
       options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
   }

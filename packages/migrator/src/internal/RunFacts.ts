@@ -1,5 +1,6 @@
 /** What the events of a run carry as JSON beside their columns. */
 import { Schema } from "effect"
+import { SourceChange } from "../Incremental.ts"
 import { Environment, RunReport, UndoneCohort, Verification } from "../Report.ts"
 
 /** `options` of the event `started`: what was asked. */
@@ -22,6 +23,10 @@ export const RunFacts = Schema.Struct({
     })
   ),
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** How sources differed from what was known of them, where they were not new. */
+  changes: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ path: Schema.String, change: SourceChange, from: Schema.optionalKey(Schema.String) }))
+  ),
   /** Contents that were stored already, met at paths where they were not known. */
   seen: Schema.optionalKey(
     Schema.Array(Schema.Struct({ path: Schema.String, sha256: Schema.String, digest: Schema.String }))

@@ -186,12 +186,18 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
   const replays = new Map(
     Option.getOrElse(readReplays(options["replays"]), () => []).map(({ source, ...from }) => [source, from])
   )
-  const items = lastOf(rows).map((row) => {
+  const facts = Option.getOrElse(readFacts(run.facts), (): RunFacts => ({}))
+  const changes = facts.changes === undefined ? undefined : new Map(facts.changes.map((entry) => [entry.path, entry]))
+  const items = lastOf(rows).map((row): ItemReport => {
     const item = itemOf(row, names, parts)
     const from = replays.get(row.path)
-    return from === undefined ? item : { ...item, replays: from }
+    const { path: _, ...changed } = changes?.get(row.path) ?? { path: "", change: "new" as const }
+    return {
+      ...item,
+      ...(changes === undefined || item.source_sha256 === null ? {} : changed),
+      ...(from === undefined ? {} : { replays: from })
+    }
   })
-  const facts = Option.getOrElse(readFacts(run.facts), (): RunFacts => ({}))
   const proof = Option.getOrUndefined(readProof(run.proof))
   const stated = Option.getOrUndefined(readTotals(run.totals))
   const counted = totalsOf(items.length, items)
@@ -239,6 +245,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
     quality,
     ...(facts.slowest === undefined ? {} : { slowest: facts.slowest }),
     ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
+    ...(facts.removed === undefined ? {} : { removed: facts.removed }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
     ...(notes.length === 0 ? {} : { notes }),
     timings
