@@ -58,6 +58,9 @@ const checkProgram = async (page: string, fence: Fence, next: Fence | undefined,
 
 const runnable = /^(mallard|pnpm (migrate|mallard)|npx -y pnpm@12 (migrate|mallard))( |$)/
 
+/** What a machine that is busy with other work prints while it goes; no page shows it. */
+const progressLine = /^(?:finding sources|(?:copying|reading|verifying) +\d+%).*\n/gm
+
 const checkSession = async (commands: ReadonlyArray<Command>, sandbox: string) => {
   let exitCode = 0
   for (const [index, { command, expected }] of commands.entries()) {
@@ -80,7 +83,7 @@ const checkSession = async (commands: ReadonlyArray<Command>, sandbox: string) =
     if (exitCode !== 0 && commands[index + 1]?.command !== "echo $?") {
       return `$ ${command}\nexit code ${exitCode}\n${outcome.output}`
     }
-    const difference = differenceOf(expected, outcome.output)
+    const difference = differenceOf(expected, outcome.output.replace(progressLine, ""))
     if (difference !== undefined) return `$ ${command}\n${difference}\nprinted in full:\n${outcome.output}`
   }
   return undefined
