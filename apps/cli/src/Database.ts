@@ -46,8 +46,9 @@ export const withDatabase = <A, E, R>(
     const choice = chooseDatabase(session, db)
     if ("_tag" in choice) return Effect.fail(choice)
     const patience = patienceOf(session)
-    if ("_tag" in patience) return Effect.fail(patience)
-    const patient = (path: string) => Effect.provideService(use(path), LockWait, patience)
+    if (patience !== undefined && "_tag" in patience) return Effect.fail(patience)
+    const patient = (path: string) =>
+      patience === undefined ? use(path) : Effect.provideService(use(path), LockWait, patience)
     const { path, instead } = choice
     if (instead === undefined || instead === path) return patient(path)
     return Effect.catch(patient(path), (error) => {
@@ -59,11 +60,9 @@ export const withDatabase = <A, E, R>(
     })
   })
 
-/** Long enough for a program that is just closing the database, short enough not to be noticed. */
-const UNASKED_MS = 500
-
-const patienceOf = ({ lock, terminal }: Session): LockWaiting | CommandFailed => {
-  if (lock.wait === undefined) return { milliseconds: UNASKED_MS }
+/** What `--wait` asks for, if it was given. */
+const patienceOf = ({ lock, terminal }: Session): LockWaiting | CommandFailed | undefined => {
+  if (lock.wait === undefined) return undefined
   const seconds = lock.wait === FOR_EVER ? Infinity : Number(lock.wait)
   if (!(seconds >= 0) || lock.wait.trim() === "") return usage("--wait is no number of seconds.", "Give one like 30.")
   return {

@@ -4,11 +4,13 @@
  */
 import {
   CohortStore,
+  LockWait,
   openStore,
   queryDatabase,
   type QueryError,
   type QueryOptions,
   type QueryPage,
+  type StoreConfig,
   type StoreError
 } from "@mallard/duckdb-store"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -47,6 +49,9 @@ const LONGEST_WAIT_MS = 400
 const READERS = 8
 /** Each runs in a process of its own. */
 const QUERIES = 2
+
+/** Waiting is done here, where a client can be told of it. */
+const openAtOnce = (config: StoreConfig) => Effect.provideService(openStore(config), LockWait, { milliseconds: 0 })
 
 export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
   // A file has one instance per process, open in one way: many calls that read, or one that writes, in order of arrival.
@@ -94,7 +99,7 @@ export const makeCohorts = Effect.fnUntraced(function* (config: CohortsConfig) {
   const open = <A, E>(readonly: boolean, waiting: Waiting, use: Use<A, E>): Effect.Effect<A, E | StoreError> =>
     seated<A, E>(readonly ? 1 : READERS, waiting, (file) =>
       Effect.scoped(
-        Effect.flatMap(openStore({ path: file, readonly, program: config.program, patience: 0 }), (client) =>
+        Effect.flatMap(openAtOnce({ path: file, readonly, program: config.program }), (client) =>
           CohortStore.use((cohorts) => use(cohorts, client)).pipe(
             Effect.provide(CohortStore.layerNoDeps),
             Effect.provideService(DuckDbClient, client)

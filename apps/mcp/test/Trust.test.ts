@@ -139,6 +139,6 @@ describe("while another process has the database", () => {
     other.stdin?.end()
     for (const { isError, text } of await Promise.all(waiting)) assert.isFalse(isError, text)
     // Nothing is kept open between calls.
-    await Effect.runPromise(Effect.scoped(openStore({ path: join(folder, "test.duckdb"), patience: 0 })))
+    await Effect.runPromise(Effect.scoped(openStore({ path: join(folder, "test.duckdb") })))
   })
 })

@@ -10,18 +10,21 @@ import { StoreError } from "./StoreError.ts"
 export interface LockWaiting {
   /** 0 to fail at once; `Infinity` to wait as long as it takes. */
   readonly milliseconds: number
-  /** Told once per opening, when a wait begins that is long enough to be noticed. */
+  /** Told once per opening, when a wait begins. */
   readonly onWait?: ((error: StoreError) => void) | undefined
 }
 
-/** What every `openStore` below goes by; without it none waits. */
+/** Servers open the database for single calls only: who comes at such a moment need not fail. */
+const UNASKED_MS = 3000
+
+/** What every `openStore` below goes by; three seconds if nothing is said. */
 export const LockWait = Context.Reference<LockWaiting>("@mallard/duckdb-store/LockWait", {
-  defaultValue: () => ({ milliseconds: 0 })
+  defaultValue: () => ({ milliseconds: UNASKED_MS })
 })
 
 const FIRST_DELAY_MS = 25
-const LONGEST_DELAY_MS = 1000
-const UNNOTICED_MS = 700
+/** Short: who lets go of the database for a moment only is to be met in it. */
+const LONGEST_DELAY_MS = 50
 
 /** Tries again while another process has the database open, with growing pauses, until the time given is over. */
 export const whileLocked = <A, E, R>(open: Effect.Effect<A, E | StoreError, R>): Effect.Effect<A, E | StoreError, R> =>
@@ -36,7 +39,7 @@ export const whileLocked = <A, E, R>(open: Effect.Effect<A, E | StoreError, R>):
           return Effect.flatMap(Clock.currentTimeMillis, (now) => {
             const left = began + milliseconds - now
             if (left <= 0) return Effect.fail(error)
-            if (!isTold && milliseconds > UNNOTICED_MS) onWait?.(error)
+            if (!isTold) onWait?.(error)
             isTold = true
             return Effect.andThen(Effect.sleep(Math.min(delay, left)), attempt(Math.min(delay * 2, LONGEST_DELAY_MS)))
           })

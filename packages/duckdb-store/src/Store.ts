@@ -4,7 +4,7 @@
  */
 
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Context, Effect, Layer, Result, type Scope } from "effect"
+import { Context, Effect, Layer, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
@@ -36,8 +36,6 @@ export interface StoreConfig {
   readonly temp?: string | undefined
   /** Name and version of the program, for the rows about migrations of the tables. */
   readonly program?: string | undefined
-  /** Milliseconds to wait for another process that has the database open; 3,000 if not given. */
-  readonly patience?: number | undefined
 }
 
 /**
@@ -58,7 +56,7 @@ const openNow = (
     const path = resolve(config.path)
     if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
     const log = hasLog(path)
-    const sql = yield* patiently(openFile({ ...config, path }), config.patience ?? PATIENCE_MS)
+    const sql = yield* openFile({ ...config, path })
     yield* prepare(sql, { ...config, path }, steps).pipe(
       Effect.provideService(DuckDbClient, sql),
       Effect.mapError((cause) => toStoreError(path, cause, log))
@@ -96,25 +94,6 @@ const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
  * over and leaves the file larger.
  */
 const CHECKPOINT_THRESHOLD = "128MB"
-
-/** Servers open the database for single calls only: who comes at such a moment need not fail. */
-const PATIENCE_MS = 3000
-const RETRY_MS = 50
-
-/** Opens again and again while another process has the database. */
-const patiently = <A, R>(open: Effect.Effect<A, StoreError, R>, patience: number): Effect.Effect<A, StoreError, R> =>
-  Effect.gen(function* () {
-    const started = yield* Clock.currentTimeMillis
-    for (;;) {
-      const result = yield* Effect.result(open)
-      if (Result.isSuccess(result)) return result.success
-      const { failure } = result
-      // Only this process itself can close what it has open, and it may wait for us.
-      if (failure.reason !== "locked" || failure.holder === process.pid) return yield* failure
-      if ((yield* Clock.currentTimeMillis) - started >= patience) return yield* failure
-      yield* Effect.sleep(RETRY_MS)
-    }
-  })
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })

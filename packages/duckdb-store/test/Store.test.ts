@@ -140,9 +140,10 @@ describe("an existing database", () => {
       const child = yield* withStore(
         { path },
         runChild(`
-          import { openStore } from "@mallard/duckdb-store"
+          import { LockWait, openStore } from "@mallard/duckdb-store"
           import { Effect } from "effect"
-          const error = await Effect.runPromise(Effect.flip(Effect.scoped(openStore({ path: ${JSON.stringify(path)}, patience: 100 }))))
+          const opened = Effect.scoped(openStore({ path: ${JSON.stringify(path)} }))
+          const error = await Effect.runPromise(Effect.flip(Effect.provideService(opened, LockWait, { milliseconds: 100 })))
           console.log(JSON.stringify([error._tag, error.reason, error.holder, error.since, error.message]))
         `)
       )
