@@ -50,7 +50,7 @@ export interface Room {
 export const SHOWN_PROBLEMS = 5
 
 const BAR = 20
-const WIDEST_BAR = 60
+const WIDEST_BAR = 50
 /** With less room than this the dashboard is one line. */
 const FEWEST_COLUMNS = 48
 const FEWEST_ROWS = 8
@@ -129,9 +129,8 @@ const phasesLine = (state: ProgressState, width: number, paint: Paint): string =
   const clock = duration(state.elapsedMs)
   const plain = `${MARGIN}${words.join(GAP)}`
   const painted = words.map((word, at) => paint(at < now ? "green" : at === now ? "bold" : "dim", word))
-  const spaces = width - cellsOf(plain) - cellsOf(clock)
-  if (spaces < 2) return `${MARGIN}${paint("bold", state.phase)}`
-  return `${MARGIN}${painted.join(GAP)}${" ".repeat(spaces)}${paint("dim", clock)}`
+  if (cellsOf(plain) + GAP.length + clock.length > width) return `${MARGIN}${paint("bold", state.phase)}`
+  return `${MARGIN}${painted.join(GAP)}${GAP}${paint("dim", clock)}`
 }
 
 const done: Readonly<Record<Phase, string>> = {
@@ -242,7 +241,7 @@ const ending = (text: string, width: number): string => {
   return width < 1 ? "" : `…${characters.slice(first).join("")}`
 }
 
-/** At most so many cells does a text take; styles take none. Terminals differ about joined characters, so none are joined here. */
+/** At most so many cells of a terminal does a text take. Styles take none; terminals differ about joined characters, so none are joined here. */
 const cellsOf = (text: string): number => {
   let sum = 0
   for (const character of text.replace(STYLES, "")) sum += cells(character)

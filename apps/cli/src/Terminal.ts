@@ -106,8 +106,8 @@ export class Terminal {
   /**
    * Shows lines on stderr in place of the ones before, until `clearStatus`; only where `canAnimate`. None may be as wide as
    * the terminal, and they must be fewer than its rows. The hidden cursor waits on the empty line above them: terminals
-   * differ in what they do with wide lines when they are made narrower, but that one stays where it is, so the next lines
-   * start in the same place and nothing above is lost.
+   * differ in what they do with wide lines when they are made narrower, but none moves the cursor above that line, so
+   * nothing that was printed before is lost.
    */
   showStatus(lines: ReadonlyArray<string>): void {
     if (this.status.length === 0) {

@@ -11,7 +11,7 @@ import { onTestFinished } from "vitest"
 import { program } from "./support.ts"
 
 /** Where screens are kept. */
-export const screensFolder = fileURLToPath(new URL("../../../node_modules/.cache/mallard/screens", import.meta.url))
+const screensFolder = fileURLToPath(new URL("../../../node_modules/.cache/mallard/screens", import.meta.url))
 
 export const makeScreen = (columns: number, rows: number) => {
   const terminal = new headless.Terminal({ cols: columns, rows, allowProposedApi: true, scrollback: 10_000 })
