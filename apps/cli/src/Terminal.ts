@@ -17,6 +17,9 @@ const plain: Paint = (_, text) => text
 
 const coloured: Paint = (style, text) => `\u001b[${styles[style]}m${text}\u001b[0m`
 
+/** How to paint, with colours or without. */
+export const paintOf = (hasColours: boolean): Paint => (hasColours ? coloured : plain)
+
 const isSet = (value: string | undefined): boolean => value !== undefined && value !== ""
 
 /** Whether a stream is painted: `NO_COLOR` wins over `FORCE_COLOR`, and that over what the stream is. */
@@ -68,8 +71,8 @@ export class Terminal {
   constructor(env: Environment, noColour: boolean) {
     this.isOutTerminal = isatty(STDOUT)
     this.isErrorTerminal = isatty(STDERR)
-    this.paint = !noColour && wantsColour(env, this.isOutTerminal) ? coloured : plain
-    this.paintError = !noColour && wantsColour(env, this.isErrorTerminal) ? coloured : plain
+    this.paint = paintOf(!noColour && wantsColour(env, this.isOutTerminal))
+    this.paintError = paintOf(!noColour && wantsColour(env, this.isErrorTerminal))
     this.canAnimate = this.isErrorTerminal && !isSet(env["CI"]) && env["TERM"] !== "dumb"
   }
 

@@ -89,7 +89,7 @@ export const runOnTerminal = (
     shown = shown.then(async () => {
       await screen.write(text)
       if (!text.endsWith(FRAME_END)) return
-      const pictures = { dark: svgOf(screen, themes.dark), light: svgOf(screen, themes.light) }
+      const pictures = { dark: svgOf(screen, "dark"), light: svgOf(screen, "light") }
       frames.push({
         lines: screen.lines(),
         wrapped: screen.wrapped(),
@@ -176,7 +176,9 @@ const CELL = { width: 8.4, height: 18 }
 
 const escaped = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
 
-const svgOf = ({ terminal }: Screen, { ground, palette, text }: Colours): string => {
+/** The picture of a screen. */
+export const svgOf = ({ terminal }: Screen, theme: Theme): string => {
+  const { ground, palette, text } = themes[theme]
   const { baseY } = terminal.buffer.active
   const words: Array<string> = []
   for (let row = 0; row < terminal.rows; row++) {
