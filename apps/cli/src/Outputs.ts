@@ -107,6 +107,9 @@ class PendingFile {
 const writeAsync = promisify(writeCallback)
 const fsyncAsync = promisify(fsync)
 
+/** A file to write to. */
+export type OpenFile = Pick<PendingFile, "write" | "finish">
+
 /** Files that are written in groups: those of a group get their names together, when all of them are on the disk. */
 export class FileSet {
   private group: Array<PendingFile> = []
@@ -117,12 +120,20 @@ export class FileSet {
   private waiting = 0
   private failure: { readonly cause: unknown } | undefined
 
-  open(path: string): Pick<PendingFile, "write" | "finish"> {
+  open(path: string): OpenFile {
     const file = new PendingFile(path, this.blocks, (bytes) => {
       this.waiting += bytes
     })
     this.group.push(file)
     return file
+  }
+
+  /** What was written to a file of the group is void. */
+  drop(file: OpenFile): void {
+    const dropped = this.group.filter((one) => one === file)
+    this.group = this.group.filter((one) => one !== file)
+    const finishing = discardAll(dropped).finally(() => this.finishing.delete(finishing))
+    this.finishing.add(finishing)
   }
 
   /** The group is complete: its files get their names, or go, if it is not sound. */
