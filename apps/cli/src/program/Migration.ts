@@ -1,6 +1,7 @@
 /** The commands that migrate, look at migrations, and prove them. */
 import { Argument, Command, Flag } from "effect/cli"
 import { dryRun, memory, on, onConflict, optional, optionalArgument, sources, text } from "./Flags.ts"
+import { defaultLimits } from "../Defaults.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const judging = {
@@ -52,12 +53,12 @@ export const migrationCommands = (command: MakeCommand) => {
       maxEntitySize: Flag.String("max-entity-size").pipe(
         Flag.withMetavar("SIZE"),
         Flag.withDescription("Largest entity or string (default: 64MiB)"),
-        Flag.withDefault("64MiB")
+        Flag.withDefault(defaultLimits.maxEntitySize)
       ),
       maxDepth: Flag.Int("max-depth").pipe(
         Flag.withMetavar("LEVELS"),
         Flag.withDescription("Deepest nesting (default: 10000)"),
-        Flag.withDefault(10_000)
+        Flag.withDefault(defaultLimits.maxDepth)
       ),
       memory,
       noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),

@@ -3,6 +3,7 @@
  * reader's system is, and fit for paper. Everything that comes from sources is escaped where it is put in.
  */
 import { printablePath } from "@mallard/legacy-json"
+import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
 import {
   durationText,
@@ -73,16 +74,7 @@ const rendered = (part: Part): string => {
   return typeof part === "string" ? escaped(part) : part.map(({ text }) => text).join("\n")
 }
 
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;"
-}
-
-const escaped = (text: string): string =>
-  text === "" ? "" : printablePath(text).replace(/[&<>"']/g, (character) => entities[character] ?? character)
+const escaped = (text: string): string => (text === "" ? "" : escapeMarkup(printablePath(text)))
 
 const nothing = new Html("")
 
