@@ -2,6 +2,7 @@
  * The report as one HTML page that needs nothing else: no script, no request, charts as inline SVG, light or dark as the
  * reader's system is, and fit for paper. Everything that comes from sources is escaped where it is put in.
  */
+import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
@@ -13,7 +14,6 @@ import {
   percentText,
   placeOf,
   type ReportSummary,
-  sizeText,
   summaryOf
 } from "./Summary.ts"
 
