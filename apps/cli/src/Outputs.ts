@@ -1,6 +1,7 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { randomBytes } from "node:crypto"
-import { closeSync, fsync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
@@ -190,19 +191,6 @@ export class FileSet {
 
 const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
   for (const file of files) await file.discard()
-}
-
-/** Some systems do not open folders; there it is up to them. */
-const syncFolder = (folder: string): void => {
-  let handle: number | undefined
-  try {
-    handle = openSync(folder, "r")
-    fsyncSync(handle)
-  } catch {
-    return
-  } finally {
-    if (handle !== undefined) closeSync(handle)
-  }
 }
 
 /** The path of a name below a folder; undefined when it leads out of it. */
