@@ -1,6 +1,7 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { randomBytes } from "node:crypto"
-import { closeSync, fsync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
@@ -107,6 +108,9 @@ class PendingFile {
 const writeAsync = promisify(writeCallback)
 const fsyncAsync = promisify(fsync)
 
+/** A file to write to. */
+export type OpenFile = Pick<PendingFile, "write" | "finish">
+
 /** Files that are written in groups: those of a group get their names together, when all of them are on the disk. */
 export class FileSet {
   private group: Array<PendingFile> = []
@@ -117,12 +121,20 @@ export class FileSet {
   private waiting = 0
   private failure: { readonly cause: unknown } | undefined
 
-  open(path: string): Pick<PendingFile, "write" | "finish"> {
+  open(path: string): OpenFile {
     const file = new PendingFile(path, this.blocks, (bytes) => {
       this.waiting += bytes
     })
     this.group.push(file)
     return file
+  }
+
+  /** What was written to a file of the group is void. */
+  drop(file: OpenFile): void {
+    const dropped = this.group.filter((one) => one === file)
+    this.group = this.group.filter((one) => one !== file)
+    const finishing = discardAll(dropped).finally(() => this.finishing.delete(finishing))
+    this.finishing.add(finishing)
   }
 
   /** The group is complete: its files get their names, or go, if it is not sound. */
@@ -179,19 +191,6 @@ export class FileSet {
 
 const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
   for (const file of files) await file.discard()
-}
-
-/** Some systems do not open folders; there it is up to them. */
-const syncFolder = (folder: string): void => {
-  let handle: number | undefined
-  try {
-    handle = openSync(folder, "r")
-    fsyncSync(handle)
-  } catch {
-    return
-  } finally {
-    if (handle !== undefined) closeSync(handle)
-  }
 }
 
 /** The path of a name below a folder; undefined when it leads out of it. */

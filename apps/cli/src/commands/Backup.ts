@@ -10,8 +10,11 @@ import { Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 
-export interface BackupCommand extends CommonOptions {
+export interface BackupListCommand extends CommonOptions {
   readonly dir: string | undefined
+}
+
+export interface BackupCommand extends BackupListCommand {
   readonly backup: string | undefined
   readonly passphraseFile: string | undefined
   readonly identityFile: string | undefined
@@ -26,7 +29,7 @@ export interface RestoreCommand extends BackupCommand {
  * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; only
  * one of somebody else's leads to another place.
  */
-const placeOf = (session: Session, { db, dir }: BackupCommand) =>
+const placeOf = (session: Session, { db, dir }: BackupListCommand) =>
   dir === undefined
     ? withDatabase(session, db, (database) =>
         Effect.scoped(openStore({ path: database, readonly: true })).pipe(
@@ -47,7 +50,7 @@ const named = (database: string | undefined, wanted = "last"): Effect.Effect<str
 
 const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
 
-export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupListCommand) {
   const { terminal } = session
   const { store } = yield* placeOf(session, command)
   const { backups, damaged } = existsSync(store) ? yield* listBackups(store) : { backups: [], damaged: [] }

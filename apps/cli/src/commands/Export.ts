@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
-import { fileFailure, FileSet, pathBelow, safeName } from "../Outputs.ts"
+import { fileFailure, FileSet, type OpenFile, pathBelow, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath } from "../Text.ts"
 
@@ -111,6 +111,7 @@ const exportOne = Effect.fnUntraced(
         }
       }
       yield* streamDocuments(command, opened, where, () => sink, {
+        canRestart: false,
         isClosed: () => terminal.isOutClosed,
         pause: Effect.void
       })
@@ -212,6 +213,7 @@ const writeFiles = (
     const broken: Array<string> = []
     const files = new FileSet()
     let content: number | undefined
+    let started: { readonly key: string; readonly open: ReadonlyArray<OpenFile> } | undefined
     let isSound = true
     const settle = (): void => {
       files.settle(isSound)
@@ -220,7 +222,10 @@ const writeFiles = (
     const sinkOf = (part: StoredPart): Sink => {
       if (content !== undefined && part.contentId !== content) settle()
       content = part.contentId
-      const open = (targets.get(keyOf(part.contentId, part.part)) ?? []).map((path) => files.open(path))
+      const key = keyOf(part.contentId, part.part)
+      if (started?.key === key) started.open.forEach((file) => files.drop(file))
+      const open = (targets.get(key) ?? []).map((path) => files.open(path))
+      started = { key, open }
       return {
         write: (bytes) => open.forEach((file) => file.write(bytes)),
         end: (isAsStored) => {
@@ -234,6 +239,7 @@ const writeFiles = (
     const waitFor = (done: () => Promise<void>): Effect.Effect<void, CommandFailed> =>
       Effect.catchDefect(Effect.promise(done), failOfFile)
     return streamDocuments(command, opened, where, sinkOf, {
+      canRestart: true,
       isClosed: () => false,
       pause: waitFor(() => files.room())
     }).pipe(
@@ -268,13 +274,23 @@ const streamDocuments = Effect.fnUntraced(function* (
   opened: Opened,
   where: string,
   sinkOf: (part: StoredPart) => Sink,
-  { isClosed, pause }: { readonly isClosed: () => boolean; readonly pause: Effect.Effect<void, CommandFailed> }
+  {
+    canRestart,
+    isClosed,
+    pause
+  }: {
+    /** A sink takes back what it got when another one is asked for the same document. */
+    readonly canRestart: boolean
+    readonly isClosed: () => boolean
+    readonly pause: Effect.Effect<void, CommandFailed>
+  }
 ) {
   const renderer = yield* makeRenderer(opened.client)
   const block = Buffer.allocUnsafe(BLOCK)
   let used = 0
   let hash = createHash("sha256")
   let digest = ""
+  let isSound: boolean | undefined
   let take: (bytes: Uint8Array) => void = () => {}
   let finish: (isAsStored: boolean) => void = () => {}
   const hand = (bytes: Uint8Array): void => {
@@ -286,10 +302,17 @@ const streamDocuments = Effect.fnUntraced(function* (
     if (used > 0) hand(block.subarray(0, used))
     used = 0
   }
+  const isAsStored = (): boolean => {
+    drain()
+    return (isSound ??= hash.digest("hex") === digest)
+  }
   yield* visitParts(opened.client, renderer, where, {
+    ...(canRestart ? { isAsStored } : {}),
     start: (part) => {
       const sink = sinkOf(part)
       hash = createHash("sha256")
+      used = 0
+      isSound = undefined
       digest = part.digest
       take = sink.write
       finish = sink.end
@@ -313,10 +336,7 @@ const streamDocuments = Effect.fnUntraced(function* (
     changed: () => {},
     gap: () => {},
     pause,
-    end: () => {
-      drain()
-      finish(hash.digest("hex") === digest)
-    }
+    end: () => finish(isAsStored())
   }).pipe(Effect.catchDefect((defect) => (defect instanceof OutputClosed ? Effect.void : failOfFile(defect))))
 })
 

@@ -20,12 +20,12 @@ import {
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
-import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
-import { formatOf, renderReport, writeReport } from "../Reports.ts"
+import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { parseSize } from "../Size.ts"
@@ -282,17 +282,7 @@ const writeFile = (session: Session, command: MigrateCommand, out: string, repor
 }
 
 const textOf = (report: RunReport, session: Session, command: MigrateCommand, paint: Paint): string =>
-  renderRun(report, {
-    paint,
-    cwd: session.cwd,
-    verbose: command.verbose,
-    quiet: command.quiet,
-    invocation: session.invocation,
-    databaseFlag: databaseFlag(session, report.database),
-    quote: shellQuoted
-  })
-    .map((line) => `${line}\n`)
-    .join("")
+  textOfLines(renderRun(report, viewOf(report, session, command, paint)))
 
 const codeOf = (report: RunReport, session: Session): number =>
   report.outcome === "interrupted" && session.stop.signal === "SIGTERM"

@@ -5,6 +5,7 @@ import { realpathSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
@@ -142,18 +143,10 @@ export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, c
   const paths = [...replays.keys()].filter(isThere)
   if (paths.length === 0) return yield* usage("None of the exported files is there any more.")
   yield* runMigrate(session, {
+    ...plainRun,
     ...command,
     paths,
-    replays,
-    overwrite: false,
-    noVerify: false,
-    maxEntitySize: "64MiB",
-    maxDepth: 10_000,
-    memory: undefined,
-    report: undefined,
-    backupDir: undefined,
-    backupPassphraseFile: undefined,
-    backupRecipients: []
+    replays
   })
 })
 

@@ -8,7 +8,7 @@ import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
-import { syncFolder } from "./atomic.ts"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { commonFolder } from "./manifest.ts"
 
 /** Originals cannot be moved to a place among the sources: the next run would find them there. */

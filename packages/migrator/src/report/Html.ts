@@ -2,7 +2,9 @@
  * The report as one HTML page that needs nothing else: no script, no request, charts as inline SVG, light or dark as the
  * reader's system is, and fit for paper. Everything that comes from sources is escaped where it is put in.
  */
+import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
+import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
 import {
   durationText,
@@ -12,7 +14,6 @@ import {
   percentText,
   placeOf,
   type ReportSummary,
-  sizeText,
   summaryOf
 } from "./Summary.ts"
 
@@ -73,16 +74,7 @@ const rendered = (part: Part): string => {
   return typeof part === "string" ? escaped(part) : part.map(({ text }) => text).join("\n")
 }
 
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;"
-}
-
-const escaped = (text: string): string =>
-  text === "" ? "" : printablePath(text).replace(/[&<>"']/g, (character) => entities[character] ?? character)
+const escaped = (text: string): string => (text === "" ? "" : escapeMarkup(printablePath(text)))
 
 const nothing = new Html("")
 

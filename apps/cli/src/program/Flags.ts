@@ -1,0 +1,39 @@
+/** Flags and arguments that several commands have, and short ways to declare others. What is left out is undefined. */
+import { Option } from "effect"
+import { Argument, Flag } from "effect/cli"
+
+export const on = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
+
+/** Makes a flag optional. */
+export const optional = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
+  flag.pipe(Flag.optional, Flag.map(Option.getOrUndefined))
+
+/** Makes an argument optional. */
+export const optionalArgument = <A>(argument: Argument.Argument<A>): Argument.Argument<A | undefined> =>
+  argument.pipe(Argument.optional, Argument.map(Option.getOrUndefined))
+
+export const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
+
+export const whole = (name: string, metavar: string, description: string) =>
+  Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
+
+export const many = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.atLeast(0))
+
+export const cohort = Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"))
+
+export const sources = Argument.String("PATH").pipe(
+  Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
+  Argument.variadic()
+)
+
+export const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
+  Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
+  optional
+)
+
+export const dryRun = on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n"))
+
+export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")
