@@ -163,8 +163,8 @@ const factLines = (state: ProgressState, width: number, paint: Paint): ReadonlyA
       [
         paint(errors > 0 ? "red" : "dim", counted(errors, "error")),
         paint(state.remarks > 0 ? "yellow" : "dim", counted(state.remarks, "warning")),
-        ...["migrated", "unchanged", "skipped", "rejected", "failed"].flatMap((outcome) => {
-          const count = outcomes[outcome as keyof typeof outcomes]
+        ...(["failed", "rejected", "migrated", "unchanged", "skipped"] as const).flatMap((outcome) => {
+          const count = outcomes[outcome]
           return count > 0 ? [paint("dim", `${grouped(count)} ${outcome}`)] : []
         })
       ],

@@ -87,7 +87,7 @@ describe("dashboard", () => {
       " ✓ found  ✓ copied  ▸ reading  · verifying  3.0 s",
       " █████████████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░   25%  3.0 s left",
       " 10 of 50 sources  120,000 entities/s  50.0 MB/s  50.0 MB of 200 MB",
-      " 2 errors  3 warnings  7 migrated  1 unchanged  2 rejected",
+      " 2 errors  3 warnings  2 rejected  7 migrated  1 unchanged",
       " latest problems",
       " ✗ old/bad.json  unexpected-end",
       " ! old/odd.json  duplicate-id +2"

@@ -2,7 +2,7 @@
  * A real browser. It comes with a package and is unpacked on first use into `node_modules/.cache`, with the libraries that it
  * needs; where it cannot start, tests are skipped with the reason.
  */
-import { mkdirSync } from "node:fs"
+import { existsSync, mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type Browser, chromium, type Page } from "playwright-core"
@@ -22,13 +22,25 @@ export const openBrowser = async (): Promise<Browser | string> => {
   const folder = join(cache, "browser")
   mkdirSync(folder, { recursive: true })
   // The package unpacks into the folder for temporary files, and its libraries only if it is told that it is in a cloud.
-  process.env["TMPDIR"] = folder
-  process.env["AWS_LAMBDA_JS_RUNTIME"] = "nodejs24.x"
+  const asked: Readonly<Record<string, string>> = {
+    TMPDIR: folder,
+    AWS_LAMBDA_JS_RUNTIME: "nodejs24.x",
+    // Its own fonts have few characters; those of the machine are better, where there are some.
+    ...(existsSync("/etc/fonts/fonts.conf") ? { FONTCONFIG_PATH: "/etc/fonts" } : {})
+  }
+  const before = { ...process.env }
+  Object.assign(process.env, asked)
   try {
     const executablePath = await (await import("@sparticuz/chromium")).default.executablePath()
     return await chromium.launch({ executablePath, args: ["--no-sandbox", "--font-render-hinting=none"] })
   } catch (cause) {
     return `the browser does not start: ${cause instanceof Error ? cause.message.split("\n").slice(0, 3).join(" ") : "unknown"}`
+  } finally {
+    for (const name of [...Object.keys(asked), "LD_LIBRARY_PATH", "FONTCONFIG_PATH"]) {
+      const value = before[name]
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+    }
   }
 }
 
