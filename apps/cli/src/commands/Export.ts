@@ -3,7 +3,7 @@ import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
-import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
@@ -103,14 +103,19 @@ const exportOne = Effect.fnUntraced(
         )
       }
       let isSound = true
-      const sink: Sink = {
-        write: (bytes) => terminal.out(bytes),
-        end: (isAsStored) => {
-          if (!command.compact) terminal.out("\n")
-          isSound = isAsStored
+      const sinkOf = (part: StoredPart): Sink => {
+        const layout = layoutOf(command, part)
+        const text = layout === undefined ? undefined : new PrettyText(layout, (bytes) => terminal.out(bytes))
+        return {
+          write: (bytes) => (text === undefined ? terminal.out(bytes) : text.push(bytes)),
+          end: (isAsStored) => {
+            text?.end()
+            if (!command.compact) terminal.out("\n")
+            isSound = isAsStored
+          }
         }
       }
-      yield* streamDocuments(command, opened, where, () => sink, {
+      yield* streamDocuments(opened, where, sinkOf, {
         canRestart: false,
         isClosed: () => terminal.isOutClosed,
         pause: Effect.void
@@ -224,7 +229,7 @@ const writeFiles = (
       content = part.contentId
       const key = keyOf(part.contentId, part.part)
       if (started?.key === key) started.open.forEach((file) => files.drop(file))
-      const open = (targets.get(key) ?? []).map((path) => files.open(path))
+      const open = (targets.get(key) ?? []).map((path) => files.open(path, layoutOf(command, part)))
       started = { key, open }
       return {
         write: (bytes) => open.forEach((file) => file.write(bytes)),
@@ -238,7 +243,7 @@ const writeFiles = (
     }
     const waitFor = (done: () => Promise<void>): Effect.Effect<void, CommandFailed> =>
       Effect.catchDefect(Effect.promise(done), failOfFile)
-    return streamDocuments(command, opened, where, sinkOf, {
+    return streamDocuments(opened, where, sinkOf, {
       canRestart: true,
       isClosed: () => false,
       pause: waitFor(() => files.room())
@@ -265,12 +270,19 @@ interface Sink {
 /** The reader of the output has gone: there is nobody to write for. */
 class OutputClosed extends Error {}
 
-/** Text is hashed, laid out and handed on in blocks of this size. */
+/** Undefined for a text that is wanted compact, as it is stored. */
+const layoutOf = ({ ascii, compact }: ExportCommand, { path }: StoredPart): PrettyOptions | undefined => {
+  // Of NDJSON, each document has its line.
+  const isCompact = compact || mayHoldLines(path)
+  if (isCompact) return ascii ? { ascii } : undefined
+  return { ascii, indent: 2 }
+}
+
+/** Text is hashed and handed on in blocks of this size. */
 const BLOCK = 1 << 18
 
 /** Streams the documents that a condition on parts selects, each to its sink. */
 const streamDocuments = Effect.fnUntraced(function* (
-  command: ExportCommand,
   opened: Opened,
   where: string,
   sinkOf: (part: StoredPart) => Sink,
@@ -316,15 +328,6 @@ const streamDocuments = Effect.fnUntraced(function* (
       digest = part.digest
       take = sink.write
       finish = sink.end
-      // Of NDJSON, each document has its line.
-      const isCompact = command.compact || mayHoldLines(part.path)
-      if (isCompact && !command.ascii) return
-      const pretty = new PrettyText({ ascii: command.ascii, ...(isCompact ? {} : { indent: 2 }) }, sink.write)
-      take = (bytes) => pretty.push(bytes)
-      finish = (isAsStored) => {
-        pretty.end()
-        sink.end(isAsStored)
-      }
     },
     text: (bytes, start, end) => {
       if (end - start > BLOCK - used) drain()
