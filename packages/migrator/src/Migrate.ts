@@ -182,7 +182,9 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
 
 const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
+    Effect.withSpan("mallard.find")
+  )
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
   const isTaken = ({ path }: Source): boolean =>
@@ -228,7 +230,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     loaded.exceeded ||
     loaded.verifyFrom === undefined
       ? noVerification
-      : yield* verifyRun(options, loaded.verifyFrom)
+      : yield* Effect.withSpan(verifyRun(options, loaded.verifyFrom), "mallard.verify")
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
@@ -375,6 +377,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
     )
   )
 
+const entitiesOf = ({ entities }: ItemReport): number => Object.values(entities).reduce((sum, count) => sum + count, 0)
+
 const bytesOf = (source: Source): number => source.files.reduce((sum, file) => sum + file.bytes, 0)
 
 // ---- what is stored already
@@ -480,7 +484,7 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
-        const backup = yield* backUp(options, originals, run)
+        const backup = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
@@ -497,7 +501,7 @@ const load = Effect.fnUntraced(function* (
         )
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
-        yield* loader.run(found.sources)
+        yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
         const items = changes.items.slice(0, reports.length)
@@ -680,7 +684,7 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
         const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
-        yield* dry.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+        yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
       })
   const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
@@ -718,7 +722,7 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
     const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
-    yield* loader.run(found.sources)
+    yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
 })
@@ -958,7 +962,8 @@ class Loader {
         }
       } else {
         const most = next === firstRival ? sources.length - next : this.sizes.batchFiles
-        next = yield* this.batch(sources, next, firstRival > next ? Math.min(most, firstRival - next) : most)
+        const isNow = firstRival > next ? Math.min(most, firstRival - next) : most
+        next = yield* Effect.withSpan(this.batch(sources, next, isNow), "mallard.batch")
       }
     }
     if (this.disowned.size > 0) {
@@ -993,6 +998,13 @@ class Loader {
         this.pending = { first, end: batch.end, before, staged: result, committed }
         return batch.end
       }),
+      Effect.tap(() =>
+        Effect.annotateCurrentSpan({
+          "mallard.sources": batch.end - batch.first,
+          "mallard.bytes": batch.bytes,
+          "mallard.entities": batch.staged.reduce((sum, { report }) => sum + entitiesOf(report), 0)
+        })
+      ),
       Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
@@ -1020,6 +1032,7 @@ class Loader {
       if (pending === undefined) return true
       this.pending = undefined
       return yield* pending.committed.pipe(
+        Effect.withSpan("mallard.commit"),
         Effect.map(() => {
           this.finish(pending.staged)
           return true
@@ -1120,8 +1133,7 @@ class Loader {
         this.told = 0
         const staged = yield* this.item(source, batch.end, large, sources[batch.end + 1]?.files[0])
         batch.staged.push(staged)
-        const { entities, outcome } = staged.report
-        if (outcome !== "unchanged") this.tellEntities(Object.values(entities).reduce((sum, count) => sum + count, 0))
+        if (staged.report.outcome !== "unchanged") this.tellEntities(entitiesOf(staged.report))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
