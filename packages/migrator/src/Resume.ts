@@ -26,6 +26,8 @@ export const AskedOptions = Schema.Struct({
   max_entity_bytes: Schema.Int,
   max_depth: Schema.Int,
   memory_limit: Schema.optionalKey(Schema.String),
+  jobs: Schema.optionalKey(Schema.Int),
+  max_file_bytes: Schema.optionalKey(Schema.Int),
   replays: Schema.optionalKey(
     Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int, path: Schema.String }))
   ),

@@ -1,6 +1,7 @@
 /** Flags and arguments that several commands have, and short ways to declare others. What is left out is undefined. */
 import { Option } from "effect"
 import { Argument, Flag } from "effect/cli"
+import { defaultLimits } from "../Defaults.ts"
 
 export const on = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
@@ -35,5 +36,22 @@ export const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace
 )
 
 export const dryRun = on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n"))
+
+export const jobs = whole("jobs", "N", "How much to read, compress and compute at once (default: as the cores allow)")
+
+/** The bounds of what is read. */
+export const limits = {
+  maxFileSize: text("max-file-size", "SIZE", "Reject sources with a larger file, without reading it (default: none)"),
+  maxEntitySize: Flag.String("max-entity-size").pipe(
+    Flag.withMetavar("SIZE"),
+    Flag.withDescription("Largest entity or string (default: 64MiB)"),
+    Flag.withDefault(defaultLimits.maxEntitySize)
+  ),
+  maxDepth: Flag.Int("max-depth").pipe(
+    Flag.withMetavar("LEVELS"),
+    Flag.withDescription("Deepest nesting (default: 10000)"),
+    Flag.withDefault(defaultLimits.maxDepth)
+  )
+}
 
 export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")

@@ -1,7 +1,6 @@
 /** The commands that migrate, look at migrations, and prove them. */
 import { Argument, Command, Flag } from "effect/cli"
-import { dryRun, memory, on, onConflict, optional, optionalArgument, sources, text } from "./Flags.ts"
-import { defaultLimits } from "../Defaults.ts"
+import { dryRun, jobs, limits, memory, on, onConflict, optional, optionalArgument, sources, text } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const judging = {
@@ -25,6 +24,9 @@ export const migrationCommands = (command: MakeCommand) => {
       onConflict,
       out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
       ...judging,
+      ...limits,
+      jobs,
+      memory,
       noBackup: on("no-backup", "Plan without copies of the sources")
     },
     async () => (await import("../commands/Plan.ts")).runPlan
@@ -50,16 +52,8 @@ export const migrationCommands = (command: MakeCommand) => {
       ),
       ...judging,
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
-      maxEntitySize: Flag.String("max-entity-size").pipe(
-        Flag.withMetavar("SIZE"),
-        Flag.withDescription("Largest entity or string (default: 64MiB)"),
-        Flag.withDefault(defaultLimits.maxEntitySize)
-      ),
-      maxDepth: Flag.Int("max-depth").pipe(
-        Flag.withMetavar("LEVELS"),
-        Flag.withDescription("Deepest nesting (default: 10000)"),
-        Flag.withDefault(defaultLimits.maxDepth)
-      ),
+      ...limits,
+      jobs,
       memory,
       noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
       backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
@@ -153,6 +147,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDescription("Compare with these files and folders too (may be repeated)"),
         Flag.atLeast(0)
       ),
+      jobs,
       memory
     },
     async () => (await import("../commands/Verify.ts")).runVerify

@@ -1,6 +1,6 @@
 /** The commands that put right what a migration did or could not do. */
 import { Argument, Command } from "effect/cli"
-import { dryRun, memory, on, onConflict, optionalArgument, text } from "./Flags.ts"
+import { dryRun, jobs, memory, on, onConflict, optionalArgument, text } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const store = {
@@ -100,7 +100,7 @@ export const safetyCommands = (command: MakeCommand) => {
       ),
       command(
         "verify",
-        { backup: backupId, ...store, ...keys },
+        { backup: backupId, ...store, ...keys, jobs },
         async () => (await import("../commands/Backup.ts")).runBackupVerify
       ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
       command(
