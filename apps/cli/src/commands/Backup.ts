@@ -18,6 +18,7 @@ export interface BackupListCommand extends CommonOptions {
 export interface BackupCommand extends BackupListCommand {
   readonly backup: string | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
   readonly identityFile: string | undefined
 }
 

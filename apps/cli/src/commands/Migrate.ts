@@ -49,6 +49,9 @@ export interface MigrateCommand extends CommonOptions {
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
+  readonly backupPassphrase?: boolean | undefined
+  /** The key belongs to copies that are there already, so it is asked for once. */
+  readonly isKeyKnown?: boolean | undefined
   readonly backupRecipients: ReadonlyArray<string>
   readonly strict?: boolean | undefined
   /** A file of rules, or the rules themselves where a plan or a run before names them. */
@@ -238,9 +241,14 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
 
 /** Where to copy the sources to, unless the user does without; says what that means. */
 const backupSettings = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
-  const { backupDir, backupPassphraseFile, backupRecipients } = command
+  const { backupDir, backupPassphrase, backupPassphraseFile, backupRecipients } = command
   if (command.noBackup) {
-    if (backupDir !== undefined || backupPassphraseFile !== undefined || backupRecipients.length > 0) {
+    if (
+      backupDir !== undefined ||
+      backupPassphraseFile !== undefined ||
+      backupPassphrase === true ||
+      backupRecipients.length > 0
+    ) {
       return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
     }
     if (!command.dryRun && !command.quiet) {
@@ -252,7 +260,11 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
   }
   return {
     store: backupDir === undefined ? undefined : resolve(session.cwd, backupDir),
-    cipher: yield* cipherSettings(session, { passphraseFile: backupPassphraseFile, recipients: backupRecipients })
+    cipher: yield* cipherSettings(
+      session,
+      { passphraseFile: backupPassphraseFile, passphrase: backupPassphrase, recipients: backupRecipients },
+      command.isKeyKnown === true ? "known" : "new"
+    )
   }
 })
 

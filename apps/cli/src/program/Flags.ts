@@ -54,4 +54,19 @@ export const limits = {
   )
 }
 
+/** The passphrase of copies, from a file or asked for. */
+export const passphrase = {
+  passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+  passphrase: on("backup-passphrase", "Ask for the passphrase of encrypted copies, on the terminal")
+}
+
+/** How sources are copied before anything is written. */
+export const backup = {
+  noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
+  backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+  backupPassphraseFile: text("backup-passphrase-file", "FILE", "Encrypt the copies with the passphrase in this file"),
+  backupPassphrase: on("backup-passphrase", "Encrypt the copies with a passphrase that is asked for on the terminal"),
+  backupRecipients: many("backup-recipient", "AGE1", "Encrypt the copies to this age recipient (may be repeated)")
+}
+
 export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")

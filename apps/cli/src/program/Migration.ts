@@ -1,6 +1,19 @@
 /** The commands that migrate, look at migrations, and prove them. */
 import { Argument, Command, Flag } from "effect/cli"
-import { dryRun, jobs, limits, memory, on, onConflict, optional, optionalArgument, sources, text } from "./Flags.ts"
+import {
+  backup,
+  dryRun,
+  jobs,
+  limits,
+  memory,
+  on,
+  onConflict,
+  optional,
+  optionalArgument,
+  passphrase,
+  sources,
+  text
+} from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const judging = {
@@ -8,12 +21,6 @@ const judging = {
   rules: text("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
   maxRejects: text("max-rejects", "N|P%", "Stop and undo the run when more sources than this are rejected")
 }
-
-const passphraseFile = text(
-  "backup-passphrase-file",
-  "FILE",
-  "The passphrase again, where the copies of the run are encrypted with one"
-)
 
 /** Planning, migrating, going on, proving, reporting. */
 export const migrationCommands = (command: MakeCommand) => {
@@ -55,18 +62,7 @@ export const migrationCommands = (command: MakeCommand) => {
       ...limits,
       jobs,
       memory,
-      noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
-      backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
-      backupPassphraseFile: text(
-        "backup-passphrase-file",
-        "FILE",
-        "Encrypt the copies with the passphrase in this file"
-      ),
-      backupRecipients: Flag.String("backup-recipient").pipe(
-        Flag.withMetavar("AGE1"),
-        Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
-        Flag.atLeast(0)
-      ),
+      ...backup,
       moveOriginals: text(
         "move-originals",
         "DIR",
@@ -116,7 +112,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Argument.withDescription("Id of a run, or how it begins (default: the last one that was cut short)"),
         optionalArgument
       ),
-      passphraseFile
+      ...passphrase
     },
     async () => (await import("../commands/Resume.ts")).runResume
   ).pipe(
@@ -131,7 +127,7 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
       onConflict,
-      passphraseFile
+      ...passphrase
     },
     async () => (await import("../commands/Resume.ts")).runRetry
   ).pipe(

@@ -40,8 +40,7 @@ const PACK_BYTES = 512 << 20
 const IN_FLIGHT = { usual: 4, most: 16 }
 
 /** How many of them at a time, for as many jobs as are wanted. */
-const inFlight = (jobs: number | undefined): number =>
-  Math.max(1, Math.min(jobs ?? IN_FLIGHT.usual, IN_FLIGHT.most))
+const inFlight = (jobs: number | undefined): number => Math.max(1, Math.min(jobs ?? IN_FLIGHT.usual, IN_FLIGHT.most))
 
 /** Does what is to be done for each, at most so many at a time. The first failure is thrown once none is at work. */
 export const eachAtOnce = async <A>(
