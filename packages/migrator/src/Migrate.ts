@@ -148,6 +148,8 @@ export type Progress =
   /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
   | { readonly phase: "backup"; readonly bytes: number }
   | { readonly phase: "read"; readonly bytes: number }
+  /** Entities read, whatever becomes of them; those of a source that is read again count again, unchanged ones never. */
+  | { readonly phase: "entities"; readonly count: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
 
@@ -893,6 +895,8 @@ class Loader {
   private readonly writer: BatchWriter
   private readonly run_: string
   private readonly buffers: ReadBuffers
+  /** How many entities of the source being read have been told. */
+  private told = 0
   /** In the order in which they are read. */
   private sources: ReadonlyArray<Source> = []
   /** Where among them the huge ones begin. */
@@ -1119,6 +1123,13 @@ class Loader {
     }
   }
 
+  /** Tells how many entities of the source being read have been read so far. */
+  private tellEntities(count: number): void {
+    if (count <= this.told) return
+    this.options.onProgress?.({ phase: "entities", count: count - this.told })
+    this.told = count
+  }
+
   /** Called once it is committed. */
   private finish(items: ReadonlyArray<StagedItem>): void {
     for (const { report } of items) this.options.onProgress?.({ phase: "item", item: report })
@@ -1152,7 +1163,11 @@ class Loader {
         )
           return
         const began = yield* Clock.currentTimeMillis
-        batch.staged.push(yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end)))
+        this.told = 0
+        const staged = yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end))
+        batch.staged.push(staged)
+        const { entities, outcome } = staged.report
+        if (outcome !== "unchanged") this.tellEntities(Object.values(entities).reduce((sum, count) => sum + count, 0))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
@@ -1285,6 +1300,8 @@ class Loader {
               this.interrupted = true
               return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
             }
+            // The transaction is its own, so all that is in it comes from this source.
+            if (large) this.tellEntities(writer.entitiesInTransaction)
             if (!large || !writer.wantsFlush) return Effect.void
             writer.saveMembers(index, writer.documents.members)
             return writer.flush

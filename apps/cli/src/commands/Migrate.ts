@@ -23,7 +23,7 @@ import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
-import { ProgressReport } from "../Progress.ts"
+import { type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
@@ -109,9 +109,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
-  const progress = new ProgressReport(session, command.quiet, command.progress === "json")
+  const progress = new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: phasesOf(command)
+  })
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
-  const report = yield* withDatabase(session, command.db, (database) =>
+  const migrated = withDatabase(session, command.db, (database) =>
     migrateWithin({
       paths,
       database,
@@ -140,7 +144,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       onProgress: progress.step
     })
   )
-  terminal.clearStatus()
+  const report = yield* progress.during(migrated)
   const isPlanning = command.planning !== undefined
   if (command.json)
     terminal.out(`${JSON.stringify(isPlanning ? planOf(report, databasePlace(report.database)) : report)}\n`)
@@ -156,6 +160,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
 })
+
+const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptions["phases"] => [
+  "finding",
+  ...(dryRun || noBackup ? [] : (["copying"] as const)),
+  "reading",
+  ...(dryRun || noVerify ? [] : (["verifying"] as const))
+]
 
 const estimateText = (report: RunReport): string => {
   const { backup_bytes, database_bytes, free_bytes, milliseconds } = estimateOf(report, databasePlace(report.database))
