@@ -33,6 +33,7 @@ import {
   storedParts
 } from "./internal/content.ts"
 import { makeHeads } from "./internal/heads.ts"
+import { fieldsOf, withFields } from "./internal/jsonScan.ts"
 import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
@@ -197,6 +198,8 @@ export interface EntityOptions {
   /** 100 if not given; at most 10,000. */
   readonly limit?: number | undefined
   readonly cursor?: string | undefined
+  /** Keys of the members to give of each entity, such as `id` or `name.given`; all if not given. */
+  readonly fields?: ReadonlyArray<string> | undefined
 }
 
 /** A cohort with the compact texts of its entities by type, in the order of its documents. */
@@ -562,8 +565,12 @@ const make = Effect.gen(function* () {
         limit: limit + 1
       })
       const last = found[limit - 1]
+      const fields = options.fields === undefined ? undefined : fieldsOf(options.fields)
       return {
-        items: found.slice(0, limit).map(entityOf),
+        items: found.slice(0, limit).map((member) => {
+          const entity = entityOf(member)
+          return fields === undefined ? entity : { ...entity, text: withFields(entity.text, fields) }
+        }),
         next:
           found.length > limit && last !== undefined
             ? writeCursor(scope, [last.part, last.collection, last.ordinal])

@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
-import { leaves, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
+import { fieldsOf, leaves, withFields, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
 import { temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"], folder: string) => Effect.Effect<A, E, DuckDbClient>) =>
@@ -264,6 +264,22 @@ describe("scans of compact text", () => {
       }),
       { numRuns: 300 }
     )
+  })
+
+  it("give the wanted fields as they are written, through lists, and nothing else", () => {
+    const text = '{"id":1.50,"name":{"given":"A","family":"B"},"a.b":1,"a":{"b":2},"x":[{"id":1,"y":2},3],"id":"2"}'
+    const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+      [["id"], '{"id":1.50,"id":"2"}'],
+      [["name.given", "missing"], '{"name":{"given":"A"}}'],
+      [["name.given", "name"], '{"name":{"given":"A","family":"B"}}'],
+      [["name", "name.given"], '{"name":{"given":"A","family":"B"}}'],
+      [["a.b"], '{"a.b":1,"a":{"b":2}}'],
+      [["x.y"], '{"x":[{"y":2},3]}'],
+      [["id.deeper"], '{"id":1.50,"id":"2"}'],
+      [[], "{}"]
+    ]
+    for (const [paths, wanted] of cases) assert.strictEqual(withFields(text, fieldsOf(paths)), wanted, paths.join())
+    assert.strictEqual(withFields("12", fieldsOf(["id"])), "12")
   })
 
   it("do not mind depth", () => {
