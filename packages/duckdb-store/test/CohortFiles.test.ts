@@ -83,6 +83,55 @@ describe("exported cohorts", () => {
     )
   )
 
+  it.effect(
+    "as cohort files name the ids that HealthSim's reader takes: by its own keys, and only what Python takes for true",
+    () =>
+      inStore(
+        Effect.fnUntraced(function* (store) {
+          const wrapped = (id: unknown) => ({ data: { id }, provenance: {} })
+          const cases: ReadonlyArray<readonly [unknown, ReadonlyArray<string>]> = [
+            [
+              { patients: [{ id: { value: "x" } }, { id: ["a"] }, { id: true }] },
+              ["id-not-text", "id-not-text", "id-not-text"]
+            ],
+            [{ patients: [{ id: 0 }, { id: "" }, { id: null }, { id: [] }, { id: {} }, { id: false }] }, []],
+            [
+              {
+                patients: [
+                  { patient_id: "a", mrn: "b" },
+                  { patient_id: "a", mrn: "b" }
+                ]
+              },
+              []
+            ],
+            [{ patients: [{ patients_id: "a" }, { id: "", patients_id: "a" }] }, ["duplicate-id"]],
+            [
+              {
+                claims: [
+                  { claim_id: "a", id: "b" },
+                  { claim_id: "", id: "a" }
+                ]
+              },
+              ["duplicate-id"]
+            ],
+            [{ members: [wrapped("a"), wrapped("a")] }, ["duplicate-id"]],
+            [{ members: [wrapped("a"), wrapped("a"), { id: "b" }] }, []],
+            [{ patients: [{ id: "a" }], members: [{ id: "a" }] }, []]
+          ]
+          for (const [at, [entities, wanted]] of cases.entries()) {
+            const name = `case ${at}`
+            yield* store.save({ name, entities: JSON.stringify(entities) })
+            const { remarks } = yield* store.exportTexts(name, { format: "v1" })
+            assert.deepStrictEqual(
+              remarks.map(({ code }) => code),
+              [...wanted],
+              JSON.stringify(entities)
+            )
+          }
+        })
+      )
+  )
+
   it.effect("as cohort files carry the time of the source, else that of the first revision, and the present name", () =>
     inStore(
       Effect.fnUntraced(function* (store) {
