@@ -6,6 +6,8 @@
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { type SqlError } from "effect/sql"
+import { checkpoint } from "./Checkpoint.ts"
+import { reach } from "./Failpoints.ts"
 import { query } from "./internal/query.ts"
 import { insertSql, now, record } from "./Ledger.ts"
 import { createTablesSql, storedKinds, tableColumns, tableNames } from "./Tables.ts"
@@ -98,11 +100,17 @@ export const migrate = Effect.fn("Migrations.migrate")(function* (
   const sql = yield* DuckDbClient
   const missing = steps.filter((step) => step.version > version)
   for (const step of missing) {
-    yield* sql.withTransaction(Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true }))
-    yield* sql.checkpoint
+    yield* sql.withTransaction(
+      Effect.andThen(
+        Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true }),
+        reach("tables/changed")
+      )
+    )
+    yield* reach("tables/committed")
+    yield* checkpoint(sql)
     yield* record("schema_migrations", [{ version: step.version, name: step.name, applied_at: yield* now, program }])
   }
-  if (missing.length > 0) yield* sql.checkpoint
+  if (missing.length > 0) yield* checkpoint(sql)
   return missing.map((step) => step.version)
 })
 

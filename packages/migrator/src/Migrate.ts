@@ -9,6 +9,7 @@ import { join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
+  checkpoint,
   commitRows,
   contentDigest,
   duplicateIds,
@@ -20,6 +21,7 @@ import {
   now,
   openStore,
   queryRows,
+  reach,
   readRuns,
   type StoreError,
   verifyContents
@@ -208,6 +210,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     sources: found.sources.length,
     bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
   })
+  yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
@@ -361,7 +364,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
         DuckDbClient,
         client
       )
-      yield* client.checkpoint
+      yield* reach("report/recorded")
+      yield* checkpoint(client)
       return report
     })
   ).pipe(
@@ -493,6 +497,7 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
+        yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
@@ -523,7 +528,7 @@ const load = Effect.fnUntraced(function* (
             return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
           })
         )
-        yield* client.checkpoint
+        yield* checkpoint(client)
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
@@ -1245,6 +1250,7 @@ class Loader {
         const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
+        yield* reach("sources/read")
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -1784,6 +1790,7 @@ const valueMessage = (code: string): string => {
 // ---- verification
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
+  yield* reach("verify/begun")
   const report = yield* Effect.scoped(
     Effect.flatMap(openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit }), (client) =>
       verifyContents(client, firstRevision, (done, documents) =>
@@ -1793,6 +1800,7 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
   ).pipe(
     Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
   )
+  yield* reach("verify/done")
   const verification: Verification = {
     checked: report.checked,
     matched: report.matched,
