@@ -3,11 +3,25 @@ import { createHash } from "node:crypto"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join, relative } from "node:path"
 
+/** What a process can be asked to do, in order. */
+export type StepName = "reset" | "prepare" | "keep" | "inspect" | "inspect-as-writer" | "act" | "finish"
+
+export interface Request {
+  readonly folder: string
+  /** Of the scenario. */
+  readonly name: string
+  readonly steps: ReadonlyArray<StepName>
+  /** Where the process kills itself. */
+  readonly kill?: { readonly point: string; readonly passing: number } | undefined
+}
+
 /** What a database holds, free of ids and times. */
 export interface Inspection {
   readonly exists: boolean
-  /** By name: number of the revision, digest, counts of entities. */
+  /** By name: digest and counts of entities. */
   readonly cohorts: Readonly<Record<string, string>>
+  /** Numbers of the revisions, by name of the cohort. */
+  readonly revisions: Readonly<Record<string, number>>
   /** SHA-256 of what is exported, by cohort and path. */
   readonly texts: Readonly<Record<string, string>>
   /** Runs that could be gone on with. */

@@ -62,6 +62,8 @@ export interface Scenario {
   readonly act: Step
   /** What is done after a kill, until it comes to its end; the same again if not given. */
   readonly finish?: Step
+  /** Whether finishing what is finished makes revisions again. */
+  readonly repeats?: true
   /** What becomes of the files that were migrated; they stay if nothing is said. */
   readonly originals?: "come-back" | "move"
 }
@@ -183,10 +185,11 @@ const LARGE = 122_880 + 3000
 
 const writeLargeSources: Step = (place) =>
   Effect.sync(() => {
-    for (const number of [0, 1]) {
-      const rows = Array.from({ length: LARGE }, (_, at) => `{"id":"${number}-${at}","code":"A${at % 89}"}`)
-      write(place, { [`${number}.json`]: `{"name":"large ${number}","entities":{"diagnoses":[${rows.join(",\n")}]}}` })
-    }
+    const rows = Array.from({ length: LARGE }, (_, at) => `{"id":"${at}","code":"A${at % 89}"}`)
+    write(place, {
+      "large.json": `{"name":"large","entities":{"diagnoses":[${rows.join(",\n")}]}}`,
+      "small.json": patients("small", 2048)
+    })
   })
 
 // ---- work
@@ -286,7 +289,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
   "migrate more rejects than allowed": {
     prepare: inOrder(writeSources, migrateAll, changeSources, breakSources),
     act: limited,
-    finish: goingOn(limited)
+    finish: goingOn(limited),
+    repeats: true
   },
   resume: {
     prepare: inOrder(writeSources, (place) => {

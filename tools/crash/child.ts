@@ -1,52 +1,41 @@
 /**
- * A part of a scenario in a process of its own, to be killed: `node child.ts FOLDER SCENARIO STEPS [POINT COUNT]`. Tells each
- * point that it passes, each cohort that it has stored and each step that it has done on a line of its own; at the
- * COUNT-th passing of POINT it kills itself.
+ * Carries out parts of scenarios, to be killed: reads a request per line, tells each point that it passes, each cohort that
+ * it has stored and each step that it has done on a line of its own, and at the point that is asked for kills itself.
  */
 import { Failpoints, makeRenderer, openStore, partText, queryRows, readBackups } from "@mallard/duckdb-store"
 import { backupStoreOf, listBackups, listUnfinished, verify, verifyBackup } from "@mallard/migrator"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import { cpSync, existsSync, writeSync } from "node:fs"
+import { cpSync, existsSync, rmSync, writeSync } from "node:fs"
 import { createHash } from "node:crypto"
-import type { Inspection } from "./Protocol.ts"
-import { templateOf } from "./Protocol.ts"
-import { onStored, placeIn, rememberOriginals, scenarios } from "./Scenarios.ts"
 import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { type Inspection, type Request, type StepName, templateOf } from "./Protocol.ts"
+import { onStored, type Place, placeIn, rememberOriginals, scenarios } from "./Scenarios.ts"
 
 process.umask(0o077)
-
-const [folder = "", name = "", steps = "", point, count] = process.argv.slice(2)
-const place = placeIn(folder)
-const scenario = scenarios[name]
-if (scenario === undefined) throw new Error(`There is no scenario ${name}`)
 
 /** Written at once: a line that is told stays told whatever comes after it. */
 const tell = (line: string): void => {
   writeSync(1, `${line}\n`)
 }
 
-let left = Number(count ?? 0)
-const reached = (passed: string): void => {
-  tell(`reached ${passed}`)
-  if (passed === point && --left === 0) process.kill(process.pid, "SIGKILL")
-}
-
 onStored((cohort) => tell(`stored ${cohort}`))
 
 /** What the database and the backups hold; throws if anything in them is wrong. */
-const inspect = Effect.fnUntraced(function* (isWriter: boolean) {
-  const { database } = place
+const inspect = Effect.fnUntraced(function* ({ database }: Place, isWriter: boolean) {
   const store = backupStoreOf(database)
+  const manifests = new Map<string, string>()
   if (existsSync(join(store, "manifests"))) {
     const { backups, damaged } = yield* listBackups(store)
     if (damaged.length > 0) throw new Error(`damaged manifest ${damaged.join(", ")}`)
-    for (const { backup_id: backup } of backups) {
+    for (const { backup_id: backup, manifest_sha256 } of backups) {
       const { problems } = yield* verifyBackup({ store, backup })
       if (problems.length > 0) throw new Error(`backup ${backup}: ${JSON.stringify(problems)}`)
+      manifests.set(backup, manifest_sha256)
     }
   }
-  const nothing: Inspection = { exists: false, cohorts: {}, texts: {}, unfinished: 0, hasLog: false }
+  const nothing: Inspection = { exists: false, cohorts: {}, revisions: {}, texts: {}, unfinished: 0, hasLog: false }
   if (!existsSync(database)) return nothing
   if (isWriter) yield* Effect.scoped(openStore({ path: database, program: "crash" }))
   const { findings, mismatched } = yield* verify({ database, sources: [] }).pipe(
@@ -57,7 +46,7 @@ const inspect = Effect.fnUntraced(function* (isWriter: boolean) {
   )
   if (mismatched < 0) return nothing
   if (mismatched > 0 || findings.length > 0) throw new Error(`verify: ${mismatched}, ${JSON.stringify(findings)}`)
-  const { cohorts, recorded, texts } = yield* Effect.scoped(
+  const { recorded, ...held } = yield* Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({ path: database, readonly: true })
       const rows = yield* queryRows(client, "SELECT name, seq, digest, entities::VARCHAR FROM cohorts ORDER BY name")
@@ -72,42 +61,55 @@ const inspect = Effect.fnUntraced(function* (isWriter: boolean) {
       }
       const recorded = yield* Effect.provideService(readBackups(), DuckDbClient, client)
       return {
-        cohorts: Object.fromEntries(rows.map(([cohort, ...facts]) => [String(cohort), facts.join(" ")])),
-        recorded,
-        texts
+        cohorts: Object.fromEntries(rows.map(([cohort, , digest, counts]) => [String(cohort), `${digest} ${counts}`])),
+        revisions: Object.fromEntries(rows.map(([cohort, seq]) => [String(cohort), Number(seq)])),
+        texts,
+        recorded
       }
     })
   )
-  for (const { backupId: backup, manifestSha256, path } of recorded) {
-    const { problems } = yield* verifyBackup({ store: path, backup, manifestSha256 })
-    if (problems.length > 0) throw new Error(`recorded backup ${backup}: ${JSON.stringify(problems)}`)
+  for (const { backupId, manifestSha256 } of recorded) {
+    if (manifests.get(backupId) !== manifestSha256) throw new Error(`backup ${backupId} is not as the ledger has it`)
   }
   const unfinished = (yield* listUnfinished(database)).length
-  const found: Inspection = { exists: true, cohorts, texts, unfinished, hasLog: existsSync(`${database}.wal`) }
+  const found: Inspection = { exists: true, ...held, unfinished, hasLog: existsSync(`${database}.wal`) }
   return found
 })
 
-const run = Effect.fnUntraced(function* (step: string) {
-  switch (step) {
-    case "prepare":
-      yield* scenario.prepare(place)
-      return rememberOriginals(place)
-    case "keep":
-      return cpSync(folder, templateOf(folder), { recursive: true, preserveTimestamps: true })
-    case "inspect":
-    case "inspect-as-writer":
-      return yield* inspect(step === "inspect-as-writer")
-    case "act":
-      yield* Effect.provideService(scenario.act(place), Failpoints, reached)
-      return
-    case "finish":
-      yield* Effect.provideService((scenario.finish ?? scenario.act)(place), Failpoints, reached)
-      return
-    default:
-      throw new Error(`There is no step ${step}`)
+const carryOut = async ({ folder, kill, name, steps }: Request): Promise<void> => {
+  const scenario = scenarios[name]
+  if (scenario === undefined) throw new Error(`There is no scenario ${name}`)
+  const place = placeIn(folder)
+  let left = kill?.passing ?? 0
+  const killable = <A>(work: Effect.Effect<A, unknown>): Effect.Effect<void, unknown> =>
+    Effect.asVoid(
+      Effect.provideService(work, Failpoints, (point) => {
+        tell(`reached ${point}`)
+        if (point === kill?.point && --left === 0) process.kill(process.pid, "SIGKILL")
+      })
+    )
+  const step: Readonly<Record<StepName, () => Effect.Effect<Inspection | void, unknown>>> = {
+    reset: () =>
+      Effect.sync(() => {
+        rmSync(folder, { recursive: true, force: true })
+        cpSync(templateOf(folder), folder, { recursive: true, preserveTimestamps: true })
+      }),
+    prepare: () =>
+      Effect.andThen(
+        scenario.prepare(place),
+        Effect.sync(() => rememberOriginals(place))
+      ),
+    keep: () => Effect.sync(() => cpSync(folder, templateOf(folder), { recursive: true, preserveTimestamps: true })),
+    inspect: () => inspect(place, false),
+    "inspect-as-writer": () => inspect(place, true),
+    act: () => killable(scenario.act(place)),
+    finish: () => killable((scenario.finish ?? scenario.act)(place))
   }
-})
+  for (const name of steps) tell(`done ${name} ${JSON.stringify((await Effect.runPromise(step[name]())) ?? null)}`)
+}
 
-for (const step of steps.split(",")) {
-  tell(`done ${step} ${JSON.stringify((await Effect.runPromise(run(step))) ?? null)}`)
+for await (const line of createInterface({ input: process.stdin })) {
+  const request: Request = JSON.parse(line)
+  await carryOut(request)
+  tell("answered")
 }

@@ -1,6 +1,6 @@
 /**
- * The versions of the tables and the steps between them. Each step is one transaction, a CHECKPOINT, and then a row in
- * `schema_migrations`; a database whose tables do not match its rows is refused, never repaired by guessing.
+ * The versions of the tables and the steps between them. Each step is one transaction, with its row in
+ * `schema_migrations`, and a CHECKPOINT; a database whose tables do not match its rows is refused, never repaired by guessing.
  */
 
 import { DuckDbClient } from "@mallard/sql-duckdb"
@@ -100,17 +100,18 @@ export const migrate = Effect.fn("Migrations.migrate")(function* (
   const sql = yield* DuckDbClient
   const missing = steps.filter((step) => step.version > version)
   for (const step of missing) {
+    const applied = { version: step.version, name: step.name, applied_at: yield* now, program }
     yield* sql.withTransaction(
-      Effect.andThen(
-        Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true }),
-        reach("tables/changed")
-      )
+      Effect.gen(function* () {
+        yield* Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true })
+        // In the same transaction: tables that no row tells of would be refused.
+        yield* record("schema_migrations", [applied])
+        yield* reach("tables/changed")
+      })
     )
     yield* reach("tables/committed")
     yield* checkpoint(sql)
-    yield* record("schema_migrations", [{ version: step.version, name: step.name, applied_at: yield* now, program }])
   }
-  if (missing.length > 0) yield* checkpoint(sql)
   return missing.map((step) => step.version)
 })
 

@@ -72,7 +72,8 @@ const move = (file: SourceFile, to: string, reached: (point: Failpoint) => void)
     const { ctimeNs, dev, ino, mtimeNs, size } = lstatSync(file.path, { bigint: true })
     if (!isSameVersion(file.identity, { ctimeNs, dev, ino, mtimeNs, size })) return "it has changed since it was read"
     mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
-    linkSync(file.path, to)
+    // Where a move was cut short, the file has both names already.
+    if (!isSameFile(file.path, to)) linkSync(file.path, to)
     syncFolder(dirname(to))
     reached("originals/linked")
     rmSync(file.path)
@@ -84,4 +85,10 @@ const move = (file: SourceFile, to: string, reached: (point: Failpoint) => void)
     if (code === "EXDEV") return "the folder lies on another disk"
     return "the operating system does not permit it"
   }
+}
+
+const isSameFile = (path: string, other: string): boolean => {
+  const there = lstatSync(other, { bigint: true, throwIfNoEntry: false })
+  const { dev, ino } = lstatSync(path, { bigint: true })
+  return there?.dev === dev && there.ino === ino
 }
