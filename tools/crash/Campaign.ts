@@ -165,8 +165,8 @@ const prepare = async (worker: Worker, folder: string, name: string): Promise<St
   const scenario = scenarios[name]
   if (scenario === undefined) throw new Error(`There is no scenario ${name}`)
   mkdirSync(folder, { recursive: true })
-  const steps = ["prepare", "inspect", "keep", "act", "finish", "inspect"] as const
-  const ended = await worker.ask({ folder, name }, steps)
+  const more = scenario.isIncomplete === true ? (["finish"] as const) : []
+  const ended = await worker.ask({ folder, name }, ["prepare", "list", "keep", "act", ...more, "inspect-all"])
   if (ended.problem !== undefined) throw new Error(`${name}, undisturbed: ${ended.problem}`)
   const [before, after] = ended.inspections
   if (before === undefined || after === undefined) throw new Error(`${name}: nothing was inspected`)
@@ -237,7 +237,7 @@ const runCase = async (worker: Worker, state: State, kill: KillCase): Promise<Ca
     if (problem !== undefined) return result(`after a kill of the recovery: ${problem}`)
     for (const cohort of again.stored) stored.add(cohort)
   }
-  const last = await worker.ask(state, [opened, "finish", "inspect"])
+  const last = await worker.ask(state, [opened, "finish", "inspect-all"])
   if (last.problem !== undefined) return result(`going on: ${last.problem}`)
   const problem = check(last.inspections)
   if (problem !== undefined) return result(problem)
@@ -387,7 +387,8 @@ class Worker {
           }
         }
         if (what === "done") {
-          if (about.startsWith("inspect")) inspections.push(JSON.parse(text.slice(about.length + 1)))
+          if (about === "list" || about.startsWith("inspect"))
+            inspections.push(JSON.parse(text.slice(about.length + 1)))
           if (about === "act") acted = { at: performance.now(), passings: passings.length }
         }
       }

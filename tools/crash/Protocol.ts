@@ -4,7 +4,20 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join, relative } from "node:path"
 
 /** What a process can be asked to do, in order. */
-export type StepName = "reset" | "prepare" | "keep" | "inspect" | "inspect-as-writer" | "act" | "finish"
+export type StepName =
+  | "reset"
+  | "prepare"
+  /** Keeps the state as it is for `reset`. */
+  | "keep"
+  /** Says what is stored. */
+  | "list"
+  /** The same, after everything has been verified; as a writer opens it, which cleans up. */
+  | "inspect"
+  | "inspect-as-writer"
+  /** The same with what is exported. */
+  | "inspect-all"
+  | "act"
+  | "finish"
 
 export interface Request {
   readonly folder: string
@@ -22,8 +35,10 @@ export interface Inspection {
   readonly cohorts: Readonly<Record<string, string>>
   /** Numbers of the revisions, by name of the cohort. */
   readonly revisions: Readonly<Record<string, number>>
-  /** SHA-256 of what is exported, by cohort and path. */
+  /** SHA-256 of what is exported, by cohort and path; empty unless it was asked for. */
   readonly texts: Readonly<Record<string, string>>
+  /** Ids and hashes of the backups that runs have made. */
+  readonly backups: ReadonlyArray<string>
   /** Runs that could be gone on with. */
   readonly unfinished: number
   readonly hasLog: boolean

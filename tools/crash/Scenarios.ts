@@ -62,6 +62,8 @@ export interface Scenario {
   readonly act: Step
   /** What is done after a kill, until it comes to its end; the same again if not given. */
   readonly finish?: Step
+  /** Whether the work leaves something to finish even if nobody disturbs it. */
+  readonly isIncomplete?: true
   /** Whether finishing what is finished makes revisions again. */
   readonly repeats?: true
   /** What becomes of the files that were migrated; they stay if nothing is said. */
@@ -279,7 +281,12 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     finish: goingOn(migrateAll)
   },
   "migrate more than a row group": { prepare: writeLargeSources, act: migrateLarge, finish: goingOn(migrateLarge) },
-  "migrate while a snapshot is held": { prepare: writeLargeSources, act: migrateHeld, finish: goingOn(migrateLarge) },
+  "migrate while a snapshot is held": {
+    prepare: writeLargeSources,
+    act: migrateHeld,
+    finish: goingOn(migrateLarge),
+    isIncomplete: true
+  },
   "migrate and move the originals": {
     prepare: writeSources,
     act: moveAside,
