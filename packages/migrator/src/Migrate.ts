@@ -9,6 +9,7 @@ import { join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
+  checkpoint,
   commitRows,
   contentDigest,
   duplicateIds,
@@ -20,6 +21,7 @@ import {
   now,
   openStore,
   queryRows,
+  reach,
   readRuns,
   type StoreError,
   verifyContents
@@ -217,6 +219,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     unreadable: onDisk.unreadable.filter(isWanted),
     ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
   }
+  yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
@@ -376,7 +379,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
         DuckDbClient,
         client
       )
-      yield* client.checkpoint
+      yield* reach("report/recorded")
+      yield* checkpoint(client)
       return report
     })
   ).pipe(
@@ -512,6 +516,7 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
+        yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
@@ -542,7 +547,7 @@ const load = Effect.fnUntraced(function* (
             return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
           })
         )
-        yield* client.checkpoint
+        yield* checkpoint(client)
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
@@ -1313,6 +1318,7 @@ class Loader {
         const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
+        yield* reach("sources/read")
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -1859,6 +1865,7 @@ const valueMessage = (code: string): string => {
 // ---- verification
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
+  yield* reach("verify/begun")
   const report = yield* Effect.scoped(
     Effect.flatMap(
       openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit, threads: options.jobs }),
@@ -1870,6 +1877,7 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
   ).pipe(
     Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
   )
+  yield* reach("verify/done")
   const verification: Verification = {
     checked: report.checked,
     matched: report.matched,
