@@ -12,5 +12,6 @@ export const plainRun = {
   report: undefined,
   backupDir: undefined,
   backupPassphraseFile: undefined,
+  backupPassphrase: false,
   backupRecipients: []
 } as const

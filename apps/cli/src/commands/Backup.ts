@@ -8,6 +8,7 @@ import { cipherSettings } from "../Ciphers.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 
 export interface BackupListCommand extends CommonOptions {
@@ -17,7 +18,12 @@ export interface BackupListCommand extends CommonOptions {
 export interface BackupCommand extends BackupListCommand {
   readonly backup: string | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
   readonly identityFile: string | undefined
+}
+
+export interface VerifyBackupCommand extends BackupCommand {
+  readonly jobs: number | undefined
 }
 
 export interface RestoreCommand extends BackupCommand {
@@ -68,7 +74,7 @@ export const runBackupList = Effect.fnUntraced(function* (session: Session, comm
   if (damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
 })
 
-export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: VerifyBackupCommand) {
   const { terminal } = session
   const { database, store } = yield* placeOf(session, command)
   const cipher = yield* cipherSettings(session, command)
@@ -76,7 +82,8 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
   // The database has the hash of the manifest; without it the manifest can only be taken at its word.
   const recorded =
     database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
-  const check = yield* verifyBackup({ store, backup, cipher, manifestSha256: recorded })
+  const jobs = yield* jobsOf(command.jobs)
+  const check = yield* verifyBackup({ store, backup, cipher, jobs, manifestSha256: recorded })
   if (command.json) terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
   else {
     for (const { path, problem } of check.problems) {

@@ -11,6 +11,7 @@ import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
 import { fileFailure, FileSet, type OpenFile, pathBelow, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath } from "../Text.ts"
 
 export interface ExportCommand extends CommonOptions {
@@ -20,6 +21,7 @@ export interface ExportCommand extends CommonOptions {
   readonly compact: boolean
   readonly ascii: boolean
   readonly format: ExportFormat | undefined
+  readonly jobs: number | undefined
 }
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
@@ -34,14 +36,19 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
   const { format } = command
+  const jobs = yield* jobsOf(command.jobs)
   if (format !== undefined && format !== "documents") {
     if (name === undefined) return yield* usage(`--format ${format} is for one cohort.`, "Give a NAME, not --all.")
-    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format))
+    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format), jobs)
   }
-  return yield* withCohorts(session, command.db, (opened) =>
-    name === undefined
-      ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
-      : exportOne(session, command, opened, name)
+  return yield* withCohorts(
+    session,
+    command.db,
+    (opened) =>
+      name === undefined
+        ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
+        : exportOne(session, command, opened, name),
+    jobs
   )
 })
 

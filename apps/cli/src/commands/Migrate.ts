@@ -28,7 +28,7 @@ import { fileFailure } from "../Outputs.ts"
 import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { parseSize } from "../Size.ts"
+import { jobsOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 
@@ -38,15 +38,20 @@ export interface MigrateCommand extends CommonOptions {
   readonly overwrite: boolean
   readonly dryRun: boolean
   readonly noVerify: boolean
+  readonly maxFileSize?: string | undefined
   readonly maxEntitySize: string
   readonly maxDepth: number
   readonly memory: string | undefined
+  readonly jobs?: number | undefined
   readonly report: string | undefined
   readonly progress?: "text" | "json" | undefined
   readonly noBackup: boolean
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
+  readonly backupPassphrase?: boolean | undefined
+  /** The key belongs to copies that are there already, so it is asked for once. */
+  readonly isKeyKnown?: boolean | undefined
   readonly backupRecipients: ReadonlyArray<string>
   readonly strict?: boolean | undefined
   /** A file of rules, or the rules themselves where a plan or a run before names them. */
@@ -76,6 +81,11 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   }
   const maxEntityBytes = parseSize(command.maxEntitySize)
   if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
+  const maxFileBytes = command.maxFileSize === undefined ? undefined : parseSize(command.maxFileSize)
+  if (command.maxFileSize !== undefined && maxFileBytes === undefined) {
+    return yield* usage("--max-file-size is no size.", "Give one like 2GB.")
+  }
+  const jobs = yield* jobsOf(command.jobs)
   if (command.maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
   if (command.memory !== undefined && parseSize(command.memory) === undefined) {
     return yield* usage("--memory is no size.", "Give one like 1GB.")
@@ -114,7 +124,9 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       verify: !command.noVerify,
       program: session.program,
       maxEntityBytes,
+      maxFileBytes,
       maxDepth: command.maxDepth,
+      jobs,
       memoryLimit: command.memory,
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
@@ -227,7 +239,9 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
   cwd: options.cwd,
   onConflict: options.on_conflict,
   maxEntitySize: String(options.max_entity_bytes),
+  maxFileSize: options.max_file_bytes === undefined ? undefined : String(options.max_file_bytes),
   maxDepth: options.max_depth,
+  jobs: command.jobs ?? options.jobs,
   memory: command.memory ?? options.memory_limit,
   strict: options.strict,
   rules: options.rules,
@@ -238,9 +252,14 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
 
 /** Where to copy the sources to, unless the user does without; says what that means. */
 const backupSettings = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
-  const { backupDir, backupPassphraseFile, backupRecipients } = command
+  const { backupDir, backupPassphrase, backupPassphraseFile, backupRecipients } = command
   if (command.noBackup) {
-    if (backupDir !== undefined || backupPassphraseFile !== undefined || backupRecipients.length > 0) {
+    if (
+      backupDir !== undefined ||
+      backupPassphraseFile !== undefined ||
+      backupPassphrase === true ||
+      backupRecipients.length > 0
+    ) {
       return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
     }
     if (!command.dryRun && !command.quiet) {
@@ -252,7 +271,11 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
   }
   return {
     store: backupDir === undefined ? undefined : resolve(session.cwd, backupDir),
-    cipher: yield* cipherSettings(session, { passphraseFile: backupPassphraseFile, recipients: backupRecipients })
+    cipher: yield* cipherSettings(
+      session,
+      { passphraseFile: backupPassphraseFile, passphrase: backupPassphrase, recipients: backupRecipients },
+      command.isKeyKnown === true ? "known" : "new"
+    )
   }
 })
 

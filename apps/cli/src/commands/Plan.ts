@@ -14,6 +14,11 @@ export interface PlanCommand extends CommonOptions {
   readonly strict: boolean
   readonly rules: string | undefined
   readonly maxRejects: string | undefined
+  readonly maxFileSize: string | undefined
+  readonly maxEntitySize: string
+  readonly maxDepth: number
+  readonly jobs: number | undefined
+  readonly memory: string | undefined
 }
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {

@@ -1,6 +1,6 @@
 /** The commands that show cohorts and give them back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, on, optional, optionalArgument, text, whole } from "./Flags.ts"
+import { cohort, jobs, on, optional, optionalArgument, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** Listing, asking, comparing, exporting. */
@@ -143,6 +143,7 @@ export const cohortCommands = (command: MakeCommand) => {
       all: on("all", "Export every cohort, into the folder of --out"),
       compact: on("compact", "Without white space: exactly the compact text"),
       ascii: on("ascii", "Escape everything outside ASCII"),
+      jobs,
       format: Flag.Literals("format", ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]).pipe(
         Flag.withDescription(
           "Form: documents as they were (default), without keys that start with _, HealthSim's file, tables"

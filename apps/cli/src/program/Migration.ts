@@ -1,7 +1,19 @@
 /** The commands that migrate, look at migrations, and prove them. */
 import { Argument, Command, Flag } from "effect/cli"
-import { dryRun, memory, on, onConflict, optional, optionalArgument, sources, text } from "./Flags.ts"
-import { defaultLimits } from "../Defaults.ts"
+import {
+  backup,
+  dryRun,
+  jobs,
+  limits,
+  memory,
+  on,
+  onConflict,
+  optional,
+  optionalArgument,
+  passphrase,
+  sources,
+  text
+} from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const judging = {
@@ -9,12 +21,6 @@ const judging = {
   rules: text("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
   maxRejects: text("max-rejects", "N|P%", "Stop and undo the run when more sources than this are rejected")
 }
-
-const passphraseFile = text(
-  "backup-passphrase-file",
-  "FILE",
-  "The passphrase again, where the copies of the run are encrypted with one"
-)
 
 /** Planning, migrating, going on, proving, reporting. */
 export const migrationCommands = (command: MakeCommand) => {
@@ -25,6 +31,9 @@ export const migrationCommands = (command: MakeCommand) => {
       onConflict,
       out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
       ...judging,
+      ...limits,
+      jobs,
+      memory,
       noBackup: on("no-backup", "Plan without copies of the sources")
     },
     async () => (await import("../commands/Plan.ts")).runPlan
@@ -50,29 +59,10 @@ export const migrationCommands = (command: MakeCommand) => {
       ),
       ...judging,
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
-      maxEntitySize: Flag.String("max-entity-size").pipe(
-        Flag.withMetavar("SIZE"),
-        Flag.withDescription("Largest entity or string (default: 64MiB)"),
-        Flag.withDefault(defaultLimits.maxEntitySize)
-      ),
-      maxDepth: Flag.Int("max-depth").pipe(
-        Flag.withMetavar("LEVELS"),
-        Flag.withDescription("Deepest nesting (default: 10000)"),
-        Flag.withDefault(defaultLimits.maxDepth)
-      ),
+      ...limits,
+      jobs,
       memory,
-      noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
-      backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
-      backupPassphraseFile: text(
-        "backup-passphrase-file",
-        "FILE",
-        "Encrypt the copies with the passphrase in this file"
-      ),
-      backupRecipients: Flag.String("backup-recipient").pipe(
-        Flag.withMetavar("AGE1"),
-        Flag.withDescription("Encrypt the copies to this age recipient (may be repeated)"),
-        Flag.atLeast(0)
-      ),
+      ...backup,
       moveOriginals: text(
         "move-originals",
         "DIR",
@@ -122,7 +112,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Argument.withDescription("Id of a run, or how it begins (default: the last one that was cut short)"),
         optionalArgument
       ),
-      passphraseFile
+      ...passphrase
     },
     async () => (await import("../commands/Resume.ts")).runResume
   ).pipe(
@@ -137,7 +127,7 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
       onConflict,
-      passphraseFile
+      ...passphrase
     },
     async () => (await import("../commands/Resume.ts")).runRetry
   ).pipe(
@@ -153,6 +143,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDescription("Compare with these files and folders too (may be repeated)"),
         Flag.atLeast(0)
       ),
+      jobs,
       memory
     },
     async () => (await import("../commands/Verify.ts")).runVerify

@@ -1,6 +1,6 @@
 /** The commands that put right what a migration did or could not do. */
 import { Argument, Command } from "effect/cli"
-import { dryRun, memory, on, onConflict, optionalArgument, text } from "./Flags.ts"
+import { backup, dryRun, jobs, memory, on, onConflict, optionalArgument, passphrase, text } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const store = {
@@ -8,7 +8,7 @@ const store = {
 }
 
 const keys = {
-  passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+  ...passphrase,
   identityFile: text("backup-identity", "FILE", "age identity for encrypted copies")
 }
 
@@ -50,7 +50,7 @@ export const safetyCommands = (command: MakeCommand) => {
           folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
           onConflict,
           dryRun,
-          noBackup: on("no-backup", "Copy no source before writing")
+          ...backup
         },
         async () => (await import("../commands/Rejects.ts")).runRejectsReplay
       ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
@@ -91,7 +91,7 @@ export const safetyCommands = (command: MakeCommand) => {
     ])
   )
 
-  const backup = Command.make("backup").pipe(
+  const backups = Command.make("backup").pipe(
     Command.withDescription("The copies of sources that runs made before they wrote"),
     Command.withSubcommands([
       command("list", store, async () => (await import("../commands/Backup.ts")).runBackupList).pipe(
@@ -100,7 +100,7 @@ export const safetyCommands = (command: MakeCommand) => {
       ),
       command(
         "verify",
-        { backup: backupId, ...store, ...keys },
+        { backup: backupId, ...store, ...keys, jobs },
         async () => (await import("../commands/Backup.ts")).runBackupVerify
       ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
       command(
@@ -140,5 +140,5 @@ export const safetyCommands = (command: MakeCommand) => {
     ])
   )
 
-  return [rejects, rollback, savepoint, backup, doctor]
+  return [rejects, rollback, savepoint, backups, doctor]
 }
