@@ -104,7 +104,7 @@ describe("mallard --otlp", () => {
     })
     const outcome = await run(
       folder,
-      ["migrate", "in", "--db", "test.duckdb", "--json", "--otlp", `${collector.url}/`],
+      ["migrate", "in", "--db", "test.duckdb", "--json", "--quiet", "--otlp", `${collector.url}/`],
       { OTEL_EXPORTER_OTLP_HEADERS: "authorization=Bearer%20abc, x-team=data" }
     )
     assert.strictEqual(outcome.code, 3, outcome.stderr)
