@@ -12,6 +12,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join, relative, resolve } from "node:path"
+import { bundleProgram } from "./lib/bundle.ts"
 import {
   anchorsOf,
   type Command,
@@ -23,6 +24,9 @@ import {
 } from "./lib/markdown.ts"
 import { root, run } from "./lib/run.ts"
 import { apps, isPublished, libraries, readText } from "./lib/workspace.ts"
+
+/** `mallard` is the program as users install it; what pages start through pnpm runs from the sources. */
+const bundle = await bundleProgram()
 
 const counts = { programs: 0, commands: 0, links: 0, shownOnly: 0 }
 const problems: Array<string> = []
@@ -94,10 +98,11 @@ const makeSandbox = () => {
   const sandbox = mkdtempSync(join(tmpdir(), "mallard-docs-"))
   const bin = join(sandbox, ".bin")
   const start = `exec node '${join(root, "apps", "cli", "bin", "mallard.js")}'`
+  const startInstalled = `exec node '${join(bundle, "bin", "mallard.js")}'`
   mkdirSync(bin)
   const shim = (name: string, script: string) =>
     writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 })
-  shim("mallard", `${start} "$@"`)
+  shim("mallard", `${startInstalled} "$@"`)
   shim("pnpm", `if [ "$1" = mallard ]; then shift; fi\n${start} "$@"`)
   shim("npx", `shift 2\n[ "$1" = mallard ] && shift\n${start} "$@"`)
   if (existsSync(join(root, "examples"))) cpSync(join(root, "examples"), join(sandbox, "examples"), { recursive: true })
