@@ -118,16 +118,23 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
         children = checked
       })
   ]
-  const found = yield* Effect.forEach(
-    checks,
-    (check) => {
-      const own = new Findings(options.onFinding)
-      return Effect.as(check(own), own)
-    },
+  const ofDocuments = new Findings(options.onFinding)
+  const [found, documents] = yield* Effect.all(
+    [
+      Effect.forEach(
+        checks,
+        (check) => {
+          const own = new Findings(options.onFinding)
+          return Effect.as(check(own), own)
+        },
+        { concurrency: 2 }
+      ),
+      // Hashing keeps this thread busy, the checks above the database.
+      checkDocuments(client, renderer, "true", ofDocuments, options.onDocument)
+    ],
     { concurrency: 2 }
   )
-  for (const own of found) findings.append(own)
-  const documents = yield* checkDocuments(client, renderer, "true", findings, options.onDocument)
+  for (const own of [...found, ofDocuments]) findings.append(own)
   yield* checkRevisions(client, documents.digests, findings)
   return reportOf(findings, { ...documents, entities: documents.entities + children })
 })
