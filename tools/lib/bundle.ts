@@ -1,7 +1,7 @@
 /** The program `mallard` as users install it. */
 import { createHash } from "node:crypto"
 import { existsSync, globSync, readFileSync } from "node:fs"
-import { cp, mkdir, mkdtemp, rename, rm } from "node:fs/promises"
+import { cp, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises"
 import { join } from "node:path"
 import { root, runOrThrow } from "./run.ts"
 
@@ -31,8 +31,22 @@ export const bundleProgram = async (): Promise<string> => {
         if (!existsSync(bundle)) throw cause
       })
     }
+    await removeOld(cache, bundle)
     return bundle
   } finally {
     await rm(building, { recursive: true, force: true })
+  }
+}
+
+const DAY_MS = 86_400_000
+
+/** Bundles of other sources that no run can still be using. */
+const removeOld = async (cache: string, current: string): Promise<void> => {
+  const now = new Date()
+  await utimes(current, now, now)
+  for (const name of await readdir(cache)) {
+    const other = join(cache, name)
+    const age = now.getTime() - (await stat(other).catch(() => ({ mtimeMs: now.getTime() }))).mtimeMs
+    if (age > DAY_MS) await rm(other, { recursive: true, force: true })
   }
 }
