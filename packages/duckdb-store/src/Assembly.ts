@@ -92,13 +92,11 @@ const fetchWindow = Effect.fnUntraced(function* (origin: Origin, where: (alias: 
       Effect.map(
         queryRows(client, elementsSql(origin, Number(code), Number(lowest), Number(highest), where("m"))),
         (rows) => {
-          for (const [contentId, part, collection, first, count, keys, texts] of rows) {
+          for (const [contentId, part, collection, first, count, ordinals, keys, texts] of rows) {
             const at = key(Number(contentId), Number(part), Number(collection))
             const list = blocks.get(at)
-            const text = blobBytes(texts)
-            const block = isHashing
-              ? readBlock(String(keys), text, Number(code))
-              : takeBlock(Number(first), Number(count), keys === null ? "" : String(keys), text, Number(code))
+            const lines = linesOf(Number(first), Number(count), ordinals, keys, blobBytes(texts))
+            const block = isHashing ? readBlock(lines, Number(code)) : takeBlock(lines, Number(code))
             if (list === undefined) blocks.set(at, [block])
             else list.push(block)
           }
@@ -126,7 +124,8 @@ const inOrder = (blocks: Array<Block>): Array<Block> => {
 const elementsOf = (block: Block): ReadonlyArray<Element> => {
   if (!block.sound) return block.elements
   const { ends, first, keys, kind, text } = block
-  return keys === "" ? elementsTaken(first, [], text, ends, kind) : elementsOfLines(keys, text, ends, kind)
+  if (keys !== "") return elementsOfLines(keys, text, ends, kind)
+  return elementsTaken({ ordinals: Array.from(ends, (_, at) => first + at), keys, text, ends }, kind)
 }
 
 /**
@@ -144,7 +143,9 @@ const elementsSql = (
   const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
   const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
   const keys = `string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10))${isHashing ? "" : " FILTER (WHERE text IS NULL)"}`
-  return `SELECT content_id, part, collection, min(ordinal), count(*), ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
+  // DuckDB joins from whichever side it likes, so rows come in any order. Sorting all of them costs more than looking.
+  const ordinals = `CASE WHEN list(ordinal) <> range(min(ordinal), min(ordinal) + count(*)) THEN list(ordinal)::JSON::VARCHAR END`
+  return `SELECT content_id, part, collection, min(ordinal), count(*), ${ordinals}, ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
     FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest, ${text} AS text
           FROM mallard.cohort_members m
           LEFT JOIN (SELECT * FROM mallard.${quoted(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
@@ -168,37 +169,17 @@ const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where:
   return pieces
 })
 
-/**
- * Takes lines of keys (`ordinal id digest`) and lines of texts apart and hashes each text. Nothing is allocated per
- * line but its hash: this runs once for every entity that is verified or exported.
- */
-const readBlock = (lines: string, bytes: Buffer, kind: number): Block => {
-  const text = withLowerEscapes(bytes)
-  const keys = lines.replaceAll("-", "")
-  let count = 1
-  for (let at = keys.indexOf("\n"); at >= 0; at = keys.indexOf("\n", at + 1)) count++
-  const ends = new Int32Array(count)
-  const first = integerAt(keys, 0)
-  let sound = true
-  let p = 0
-  let start = 0
-  for (let i = 0; i < count; i++) {
-    const newline = i === count - 1 ? text.length : text.indexOf(NEWLINE, start)
-    const end = newline < 0 ? text.length : newline
-    ends[i] = end
-    const digest = keys.indexOf(" ", keys.indexOf(" ", p) + 1) + 1
-    const line = i === count - 1 ? keys.length : keys.indexOf("\n", digest)
-    if (integerAt(keys, p) !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
-    p = line + 1
-    start = end + 1
-  }
-  if (!sound) return { sound, first: 0, elements: elementsOfLines(keys, text, ends, kind) }
-  separateBy(COMMA_BYTE, text, ends)
-  return { sound, first, kind, keys, text, ends }
+/** The rows of a block, in the order of their ordinals. */
+interface Lines {
+  readonly ordinals: ReadonlyArray<number>
+  /** Lines of `ordinal id digest`: of all elements, or of those without a text. */
+  readonly keys: string
+  readonly text: Buffer
+  readonly ends: Int32Array
 }
 
-/** The same without hashing: lines are elements from ordinal `first` on; `holes` are the keys of those without a text. */
-const takeBlock = (first: number, count: number, holes: string, bytes: Buffer, kind: number): Block => {
+/** `ordinals`: undefined when they count up from `first`. */
+const linesOf = (first: number, count: number, ordinals: unknown, keys: unknown, bytes: Buffer): Lines => {
   const text = withLowerEscapes(bytes)
   const ends = new Int32Array(count)
   let start = 0
@@ -207,27 +188,67 @@ const takeBlock = (first: number, count: number, holes: string, bytes: Buffer, k
     ends[i] = newline < 0 ? text.length : newline
     start = ends[i]! + 1
   }
-  if (holes !== "") {
-    return { sound: false, first: 0, elements: elementsTaken(first, holes.split("\n"), text, ends, kind) }
-  }
-  separateBy(COMMA_BYTE, text, ends)
-  return { sound: true, first, kind, keys: "", text, ends }
+  const lines = { keys: keys === null ? "" : String(keys), text, ends }
+  return typeof ordinals === "string"
+    ? sortedLines({ ordinals: JSON.parse(ordinals), ...lines })
+    : { ordinals: Array.from(ends, (_, at) => first + at), ...lines }
 }
 
-const elementsTaken = (
-  first: number,
-  holes: ReadonlyArray<string>,
-  bytes: Buffer,
-  ends: Int32Array,
-  kind: number
-): Array<Element> => {
+const sortedLines = ({ ends, keys, ordinals, text }: Lines): Lines => {
+  const places = [...ordinals.keys()].sort((a, b) => ordinals[a]! - ordinals[b]!)
+  const sorted = Buffer.allocUnsafe(text.length)
+  let o = 0
+  const sortedEnds = Int32Array.from(places, (place, at) => {
+    if (at > 0) sorted[o++] = NEWLINE
+    o += text.copy(sorted, o, place === 0 ? 0 : ends[place - 1]! + 1, ends[place])
+    return o
+  })
+  const sortedKeys = keys
+    .split("\n")
+    .sort((a, b) => integerAt(a, 0) - integerAt(b, 0))
+    .join("\n")
+  return { ordinals: places.map((place) => ordinals[place]!), keys: sortedKeys, text: sorted, ends: sortedEnds }
+}
+
+/** Hashes the text of each line. Nothing is allocated per line but its hash: all that is verified goes through here. */
+const readBlock = ({ ends, keys: dashed, ordinals, text }: Lines, kind: number): Block => {
+  const keys = dashed.replaceAll("-", "")
+  const first = ordinals[0]!
+  let sound = true
+  let p = 0
+  let start = 0
+  for (let i = 0; i < ends.length; i++) {
+    const end = ends[i]!
+    const digest = keys.indexOf(" ", keys.indexOf(" ", p) + 1) + 1
+    const line = i === ends.length - 1 ? keys.length : keys.indexOf("\n", digest)
+    if (ordinals[i] !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
+    p = line + 1
+    start = end + 1
+  }
+  if (!sound) return { sound, first: 0, elements: elementsOfLines(keys, text, ends, kind) }
+  separateBy(COMMA_BYTE, text, ends)
+  return { sound, first, kind, keys, text, ends }
+}
+
+/** The same without hashing; the keys are of elements that have no text. */
+const takeBlock = ({ ends, keys, ordinals, text }: Lines, kind: number): Block => {
+  const first = ordinals[0]!
+  if (keys !== "" || ordinals.at(-1) !== first + ends.length - 1) {
+    return { sound: false, first: 0, elements: elementsTaken({ ends, keys, ordinals, text }, kind) }
+  }
+  separateBy(COMMA_BYTE, text, ends)
+  return { sound: true, first, kind, keys, text, ends }
+}
+
+const elementsTaken = ({ ends, keys, ordinals, text }: Lines, kind: number): Array<Element> => {
+  const holes = keys.split("\n")
   let hole = 0
   return Array.from(ends, (end, at) => {
     const start = at === 0 ? 0 : ends[at - 1]! + 1
-    const taken = { ordinal: first + at, kind, id: 0, digest: "", matches: true, bytes, start, end }
+    const taken = { ordinal: ordinals[at]!, kind, id: 0, digest: "", matches: true, bytes: text, start, end }
     if (start < end) return taken
-    const [ordinal, id, digest = ""] = (holes[hole++] ?? "").split(" ")
-    return { ...taken, ordinal: Number(ordinal), id: Number(id), digest: digest.replaceAll("-", ""), matches: false }
+    const [, id, digest = ""] = (holes[hole++] ?? "").split(" ")
+    return { ...taken, id: Number(id), digest: digest.replaceAll("-", ""), matches: false }
   })
 }
 
