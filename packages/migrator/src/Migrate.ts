@@ -31,7 +31,12 @@ import {
   type FoundSources,
   notCohortNames,
   type PartRead,
+  mayHoldLines,
+  placesOf,
   readPart,
+  readWholeFile,
+  toUtf8,
+  type ValuePlace,
   ReadBuffers,
   type Source,
   type SourceEncoding,
@@ -43,7 +48,7 @@ import {
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Effect, Option, Schema } from "effect"
+import { Clock, Effect, Option, Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
@@ -1178,6 +1183,14 @@ class Loader {
       const takenBack = yield* this.takeBack()
       yield* writer.publish
       const found = yield* this.remarksByRevision(batch.from)
+      let left = LOCATED_BYTES
+      for (const { number, revisionId } of batch.staged) {
+        const remarks = revisionId === undefined ? undefined : found.get(revisionId)
+        const source = sources[number]
+        if (remarks === undefined || revisionId === undefined || source === undefined) continue
+        found.set(revisionId, yield* located(source, remarks, left))
+        left -= bytesOf(source)
+      }
       const reports = batch.staged.map((item) => {
         const remarks = item.revisionId === undefined ? [] : (found.get(item.revisionId) ?? [])
         if (remarks.some(({ isReason }) => isReason)) {
@@ -1204,22 +1217,24 @@ class Loader {
   private readonly remarksByRevision = Effect.fnUntraced({ self: this }, function* (from: number) {
     const { strict = false, rules } = this.options
     const found = new Map<number, Array<FoundRemark>>()
-    const add = (revisionId: number, remark: Remark, level: "warn" | "reject"): void => {
+    const add = (revisionId: number, part: number, remark: Remark, level: "warn" | "reject"): void => {
       const list = found.get(revisionId) ?? []
       found.set(revisionId, list)
-      list.push({ remark, isReason: strict || level === "reject" })
+      list.push({ part, remark, isReason: strict || level === "reject" })
     }
     const level = duplicateLevel(rules)
     if (level !== "off") {
       const message = "an entity with the same id stands before it"
       const kept = strict || level === "reject" ? message : `${message}; both are kept`
-      for (const [revisionId, pointers] of yield* duplicateIds(this.writer, from)) {
-        for (const pointer of pointers) add(revisionId, { ...plainRemark("duplicate-id", kept), pointer }, level)
+      for (const [revisionId, places] of yield* duplicateIds(this.writer, from)) {
+        for (const { part, pointer } of places) {
+          add(revisionId, part, { ...plainRemark("duplicate-id", kept), pointer }, level)
+        }
       }
     }
-    for (const { check, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
+    for (const { check, part, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
       const { code, message } = remarkOfCheck(check)
-      add(revisionId, { ...plainRemark(code, message), pointer }, check.level)
+      add(revisionId, part, { ...plainRemark(code, message), pointer }, check.level)
     }
     return found
   })
@@ -1410,7 +1425,7 @@ class Loader {
             return yield* rejected(
               rejectedFor(
                 base,
-                described.remarks.map((remark) => ({ remark, isReason: true }))
+                described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
               )
             )
           }
@@ -1536,6 +1551,8 @@ class Loader {
 
 /** Something that a rule found, and whether it is a reason to reject. */
 interface FoundRemark {
+  /** Number of the file in its source. */
+  readonly part: number
   readonly remark: Remark
   readonly isReason: boolean
 }
@@ -1547,6 +1564,37 @@ const rejectedFor = (report: ItemReport, found: ReadonlyArray<FoundRemark>): Ite
   )
   return { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: remarks.length }
 }
+
+/** Bytes of sources that are read once more per batch, so that what rules found in their rows is told by line. */
+const LOCATED_BYTES = 64 << 20
+
+/** Says of what was found in rows in which file of a source and on which line it stands, as far as that is cheap. */
+const located = Effect.fnUntraced(function* (source: Source, found: Array<FoundRemark>, most: number) {
+  const places = new Map<number, ReadonlyMap<string, ValuePlace>>()
+  if (bytesOf(source) <= most) {
+    for (const part of new Set(found.map((one) => one.part))) {
+      const file = source.files[part]
+      if (file === undefined || file.open !== undefined) continue
+      const bytes = yield* Effect.option(readWholeFile(file.path, { maxBytes: file.bytes, expected: file.identity }))
+      const text = Option.flatMap(bytes, (raw) => Option.getSuccess(Result.map(toUtf8(raw), (utf8) => utf8.bytes)))
+      if (Option.isNone(text)) continue
+      const pointers = found.flatMap(({ part: own, remark }) => (own === part ? [remark.pointer ?? ""] : []))
+      places.set(part, placesOf(text.value, pointers, mayHoldLines(file.name)))
+    }
+  }
+  return found.map((one): FoundRemark => {
+    const place = places.get(one.part)?.get(one.remark.pointer ?? "")
+    const file = source.kind === "directory" ? source.files[one.part] : undefined
+    return {
+      ...one,
+      remark: {
+        ...one.remark,
+        ...(place === undefined ? {} : { line: place.line, column: place.column }),
+        ...(file === undefined ? {} : { part: file.name })
+      }
+    }
+  })
+})
 
 type RevisionDescription = Pick<
   NewRevision,
