@@ -5,7 +5,7 @@
 import { hash, randomUUID } from "node:crypto"
 import { closeSync, existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve, sep } from "node:path"
+import { dirname, join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
@@ -336,15 +336,26 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
     report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
   )
   const all = found.sources.flatMap(filesOnDisk)
-  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap(filesOnDisk)
+  // What is left in a folder is to be mended and migrated there: nothing is taken away beside it.
+  const isWaiting = ({ path, remarks }: ItemReport): boolean =>
+    !stored.has(path) && !remarks.some(({ code }) => code === "identical-content" || code === "not-a-cohort")
+  const waiting = new Set(report.items.filter(isWaiting).map(({ path }) => dirname(path)))
+  const isWhole = ({ path }: Source): boolean => stored.has(path) && !waiting.has(dirname(path))
+  const files = found.sources.filter(isWhole).flatMap(filesOnDisk)
+  const left = found.sources.filter((source) => stored.has(source.path) && !isWhole(source))
   const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
-    ...(notes.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes] })
+    ...(notes.length + left.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes, ...leftNotes(left)] })
   }
   return aside
 })
+
+const leftNotes = (left: ReadonlyArray<Source>): ReadonlyArray<string> =>
+  [...new Set(left.map(({ path }) => dirname(path)))].map(
+    (folder) => `Not moved: what is stored of ${folder}, because something else in it is not.`
+  )
 
 /** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
 const recordProof = (report: RunReport): Effect.Effect<RunReport> =>

@@ -62,7 +62,9 @@ export const safetyCommands = (command: MakeCommand) => {
     {
       run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
       cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
-      test
+      restoreFiles: on("restore-files", "Put back the originals that are missing, from the backup of the run"),
+      test,
+      ...keys
     },
     async () => (await import("../commands/Rollback.ts")).runRollback
   ).pipe(
