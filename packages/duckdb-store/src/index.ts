@@ -1,5 +1,7 @@
+export * from "./Checkpoint.ts"
 export * from "./CohortErrors.ts"
 export * from "./CohortStore.ts"
+export * from "./Failpoints.ts"
 export * from "./Ledger.ts"
 export * from "./LedgerWriter.ts"
 export * from "./LockWait.ts"

@@ -10,6 +10,7 @@
 import { randomUUID } from "node:crypto"
 import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
+import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
@@ -70,9 +71,11 @@ export interface BackupMade {
  * are not copied again, and those that have not been touched since are not even read.
  */
 export const makeBackup = (options: BackupOptions): Effect.Effect<BackupMade | undefined, BackupError> =>
-  Effect.tryPromise({ try: () => make(options), catch: (cause) => backupFailure(options.store, cause) })
+  Effect.flatMap(Failpoints, (reached) => attemptAsync(options.store, () => make(options, reached)))
 
-const make = async (options: BackupOptions): Promise<BackupMade | undefined> => {
+type Reached = (point: Failpoint) => void
+
+const make = async (options: BackupOptions, reached: Reached): Promise<BackupMade | undefined> => {
   const { store } = options
   mkdirSync(store, { recursive: true, mode: 0o700 })
   for (const folder of ["packs", "manifests"]) mkdirSync(join(store, folder), { recursive: true, mode: 0o700 })
@@ -112,8 +115,10 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
       if (stored.content !== undefined) added.set(stored.facts.sha256, stored.content)
       options.onBytes?.(stored.content === undefined ? file.bytes * 2 : file.bytes)
       found.push({ facts: stored.facts, entry: undefined })
+      reached("backup/copied")
     }
     await writer.finish()
+    reached("backup/packed")
   } finally {
     writer.discard()
   }
@@ -124,6 +129,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
   }
   const proven = await prove(options, files, new Set(added.keys()), cipher)
   if (!proven) return undefined
+  reached("backup/proven")
   const manifest: Manifest = {
     format: 1,
     backup_id: randomUUID(),
@@ -136,6 +142,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
     skipped
   }
   const written = writeManifest(store, manifest)
+  reached("backup/listed")
   const addedBytes = new Map(files.map(({ bytes, sha256 }) => [sha256, bytes]))
   const sum = [...added.keys()].reduce((total, sha256) => total + (addedBytes.get(sha256) ?? 0), 0)
   return { report: reportOf(store, written.sha256, manifest, sum), skipped }
@@ -269,13 +276,16 @@ const restoreOne = async (
   file: ManifestFile,
   target: string,
   cipher: Cipher | undefined,
-  isScratch = false
+  isScratch = false,
+  reached: Reached = () => {}
 ): Promise<BackupProblem["problem"] | undefined> => {
   const restored = new RestoredFile(target)
   try {
     const problem = await readContent(reader, file, cipher, restored)
     if (problem !== undefined) return problem
+    reached("restore/copied")
     restored.publish(file, isScratch)
+    reached("restore/named")
     return undefined
   } finally {
     restored.discard()
@@ -432,7 +442,7 @@ export interface RestoreResult {
  * overwritten; a file whose copy is damaged is named and not written.
  */
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
-  Effect.flatMap(findBackup(options.store, options.backup), ({ manifest }) =>
+  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([{ manifest }, reached]) =>
     attemptAsync(options.store, async () => {
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
       const reader = new PackReader(options.store)
@@ -447,7 +457,7 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
           if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
           else {
             mkdirSync(dirname(target), { recursive: true })
-            const problem = await restoreOne(reader, file, target, cipher)
+            const problem = await restoreOne(reader, file, target, cipher, false, reached)
             if (problem === undefined) restored.push(target)
             else problems.push({ path: file.path, problem })
           }

@@ -9,6 +9,7 @@ import { dirname, join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
+  checkpoint,
   commitRows,
   contentDigest,
   duplicateIds,
@@ -20,6 +21,7 @@ import {
   now,
   openStore,
   queryRows,
+  reach,
   readRuns,
   type StoreError,
   verifyContents
@@ -153,6 +155,8 @@ export type Progress =
   /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
   | { readonly phase: "backup"; readonly bytes: number }
   | { readonly phase: "read"; readonly bytes: number }
+  /** Entities read, whatever becomes of them; those of a source that is read again count again, unchanged ones never. */
+  | { readonly phase: "entities"; readonly count: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
 
@@ -220,6 +224,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     unreadable: onDisk.unreadable.filter(isWanted),
     ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
   }
+  yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
@@ -390,7 +395,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
         DuckDbClient,
         client
       )
-      yield* client.checkpoint
+      yield* reach("report/recorded")
+      yield* checkpoint(client)
       return report
     })
   ).pipe(
@@ -526,6 +532,7 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
+        yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
@@ -556,7 +563,7 @@ const load = Effect.fnUntraced(function* (
             return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
           })
         )
-        yield* client.checkpoint
+        yield* checkpoint(client)
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
@@ -909,6 +916,8 @@ class Loader {
   private readonly writer: BatchWriter
   private readonly run_: string
   private readonly buffers: ReadBuffers
+  /** How many entities of the source being read have been told. */
+  private told = 0
   /** In the order in which they are read. */
   private sources: ReadonlyArray<Source> = []
   /** Where among them the huge ones begin. */
@@ -1135,6 +1144,13 @@ class Loader {
     }
   }
 
+  /** Tells how many entities of the source being read have been read so far. */
+  private tellEntities(count: number): void {
+    if (count <= this.told) return
+    this.options.onProgress?.({ phase: "entities", count: count - this.told })
+    this.told = count
+  }
+
   /** Called once it is committed. */
   private finish(items: ReadonlyArray<StagedItem>): void {
     for (const { report } of items) this.options.onProgress?.({ phase: "item", item: report })
@@ -1168,7 +1184,11 @@ class Loader {
         )
           return
         const began = yield* Clock.currentTimeMillis
-        batch.staged.push(yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end)))
+        this.told = 0
+        const staged = yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end))
+        batch.staged.push(staged)
+        const { entities, outcome } = staged.report
+        if (outcome !== "unchanged") this.tellEntities(Object.values(entities).reduce((sum, count) => sum + count, 0))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
@@ -1311,6 +1331,8 @@ class Loader {
               this.interrupted = true
               return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
             }
+            // The transaction is its own, so all that is in it comes from this source.
+            if (large) this.tellEntities(writer.entitiesInTransaction)
             if (!large || !writer.wantsFlush) return Effect.void
             writer.saveMembers(index, writer.documents.members)
             return writer.flush
@@ -1322,6 +1344,7 @@ class Loader {
         const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
+        yield* reach("sources/read")
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -1901,6 +1924,7 @@ const valueMessage = (code: string): string => {
 // ---- verification
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
+  yield* reach("verify/begun")
   const report = yield* Effect.scoped(
     Effect.flatMap(
       openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit, threads: options.jobs }),
@@ -1912,6 +1936,7 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
   ).pipe(
     Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
   )
+  yield* reach("verify/done")
   const verification: Verification = {
     checked: report.checked,
     matched: report.matched,

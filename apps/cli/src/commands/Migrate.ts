@@ -25,7 +25,7 @@ import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
-import { ProgressReport } from "../Progress.ts"
+import { type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
@@ -111,9 +111,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
-  const progress = new ProgressReport(session, command.quiet, command.progress === "json")
+  const progress = new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: phasesOf(command)
+  })
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
-  const report = yield* withDatabase(session, command.db, (database) =>
+  const migrated = withDatabase(session, command.db, (database) =>
     migrateWithin({
       paths,
       database,
@@ -142,7 +146,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       onProgress: progress.step
     })
   )
-  terminal.clearStatus()
+  const report = yield* progress.during(migrated)
   const estimate = report.dry_run ? estimateOf(report, yield* measure(report)) : undefined
   const planned = command.planning === undefined || estimate === undefined ? undefined : planOf(report, estimate)
   if (command.json) terminal.out(`${JSON.stringify(planned ?? report)}\n`)
@@ -160,6 +164,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
 })
+
+const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptions["phases"] => [
+  "finding",
+  ...(dryRun || noBackup ? [] : (["copying"] as const)),
+  "reading",
+  ...(dryRun || noVerify ? [] : (["verifying"] as const))
+]
 
 /** What a run will take, what that rests on, and whether there is room for it. */
 const estimateText = (estimate: Estimate, paint: Paint): string => {

@@ -17,8 +17,8 @@ export interface VerifyCommand extends CommonOptions {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
-  const progress = new ProgressReport(session, command.quiet)
-  const result = yield* withDatabase(session, command.db, (database) =>
+  const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
       sources: command.sources,
@@ -34,7 +34,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
       })
     )
   )
-  terminal.clearStatus()
+  const result = yield* progress.during(verified)
   if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
   else {
     const lines = renderVerification(result, { paint: terminal.paint, verbose: command.verbose, quiet: command.quiet })

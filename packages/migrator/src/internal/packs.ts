@@ -36,6 +36,8 @@ export interface Sink {
 const FRAME_BYTES = 8 << 20
 /** Bytes after which a pack is closed, at the end of a content. */
 const PACK_BYTES = 512 << 20
+/** Smallest piece that zstd gives its output in. */
+const LEAST_PIECE = 64
 /** Contents and frames that are compressed, restored or checked at a time, so that memory stays bounded. */
 const IN_FLIGHT = { usual: 4, most: 16 }
 
@@ -67,6 +69,7 @@ export const eachAtOnce = async <A>(
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 const compression = {
+  chunkSize: 1 << 20,
   params: { [zlib.ZSTD_c_compressionLevel]: 1, [zlib.ZSTD_c_checksumFlag]: 1 }
 } as const
 
@@ -327,6 +330,8 @@ export const readContent = async (
     // Not having the key is no damage: it is thrown, and not told of the file.
     try {
       text = await decompress(cipher === undefined ? frame : await cipher.decrypt(frame), {
+        // In one piece: each piece costs a turn between threads.
+        chunkSize: Math.min(FRAME_BYTES, Math.max(content.bytes - bytes, LEAST_PIECE)),
         maxOutputLength: FRAME_BYTES
       })
     } catch (cause) {
