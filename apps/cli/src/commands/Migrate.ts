@@ -33,6 +33,7 @@ import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
+import { checkShown, valuesIn } from "../Values.ts"
 
 export interface MigrateCommand extends CommonOptions {
   readonly paths: ReadonlyArray<string>
@@ -65,6 +66,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly resumes?: string | undefined
   readonly retries?: string | undefined
   readonly only?: ReadonlySet<string> | undefined
+  readonly showValues?: boolean | undefined
   /** The file of a plan to carry out. */
   readonly plan?: string | undefined
   /** Prints the plan rather than the report of a rehearsal, and writes it to the file, if one is named. */
@@ -81,6 +83,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       "Give one of the two."
     )
   }
+  yield* checkShown(session, command)
   const maxEntityBytes = parseSize(command.maxEntitySize)
   if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
   const maxFileBytes = command.maxFileSize === undefined ? undefined : parseSize(command.maxFileSize)
@@ -151,7 +154,8 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const planned = command.planning === undefined || estimate === undefined ? undefined : planOf(report, estimate)
   if (command.json) terminal.out(`${JSON.stringify(planned ?? report)}\n`)
   else {
-    terminal.out(textOf(report, session, command, terminal.paint))
+    const shownValue = command.showValues === true ? valuesIn() : undefined
+    terminal.out(textOfLines(renderRun(report, { ...viewOf(report, session, command, terminal.paint), shownValue })))
     if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))
   }
   if (planned !== undefined && command.planning?.out !== undefined) {
