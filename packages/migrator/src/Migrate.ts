@@ -287,13 +287,14 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
 /** Whether a run takes all sources that it finds. */
 const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
 
-/** Planned sources that are there no more. */
+/** Sources that were planned, or are to be taken again, and are there no more. */
 const goneSince = (
-  { plan }: MigrateOptions,
+  { only, plan }: MigrateOptions,
   found: ReadonlyArray<{ readonly path: string }>
 ): ReadonlyArray<ItemReport> => {
-  if (plan === undefined) return []
   const there = new Set(found.map(({ path }) => path))
+  // Skipped, and not rejected once more: what was rejected has its copy in the run that did so.
+  if (plan === undefined) return [...(only ?? [])].filter((path) => !there.has(path)).map(goneItem)
   return [...plan]
     .filter(([path]) => !there.has(path))
     .map(([path, { bytes }]) =>
@@ -1832,6 +1833,13 @@ const tooLargeItem = (source: Source, most: number): ItemReport => {
   const message = `its file has ${sizeText(first?.bytes ?? 0)}, and ${sizeText(most)} is the most that --max-file-size allows; it was neither read nor copied`
   return rejectedItem(source.path, bytesOf(source), [{ ...plainRemark("file-too-large", message), ...file }])
 }
+
+const goneItem = (path: string): ItemReport => ({
+  ...bareItem(path, 0),
+  outcome: "skipped",
+  remarks: [plainRemark("gone", "it is not there any more; a copy of what was rejected can be exported and mended")],
+  remark_count: 1
+})
 
 const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
   ...bareItem(path, bytes),
