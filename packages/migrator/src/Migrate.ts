@@ -321,8 +321,17 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
     report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
   )
   const all = found.sources.flatMap(filesOnDisk)
-  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap(filesOnDisk)
-  const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
+  const sources = found.sources.filter(({ path }) => stored.has(path))
+  const { moved, notes } = yield* moveOriginals({
+    folder,
+    sources: sources.map(({ kind, path, ...source }) => ({
+      files: filesOnDisk(source),
+      directory: kind === "directory" ? path : undefined
+    })),
+    all,
+    backup,
+    cipher: options.backup?.cipher
+  })
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
@@ -629,7 +638,8 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
 })
 
 /** The files of a source; a cohort of a database is none. */
-const filesOnDisk = ({ files }: Source): ReadonlyArray<SourceFile> => files.filter(({ open }) => open === undefined)
+const filesOnDisk = ({ files }: Pick<Source, "files">): ReadonlyArray<SourceFile> =>
+  files.filter(({ open }) => open === undefined)
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -799,10 +809,15 @@ const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
   ...(resumes === undefined ? {} : { resumes })
 })
 
+const endings: Readonly<Record<UnfinishedRun["state"], string>> = {
+  killed: "was cut short",
+  interrupted: "was interrupted",
+  "not-proven": "ended before its proof",
+  "not-undone": "rejected too much and was not undone"
+}
+
 const resumedNote = ({ run, state }: UnfinishedRun): string => {
-  const how =
-    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
-  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}: what it had stored counts as unchanged and is proven with the rest.`
 }
 
 /** An item whose rows wait in the current transaction. */
