@@ -55,6 +55,8 @@ export interface CampaignOptions {
   readonly workers: number
   /** Numbers of the cases to run; all if not given. */
   readonly only?: ReadonlySet<number> | undefined
+  /** Asked between cases; true ends with the results so far. */
+  readonly isStopped?: (() => boolean) | undefined
   readonly onResult?: ((result: CaseResult) => void) | undefined
 }
 
@@ -84,7 +86,7 @@ const withWorkers = async (options: CampaignOptions, workers: ReadonlyArray<Work
   await inParallel(workers, longestFirst, async (worker, queue) => {
     for (const kill of queue) {
       const state = states.get(kill.scenario)
-      if (state === undefined) continue
+      if (state === undefined || options.isStopped?.() === true) continue
       const result = await runCase(worker, state, kill)
       results.push(result)
       options.onResult?.(result)
