@@ -115,7 +115,10 @@ const moments = fc.record({
 })
 const draws = fc.record({
   moment: moments,
-  recoveries: fc.oneof(fc.constant([]), fc.array(moments, { minLength: 1, maxLength: 3 })),
+  recoveries: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(moments, { minLength: 1, maxLength: 3 }) }
+  ),
   asWriter: fc.boolean()
 })
 
@@ -132,7 +135,7 @@ const drawCases = (seed: number, kills: number, states: ReadonlyMap<string, Stat
   const uses = (...keys: ReadonlyArray<string>): number => keys.reduce((sum, key) => sum + (used.get(key) ?? 0), 0)
   return fc.sample(fc.noBias(draws), { seed, numRuns: kills }).map((drawn, at) => {
     const cost = ({ point, scenario }: (typeof pairs)[number]): number =>
-      uses(scenario, phaseOf(point), point) + 4 * uses(`${scenario} ${point}`)
+      uses(scenario, point) + 3 * uses(phaseOf(point)) + 4 * uses(`${scenario} ${point}`)
     const next = shuffled.reduce((best, pair) => (cost(pair) < cost(best) ? pair : best))
     const { point, scenario } = next
     for (const key of [scenario, phaseOf(point), point, `${scenario} ${point}`]) used.set(key, uses(key) + 1)
