@@ -98,12 +98,6 @@ const withWorkers = async (options: CampaignOptions, workers: ReadonlyArray<Work
 /** The first word of a point. */
 export const phaseOf = (point: string): string => point.split("/")[0] ?? point
 
-/** The points that no scenario passes. */
-const pointsNotPassed = (states: ReadonlyMap<string, State>): ReadonlyArray<string> => {
-  const passed = new Set([...states.values()].flatMap(({ trace }) => trace.map(({ point }) => point)))
-  return failpoints.filter((point) => !passed.has(point))
-}
-
 // ---- drawing
 
 const SHARES = 10_000
@@ -124,11 +118,13 @@ const draws = fc.record({
 
 /** Cases of a seed: all phases, scenarios and points as evenly as can be, the moments at random. */
 const drawCases = (seed: number, kills: number, states: ReadonlyMap<string, State>): ReadonlyArray<KillCase> => {
-  const missing = pointsNotPassed(states)
+  // In an order that does not depend on which process was quicker.
+  const pairs = Object.keys(scenarios).flatMap((scenario) => {
+    const passed = new Set(states.get(scenario)?.trace.map(({ point }) => point))
+    return failpoints.filter((point) => passed.has(point)).map((point) => ({ scenario, point }))
+  })
+  const missing = failpoints.filter((point) => !pairs.some((pair) => pair.point === point))
   if (missing.length > 0) throw new Error(`No scenario passes ${missing.join(", ")}`)
-  const pairs = [...states].flatMap(([scenario, { trace }]) =>
-    [...new Set(trace.map(({ point }) => point))].map((point) => ({ scenario, point }))
-  )
   const order = fc.shuffledSubarray(pairs, { minLength: pairs.length })
   const [shuffled = []] = fc.sample(fc.noBias(order), { seed, numRuns: 1 })
   const used = new Map<string, number>()
@@ -232,7 +228,7 @@ const runCase = async (worker: Worker, state: State, kill: KillCase): Promise<Ca
   const untouched = problemOfOriginals(state, "between")
   if (untouched !== undefined) return result(untouched)
   for (const moment of kill.recoveries) {
-    const points = [...new Set(trace.map(({ point }) => point))]
+    const points = failpoints.filter((point) => trace.some((passed) => passed.point === point))
     const passed = points[Math.floor(moment.point * points.length)] ?? kill.point
     const again = await worker.ask(state, [opened, "finish"], at(trace, passed, 1, moment.delay))
     if (again.isKilled) recoveryHits.push(again.last)
