@@ -21,7 +21,7 @@ interface Moment {
 }
 
 /** One kill, what it hits, and the kills of what goes on after it. */
-export interface KillCase {
+interface KillCase {
   readonly number: number
   readonly scenario: string
   readonly point: string
