@@ -26,6 +26,7 @@ import {
 } from "./internal/manifest.ts"
 import {
   type Content,
+  eachAtOnce,
   type Incoming,
   PackReader,
   PackWriter,
@@ -46,6 +47,8 @@ export interface BackupOptions {
   readonly files: ReadonlyArray<SourceFile>
   readonly run: string
   readonly program: string
+  /** How much is compressed and proven at once. */
+  readonly jobs?: number | undefined
   /** Encrypts what is added. */
   readonly cipher?: CipherSettings | undefined
   /** Takes the descriptors of databases, which must not be closed while the database may be open. */
@@ -85,7 +88,7 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   // Contents under another key, or in the clear, do not stand for those under this one.
   const usable = earlier.filter(({ manifest }) => manifest.key === key)
   const known = new KnownContents(store, usable)
-  const writer = new PackWriter(store, cipher)
+  const writer = new PackWriter(store, cipher, options.jobs)
   const found: Array<{ readonly facts: StoredFile["facts"]; readonly entry: ManifestFile | undefined }> = []
   const skipped: Array<Manifest["skipped"][number]> = []
   const added = new Map<string, Incoming>()
@@ -245,22 +248,22 @@ const prove = async (
 ): Promise<boolean> => {
   const scratch = join(options.store, `.scratch-${randomUUID()}`)
   const reader = new PackReader(options.store)
-  const seen = new Set<string>()
+  const contents = new Map(files.filter(({ sha256 }) => added.has(sha256)).map((file) => [file.sha256, file]))
+  let isStopped = false
   mkdirSync(scratch, { mode: 0o700 })
   try {
-    for (const file of files) {
-      if (!added.has(file.sha256) || seen.has(file.sha256)) continue
-      if (options.isStopped?.() === true) return false
-      seen.add(file.sha256)
-      const target = join(scratch, "file")
+    await eachAtOnce([...contents.values()], options.jobs, async (file) => {
+      isStopped ||= options.isStopped?.() === true
+      if (isStopped) return
+      const target = join(scratch, file.sha256)
       const problem =
         (await restoreOne(reader, file, target, cipher, true)) ??
         (compareRestored(target, file) ? undefined : "differs")
       if (problem !== undefined) throw new BackupError({ reason: "not-proven", store: options.store, path: file.path })
       rmSync(target)
       options.onBytes?.(file.bytes)
-    }
-    return true
+    })
+    return !isStopped
   } finally {
     reader.close()
     rmSync(scratch, { recursive: true, force: true })
@@ -374,6 +377,8 @@ export interface CheckOptions {
   /** SHA-256 that the manifest must have, where the database says so. */
   readonly manifestSha256?: string | undefined
   readonly cipher?: CipherSettings | undefined
+  /** How much is read at once. */
+  readonly jobs?: number | undefined
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
 
@@ -396,11 +401,15 @@ export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, 
       const reader = new PackReader(options.store)
       const checked = new Map<string, BackupProblem["problem"] | undefined>()
       try {
+        const contents = new Map(manifest.files.map((file) => [file.sha256, file]))
+        await eachAtOnce([...contents.values()], options.jobs, async (file) => {
+          checked.set(file.sha256, await readContent(reader, file, cipher, nowhere))
+          options.onBytes?.(file.bytes)
+        })
         for (const file of manifest.files) {
-          if (!checked.has(file.sha256)) checked.set(file.sha256, await readContent(reader, file, cipher, nowhere))
           const problem = checked.get(file.sha256)
           if (problem !== undefined) problems.push({ path: file.path, problem })
-          options.onBytes?.(file.bytes)
+          if (contents.get(file.sha256) !== file) options.onBytes?.(file.bytes)
         }
       } finally {
         reader.close()

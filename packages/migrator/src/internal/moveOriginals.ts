@@ -9,7 +9,7 @@ import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
-import { syncFolder } from "./atomic.ts"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { commonFolder } from "./manifest.ts"
 import { isThere } from "./restore.ts"
 
