@@ -349,9 +349,18 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
     !stored.has(path) && !remarks.some(({ code }) => code === "identical-content" || code === "not-a-cohort")
   const waiting = new Set(report.items.filter(isWaiting).map(({ path }) => dirname(path)))
   const isWhole = ({ path }: Source): boolean => stored.has(path) && !waiting.has(dirname(path))
-  const files = found.sources.filter(isWhole).flatMap(filesOnDisk)
   const left = found.sources.filter((source) => stored.has(source.path) && !isWhole(source))
-  const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
+  const sources = found.sources.filter(isWhole)
+  const { moved, notes } = yield* moveOriginals({
+    folder,
+    sources: sources.map(({ kind, path, ...source }) => ({
+      files: filesOnDisk(source),
+      directory: kind === "directory" ? path : undefined
+    })),
+    all,
+    backup,
+    cipher: options.backup?.cipher
+  })
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
@@ -670,7 +679,8 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
 })
 
 /** The files of a source; a cohort of a database is none. */
-const filesOnDisk = ({ files }: Source): ReadonlyArray<SourceFile> => files.filter(({ open }) => open === undefined)
+const filesOnDisk = ({ files }: Pick<Source, "files">): ReadonlyArray<SourceFile> =>
+  files.filter(({ open }) => open === undefined)
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -847,10 +857,15 @@ const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
   ...(resumes === undefined ? {} : { resumes })
 })
 
+const endings: Readonly<Record<UnfinishedRun["state"], string>> = {
+  killed: "was cut short",
+  interrupted: "was interrupted",
+  "not-proven": "ended before its proof",
+  "not-undone": "rejected too much and was not undone"
+}
+
 const resumedNote = ({ run, state }: UnfinishedRun): string => {
-  const how =
-    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
-  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}: what it had stored counts as unchanged and is proven with the rest.`
 }
 
 /** An item whose rows wait in the current transaction. */

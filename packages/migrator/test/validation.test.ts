@@ -1,13 +1,15 @@
+import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
+  listUnfinished,
   type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
   readRules,
   rulesJsonSchema
 } from "@mallard/migrator"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import { cohorts, type Files, folderOf, run } from "./support.ts"
 
@@ -215,6 +217,48 @@ describe("a run with a bound on rejects", () => {
       assert.lengthOf(yield* cohorts(database), 2)
       const third = yield* run(database, [source])
       assert.strictEqual(third.totals.unchanged, 2)
+    })
+  )
+
+  it.live("is undone by the next one when it was cut short before that, with all that it had stored", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "a.json": bad["good.json"], "b.json": "{", "c.json": "{" })
+      const limited = migrateWithin({
+        paths: [source],
+        database,
+        onConflict: "fail",
+        dryRun: false,
+        program: "test",
+        ...defaultLimits,
+        ...limit("1")
+      })
+      const cutAt = (point: Failpoint) =>
+        Effect.exit(
+          Effect.provideService(limited, Failpoints, (reached) => {
+            if (reached === point) throw new Error(reached)
+          })
+        )
+      assert.isTrue(Exit.hasDies(yield* cutAt("undo/begun")))
+      assert.lengthOf(yield* cohorts(database), 1)
+      assert.deepStrictEqual(
+        (yield* listUnfinished(database)).map(({ state }) => state),
+        ["not-undone"]
+      )
+      // The next one stores nothing itself, and is cut short too.
+      assert.isTrue(Exit.hasDies(yield* cutAt("undo/begun")))
+      assert.lengthOf(yield* cohorts(database), 1)
+      const report = yield* limited
+      assert.deepStrictEqual(
+        report.items.map(({ outcome, remarks }) => [outcome, remarks[0]?.code === "undone"]),
+        [
+          ["skipped", true],
+          ["rejected", false],
+          ["rejected", false]
+        ]
+      )
+      assert.isTrue(report.totals.balanced)
+      assert.deepStrictEqual(yield* cohorts(database), [])
+      assert.deepStrictEqual(yield* listUnfinished(database), [])
     })
   )
 
