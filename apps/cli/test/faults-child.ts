@@ -3,7 +3,7 @@
  * program's own entry, and looks into databases. Faults are put on this process from outside; its output goes where the
  * descriptors 1 and 2 lead.
  */
-import { prepare } from "./faults/Meanwhile.ts"
+import { prepare, setRepeatable } from "./faults/Meanwhile.ts"
 import { openStore } from "@mallard/duckdb-store"
 import { verify } from "@mallard/migrator"
 import { Cause, Effect, Exit } from "effect"
@@ -14,9 +14,27 @@ let runs = 0
 
 const exit = process.exit.bind(process)
 const inherited = { ...process.env }
+const RealDate = Date
 const clock = Date.now
+const STOPPED_AT = Date.UTC(2030, 0, 1)
 
-const setSurroundings = ({ clock: off = 0, env = {}, meanwhile }: Surroundings, home: string): void => {
+/** A clock that stands still, for those too who ask for a new `Date`. */
+class StoppedDate extends RealDate {
+  constructor(...given: ReadonlyArray<unknown>) {
+    super()
+    return Reflect.construct(RealDate, given.length === 0 ? [STOPPED_AT] : given)
+  }
+  static override now(): number {
+    return STOPPED_AT
+  }
+}
+
+const setSurroundings = (
+  { clock: off = 0, env = {}, isRepeatable = false, meanwhile }: Surroundings,
+  home: string
+): void => {
+  setRepeatable(isRepeatable)
+  globalThis.Date = isRepeatable ? Object.assign(StoppedDate) : RealDate
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, inherited, { HOME: home })
   for (const [name, value] of Object.entries(env)) {

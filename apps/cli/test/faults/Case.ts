@@ -21,7 +21,7 @@ export interface FaultCase {
   readonly expect: Expected | ((world: World, ended: Ended) => Expected | Promise<Expected>)
 }
 
-/** Carries out a case and checks everything that must hold. */
+/** Carries out a case and checks everything that must hold. Throws `Missed` where the fault could not be put. */
 export const runCase = async (world: World, { act, arrange, expect }: FaultCase): Promise<void> => {
   await arrange(world)
   world.freeze()
