@@ -19,22 +19,17 @@ const clock = Date.now
 const STOPPED_AT = Date.UTC(2030, 0, 1)
 
 /** A clock that stands still, for those too who ask for a new `Date`. */
-class StoppedDate extends RealDate {
-  constructor(...given: ReadonlyArray<unknown>) {
-    super()
-    return Reflect.construct(RealDate, given.length === 0 ? [STOPPED_AT] : given)
-  }
-  static override now(): number {
-    return STOPPED_AT
-  }
-}
+const StoppedDate = new Proxy(RealDate, {
+  construct: (target, given) => Reflect.construct(target, given.length === 0 ? [STOPPED_AT] : given),
+  get: (target, name) => (name === "now" ? () => STOPPED_AT : Reflect.get(target, name))
+})
 
 const setSurroundings = (
   { clock: off = 0, env = {}, isRepeatable = false, meanwhile }: Surroundings,
   home: string
 ): void => {
   setRepeatable(isRepeatable)
-  globalThis.Date = isRepeatable ? Object.assign(StoppedDate) : RealDate
+  globalThis.Date = isRepeatable ? StoppedDate : RealDate
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, inherited, { HOME: home })
   for (const [name, value] of Object.entries(env)) {

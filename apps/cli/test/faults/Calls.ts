@@ -8,11 +8,10 @@ import { join } from "node:path"
 import type { World } from "./World.ts"
 
 /** Calls that change something on the disk, or that lead to it. Systems differ in which of two alike they use. */
-const writingCalls = [
-  ...["write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync", "openat"],
-  ...["mkdir", "mkdirat", "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "rmdir"],
-  ...["chmod", "fchmod", "fchmodat", "utimensat"]
-] as const
+const writingCalls =
+  "write pwrite64 writev pwritev ftruncate fallocate fsync fdatasync openat mkdir mkdirat rename renameat renameat2 link linkat unlink unlinkat rmdir chmod fchmod fchmodat utimensat".split(
+    " "
+  )
 
 export const callErrors = ["ENOSPC", "EIO", "EACCES", "EMFILE", "EINTR"] as const
 export type CallError = (typeof callErrors)[number]

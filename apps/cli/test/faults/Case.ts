@@ -48,7 +48,7 @@ const needs: Readonly<Record<Need, readonly [works: () => boolean, why: string]>
 const found = new Map<Need, string | undefined>()
 
 /** Why a case cannot be carried out on this machine; undefined if it can. */
-export const missingFor = ({ needs: needed = [] }: FaultCase): string | undefined => {
+export const missingFor = ({ needs: needed = [] }: Pick<FaultCase, "needs">): string | undefined => {
   for (const need of needed) {
     if (!found.has(need)) found.set(need, needs[need][0]() ? undefined : needs[need][1])
     const missing = found.get(need)
