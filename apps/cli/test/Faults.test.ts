@@ -2,4 +2,4 @@
 import { outerCases } from "./faults/Cases.ts"
 import { describeFaults } from "./faults/suite.ts"
 
-describeFaults(outerCases)
+describeFaults(outerCases("pr"))

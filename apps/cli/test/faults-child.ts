@@ -41,11 +41,12 @@ const setSurroundings = (
 }
 
 /** Runs one command as if the process had been started for it, and gives its exit code. */
-const runCommand = async (args: ReadonlyArray<string>, cwd: string): Promise<number> => {
+const runCommand = async (args: ReadonlyArray<string>, cwd: string, mayExit: boolean): Promise<number> => {
   process.argv = [process.execPath, "mallard", ...args]
   process.chdir(cwd)
   const ended = new Promise<number>((resolve) => {
-    Object.assign(process, { exit: (code?: number) => resolve(code ?? 0) })
+    // One that does not wait for what is under way takes the process with it.
+    if (!mayExit) Object.assign(process, { exit: (code?: number) => resolve(code ?? 0) })
   })
   runs++
   await import(`../src/main.ts?run=${runs}`)
@@ -102,7 +103,9 @@ const answer = async (request: Request): Promise<Answer> => {
   switch (request._tag) {
     case "Run": {
       setSurroundings(request.surroundings, request.folder)
-      const code = await runCommand(request.args, request.cwd)
+      const does = request.surroundings.meanwhile?.does
+      const mayExit = does?._tag === "Signal" && does.twice === true
+      const code = await runCommand(request.args, request.cwd, mayExit)
       setSurroundings({}, request.folder)
       return { _tag: "Ran", code, open: openBelow(request.folder) }
     }

@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto"
 import { mkdirSync } from "node:fs"
-import { missingFor, runCase } from "./faults/Case.ts"
-import { casesOf, type Tier } from "./faults/Cases.ts"
+import { missingFor, runCase, type Tier } from "./faults/Case.ts"
+import { casesOf } from "./faults/Cases.ts"
 import { Missed } from "./faults/Missed.ts"
 import { World } from "./faults/World.ts"
 

@@ -6,6 +6,9 @@ import { checkInvariants, type Expected } from "./Invariants.ts"
 import type { Ended } from "./Program.ts"
 import { asNobody, treeOf, type World } from "./World.ts"
 
+/** How much is tried: with every change, every night, before a release. */
+export type Tier = "pr" | "nightly" | "release"
+
 /** What a machine needs for some faults. */
 export type Need = "strace" | "prlimit" | "nobody" | "mkfifo" | "mknod" | "bytes"
 

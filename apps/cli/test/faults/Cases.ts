@@ -1,5 +1,5 @@
 /** All cases of a tier. `pr` is for every change and takes seconds; `nightly` and `release` draw more and go through all calls. */
-import type { FaultCase } from "./Case.ts"
+import type { FaultCase, Tier } from "./Case.ts"
 import { backupCases } from "./cases/Backups.ts"
 import { allCallCases, someCallCases } from "./cases/Calls.ts"
 import { damageCases, databaseCases } from "./cases/Databases.ts"
@@ -11,17 +11,15 @@ import { systemCases } from "./cases/System.ts"
 import { randomOf } from "./Random.ts"
 import type { World } from "./World.ts"
 
-export type Tier = "pr" | "nightly" | "release"
-
 /** How many damages of each sort are drawn. */
 const damages: Readonly<Record<Tier, number>> = { pr: 3, nightly: 60, release: 400 }
 
 /** Faults of sources, names, systems, signals and surroundings. */
-export const outerCases: ReadonlyArray<FaultCase> = [
-  ...sourceCases,
+export const outerCases = (tier: Tier): ReadonlyArray<FaultCase> => [
+  ...sourceCases(tier),
   ...nameAndPathCases,
   ...systemCases,
-  ...surroundingsAndSignalCases
+  ...surroundingsAndSignalCases(tier)
 ]
 
 /** Faults of databases, logs and backups; the same seed draws the same. */
@@ -29,11 +27,8 @@ export const storedCases = (tier: Tier, seed: number): ReadonlyArray<FaultCase> 
   ...databaseCases,
   ...damageCases(randomOf(seed), damages[tier]),
   ...logCases,
-  ...backupCases(randomOf(seed + 1), damages[tier])
+  ...backupCases(randomOf(seed + 1), Math.ceil(damages[tier] * 0.6))
 ]
-
-/** The calls that fail in the suite. */
-export const suiteCallCases: ReadonlyArray<FaultCase> = someCallCases
 
 /** All cases of a tier; those of calls are found by running the commands. */
 export const casesOf = async (
@@ -41,7 +36,7 @@ export const casesOf = async (
   seed: number,
   world: World | undefined
 ): Promise<ReadonlyArray<FaultCase>> => [
-  ...outerCases,
+  ...outerCases(tier),
   ...storedCases(tier, seed),
   ...(tier === "pr" || world === undefined ? someCallCases : await allCallCases(world))
 ]

@@ -106,14 +106,14 @@ const checkEnding = (ended: Ended, { code, outcomes, says }: Expected, printed: 
 
 /** What every message has that says what to do next. */
 const wayOut =
-  /run (?:the same|again|it)|check (?:the|who|its)|change its|free some|keep (?:the|both)|name (?:another|a|files)|give |mend|restore|migrate (?:again|into|first)|export|rename|copy its|wait until|resume|mallard [a-z]+|--[a-z-]+|not reached/i
+  /run (?:the same|again|it)|check (?:the|who|its)|change its|free some|keep (?:the|both)|name (?:another|a|files)|give |mend|restore|migrate (?:again|into|first|it)|export|rename|copy its|wait until|resume|mallard [a-z]+|--[a-z-]+|not reached|once more stops at once/i
 
 interface PrintedReport {
   readonly items?: ReadonlyArray<{ readonly path: string; readonly outcome: string; readonly cohort: string | null }>
 }
 
 /** The report on stdout; undefined where there is none. */
-export const reportOf = ({ stdout }: Ended): PrintedReport | undefined => {
+const reportOf = ({ stdout }: Ended): PrintedReport | undefined => {
   const line = stdout.split("\n").findLast((text) => text.startsWith("{"))
   try {
     return line === undefined ? undefined : JSON.parse(line)
@@ -123,7 +123,7 @@ export const reportOf = ({ stdout }: Ended): PrintedReport | undefined => {
 }
 
 /** What became of the sources, by the last step of their paths. */
-export const outcomesOf = (ended: Ended): Readonly<Record<string, string>> =>
+const outcomesOf = (ended: Ended): Readonly<Record<string, string>> =>
   Object.fromEntries(
     (reportOf(ended)?.items ?? []).map(({ outcome, path }) => [path.split("/").at(-1) ?? path, outcome])
   )

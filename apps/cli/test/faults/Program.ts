@@ -75,6 +75,8 @@ export class Program {
       stdout: readFileSync(join(this.folder, "stdout"), "utf8"),
       stderr: readFileSync(join(this.folder, "stderr"), "utf8")
     }
+    const ownExit = answer._tag === "Died" ? /^exit (\d+)$/.exec(answer.signal ?? "")?.[1] : undefined
+    if (ownExit !== undefined) return { ...texts, code: Number(ownExit), signal: null, open: [] }
     if (answer._tag === "Ran") return { ...texts, code: answer.code, signal: null, open: answer.open }
     return { ...texts, code: null, signal: answer._tag === "Died" ? answer.signal : "wrong answer", open: [] }
   }

@@ -221,7 +221,7 @@ const keyOf = (tree: Tree, isWanted: (entry: readonly [string, Entry]) => boolea
 export const sha256 = (bytes: string | Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 /** Removes a folder, also where modes are in the way. */
-export const removeTree = (folder: string): void => {
+const removeTree = (folder: string): void => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
 }
 

@@ -240,7 +240,7 @@ const chosen: Readonly<Record<string, ReadonlyArray<readonly [thread: Thread, ca
 export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((operation) => {
   let at = 0
   return (chosen[operation.name] ?? []).flatMap(([thread, call]) => {
-    const shares = call === "unlink" || call === "chmod" || call === "mkdir" ? [0] : [0, 1]
+    const shares = thread === "other" && operation.name === "making a database" ? [0, 1] : [at % 2]
     return shares.map((share) => {
       const error = callErrors[at++ % callErrors.length] ?? "EIO"
       const which = shareNames[share * 2] ?? ""
