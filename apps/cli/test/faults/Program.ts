@@ -15,6 +15,9 @@ export interface Ended {
   readonly open: ReadonlyArray<string>
 }
 
+/** Longer than any command takes on a machine that is busy with much else; then it hangs. */
+const LONGEST_MS = 300_000
+
 export class Program {
   private readonly folder: string
   private readonly before: ReadonlyArray<string>
@@ -48,7 +51,9 @@ export class Program {
   private async ask(request: Request): Promise<Answer | { readonly _tag: "Died"; readonly signal: string | null }> {
     const { child } = this.start()
     const answer = await new Promise<Answer | { readonly _tag: "Died"; readonly signal: string | null }>((resolve) => {
+      const hangs = setTimeout(() => child.kill("SIGKILL"), LONGEST_MS)
       const done = (value: Answer | { readonly _tag: "Died"; readonly signal: string | null }): void => {
+        clearTimeout(hangs)
         child.removeAllListeners()
         resolve(value)
       }

@@ -236,7 +236,7 @@ const chosen: Readonly<Record<string, ReadonlyArray<readonly [thread: Thread, ca
   rebuilding: []
 }
 
-/** A few calls of each sort, with each error in turn. */
+/** A few calls of each sort, with each error in turn. Whoever is interrupted tries again, so that is never for ever. */
 export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((operation) => {
   let at = 0
   return (chosen[operation.name] ?? []).flatMap(([thread, call]) => {
@@ -244,8 +244,12 @@ export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((opera
     return shares.map((share) => {
       const error = callErrors[at++ % callErrors.length] ?? "EIO"
       const which = shareNames[share * 2] ?? ""
-      return callCase(operation, `${which} ${call} of the ${thread} threads, ${error}`, error, at % 4 === 0, (calls) =>
-        pick(calls, thread, call, share)
+      return callCase(
+        operation,
+        `${which} ${call} of the ${thread} threads, ${error}`,
+        error,
+        at % 4 === 0 && error !== "EINTR",
+        (calls) => pick(calls, thread, call, share)
       )
     })
   })
