@@ -10,6 +10,8 @@ const folders = ["packages", "apps"].flatMap((parent) =>
 const roots = [...folders, "tools"]
   .map((folder) => join(here, folder))
   .filter((root) => existsSync(join(root, "package.json")))
+/** Whose tests start the program `mallard`. */
+const startsProgram = new Set(["apps/cli", "apps/mcp"].map((folder) => join(here, folder)))
 const shared = join(here, "..", "shared")
 
 export default defineConfig({
@@ -24,6 +26,10 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     provide: { shared: existsSync(shared) ? realpathSync(shared) : undefined },
-    projects: roots.map((root) => ({ extends: true as const, root, test: { name: basename(root) } }))
+    projects: roots.map((root) => ({
+      extends: true as const,
+      root,
+      test: { name: basename(root), globalSetup: startsProgram.has(root) ? [join(here, "vitest.program.ts")] : [] }
+    }))
   }
 })

@@ -1,36 +1,69 @@
-/** Keys for backups, read from files: what stands on a command line is seen by others. */
+/** Keys for backups, read from files or asked for on a terminal: what stands on a command line is seen by others. */
 import type { CipherSettings } from "@mallard/migrator"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
-import { type CommandFailed, usage } from "./Failure.ts"
+import { type CommandFailed, Ended, exitCode, usage } from "./Failure.ts"
+import { readSecret } from "./Secret.ts"
 import type { Session } from "./Session.ts"
 import { printable } from "./Text.ts"
 
 /** What the user gave of keys. */
 export interface KeySources {
   readonly passphraseFile?: string | undefined
+  /** Asks for the passphrase. */
+  readonly passphrase?: boolean | undefined
   readonly identityFile?: string | undefined
   readonly recipients?: ReadonlyArray<string> | undefined
 }
 
-/** The keys; undefined if there are none. */
+/** The keys; undefined if there are none. A passphrase that locks what it is `new` to is asked for twice. */
 export const cipherSettings = (
   session: Session,
-  { identityFile, passphraseFile, recipients = [] }: KeySources
-): Effect.Effect<CipherSettings | undefined, CommandFailed> =>
+  { identityFile, passphrase: asks = false, passphraseFile, recipients = [] }: KeySources,
+  use: "new" | "known" = "known"
+): Effect.Effect<CipherSettings | undefined, CommandFailed | Ended> =>
   Effect.gen(function* () {
-    if (identityFile === undefined && passphraseFile === undefined && recipients.length === 0) return undefined
-    // The line break at the end of the file is no part of a passphrase.
-    const passphrase =
-      passphraseFile === undefined ? undefined : (yield* readKey(session, passphraseFile)).replace(/\r?\n$/, "")
-    if (passphrase === "") return yield* usage("The file of --backup-passphrase-file is empty.")
+    if (identityFile === undefined && passphraseFile === undefined && !asks && recipients.length === 0) return undefined
+    if (asks && passphraseFile !== undefined) {
+      return yield* usage("--backup-passphrase asks, --backup-passphrase-file reads.", "Give one of the two.")
+    }
+    const passphrase = asks
+      ? yield* askPassphrase(session, use)
+      : passphraseFile === undefined
+        ? undefined
+        : // The line break at the end of the file is no part of a passphrase.
+          (yield* readKey(session, passphraseFile)).replace(/\r?\n$/, "")
+    if (passphrase === "") {
+      return yield* usage(asks ? "The passphrase is empty." : "The file of --backup-passphrase-file is empty.")
+    }
     const identities =
       identityFile === undefined
         ? []
         : (yield* readKey(session, identityFile)).split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#"))
     return { passphrase, recipients, identities }
   })
+
+const askPassphrase = Effect.fnUntraced(function* (session: Session, use: "new" | "known") {
+  if (!process.stdin.isTTY || !session.terminal.isErrorTerminal) {
+    return yield* usage(
+      "--backup-passphrase asks on a terminal, and there is none.",
+      "Give the passphrase in a file: --backup-passphrase-file FILE."
+    )
+  }
+  const passphrase = yield* ask(session, "Passphrase of the copies: ")
+  if (use === "known" || passphrase === "") return passphrase
+  const again = yield* ask(session, "Once more: ")
+  if (again !== passphrase) return yield* usage("The two passphrases are not the same; nothing was done.")
+  return passphrase
+})
+
+const ask = Effect.fnUntraced(function* ({ terminal }: Session, question: string) {
+  const answer = yield* Effect.promise(() => readSecret(process.stdin, () => terminal.error(question)))
+  terminal.error("\n")
+  if (answer === undefined) return yield* new Ended({ code: exitCode.interrupted })
+  return answer
+})
 
 const readKey = (session: Session, path: string): Effect.Effect<string, CommandFailed> =>
   Effect.try({

@@ -18,9 +18,10 @@ export interface Opened {
 export const withCohorts = <A, E>(
   session: Session,
   db: string | undefined,
-  use: (opened: Opened) => Effect.Effect<A, E>
+  use: (opened: Opened) => Effect.Effect<A, E>,
+  jobs?: number
 ): Effect.Effect<A, E | StoreError | CommandFailed> =>
-  withDatabase<A, E | StoreError, never>(session, db, (path) => openedAt({ path, readonly: true }, use))
+  withDatabase<A, E | StoreError, never>(session, db, (path) => openedAt({ path, readonly: true, threads: jobs }, use))
 
 /** Runs `use` on the chosen database, opened for writing; a missing one is made only for what is to be saved. */
 export const withChanges = <A, E>(

@@ -1,28 +1,41 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { randomBytes } from "node:crypto"
-import { closeSync, fsync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
 import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
+import { LayoutThread } from "./LayoutThread.ts"
 import { printable } from "./Text.ts"
 
 /** Bytes that are gathered before they are written. */
 const BLOCK = 1 << 20
 /** Bytes that may wait to be written before the writer of them has to wait. */
 const MAX_WAITING = 32 << 20
+/** Bytes of small texts from which on another thread lays texts out. */
+const THREAD_FROM = 4 << 20
 
 /** Memory that is used again from block to block. */
 class Blocks {
-  private readonly free: Array<Buffer> = []
+  private readonly free: Array<Buffer<ArrayBuffer>> = []
 
-  take(): Buffer {
+  take(): Buffer<ArrayBuffer> {
     return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK)
   }
 
-  give(block: Buffer): void {
+  give(block: Buffer<ArrayBuffer>): void {
     this.free.push(block)
   }
 }
+
+/** Lays the next bytes of a file out, writes what comes of it, and gives their memory back. */
+type FileLayout = (
+  handle: number,
+  block: Buffer<ArrayBuffer>,
+  used: number,
+  isLast: boolean
+) => Promise<Buffer<ArrayBuffer>>
 
 /** A file that is being written beside the place where it will be, by other threads than the one that makes its text. */
 class PendingFile {
@@ -33,16 +46,18 @@ class PendingFile {
   private readonly handle: number
   private readonly onWaiting: (bytes: number) => void
   private readonly blocks: Blocks
-  private block: Buffer
+  private readonly layout: FileLayout | undefined
+  private block: Buffer<ArrayBuffer>
   private used = 0
   private isFinished = false
 
-  constructor(path: string, blocks: Blocks, onWaiting: (bytes: number) => void) {
+  constructor(path: string, blocks: Blocks, onWaiting: (bytes: number) => void, layout?: FileLayout) {
     const folder = dirname(path)
     mkdirSync(folder, { recursive: true })
     this.path = path
     this.onWaiting = onWaiting
     this.blocks = blocks
+    this.layout = layout
     this.block = blocks.take()
     this.temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
     this.handle = openSync(this.temporary, "wx", 0o600)
@@ -63,8 +78,7 @@ class PendingFile {
   finish(): void {
     if (this.isFinished) return
     this.isFinished = true
-    this.hand()
-    this.blocks.give(this.block)
+    this.hand(true)
     this.queue(() => fsyncAsync(this.handle))
     this.done = this.done.finally(() => closeSync(this.handle))
     this.done.catch(() => {})
@@ -81,18 +95,14 @@ class PendingFile {
     rmSync(this.temporary, { force: true })
   }
 
-  private hand(): void {
-    const { block, used } = this
-    if (used === 0) return
-    this.block = this.blocks.take()
+  private hand(isLast = false): void {
+    const { block, layout, used } = this
+    if (!isLast) this.block = this.blocks.take()
     this.used = 0
     this.onWaiting(used)
     this.queue(async () => {
-      for (let written = 0; written < used;) {
-        const { bytesWritten } = await writeAsync(this.handle, block, written, used - written, null)
-        written += bytesWritten
-      }
-      this.blocks.give(block)
+      if (layout === undefined) await writeFully(this.handle, block, used)
+      this.blocks.give(layout === undefined ? block : await layout(this.handle, block, used, isLast))
       this.onWaiting(-used)
     })
   }
@@ -107,6 +117,16 @@ class PendingFile {
 const writeAsync = promisify(writeCallback)
 const fsyncAsync = promisify(fsync)
 
+const writeFully = async (handle: number, bytes: Uint8Array, count: number): Promise<void> => {
+  for (let written = 0; written < count;) {
+    const { bytesWritten } = await writeAsync(handle, bytes, written, count - written, null)
+    written += bytesWritten
+  }
+}
+
+/** A file to write to. */
+export type OpenFile = Pick<PendingFile, "write" | "finish">
+
 /** Files that are written in groups: those of a group get their names together, when all of them are on the disk. */
 export class FileSet {
   private group: Array<PendingFile> = []
@@ -114,15 +134,43 @@ export class FileSet {
   private readonly finishing = new Set<Promise<void>>()
   private readonly folders = new Set<string>()
   private readonly blocks = new Blocks()
+  private readonly thread = new LayoutThread()
   private waiting = 0
+  private laidOutHere = 0
   private failure: { readonly cause: unknown } | undefined
 
-  open(path: string): Pick<PendingFile, "write" | "finish"> {
-    const file = new PendingFile(path, this.blocks, (bytes) => {
+  /** Opens a file that gets its text as it is, or laid out on its way. */
+  open(path: string, layout?: PrettyOptions): OpenFile {
+    const onWaiting = (bytes: number): void => {
       this.waiting += bytes
-    })
+    }
+    const file = new PendingFile(path, this.blocks, onWaiting, layout === undefined ? undefined : this.laidOut(layout))
     this.group.push(file)
     return file
+  }
+
+  private laidOut(layout: PrettyOptions): FileLayout {
+    let isFirst = true
+    return async (handle, block, used, isLast) => {
+      const isWhole = isFirst && isLast
+      isFirst = false
+      // A thread costs more to start than a few small texts to lay out.
+      if (isWhole && this.laidOutHere < THREAD_FROM) {
+        this.laidOutHere += used
+        const text = prettyText(block.subarray(0, used), layout)
+        await writeFully(handle, text, text.length)
+        return block
+      }
+      return Buffer.from(await this.thread.write({ handle, layout, memory: block.buffer, used, isLast }))
+    }
+  }
+
+  /** What was written to a file of the group is void. */
+  drop(file: OpenFile): void {
+    const dropped = this.group.filter((one) => one === file)
+    this.group = this.group.filter((one) => one !== file)
+    const finishing = discardAll(dropped).finally(() => this.finishing.delete(finishing))
+    this.finishing.add(finishing)
   }
 
   /** The group is complete: its files get their names, or go, if it is not sound. */
@@ -154,12 +202,13 @@ export class FileSet {
     for (const folder of this.folders) syncFolder(folder)
   }
 
-  /** Removes the files that have no names yet. */
+  /** Removes the files that have no names yet. Nothing can be written any more. */
   async discard(): Promise<void> {
     const { group } = this
     this.group = []
     await discardAll(group)
     await Promise.all(this.finishing)
+    await this.thread.stop()
   }
 
   private async publish(group: ReadonlyArray<PendingFile>): Promise<void> {
@@ -179,19 +228,6 @@ export class FileSet {
 
 const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
   for (const file of files) await file.discard()
-}
-
-/** Some systems do not open folders; there it is up to them. */
-const syncFolder = (folder: string): void => {
-  let handle: number | undefined
-  try {
-    handle = openSync(folder, "r")
-    fsyncSync(handle)
-  } catch {
-    return
-  } finally {
-    if (handle !== undefined) closeSync(handle)
-  }
 }
 
 /** The path of a name below a folder; undefined when it leads out of it. */

@@ -1,65 +1,16 @@
 /**
- * Progress of a run on stderr: a bar on a terminal, and off it a plain line every few seconds once a run takes long; or, for
- * programs, events of one line of JSON each.
+ * Progress of a run on stderr: a dashboard on a terminal, and off it a plain line every few seconds once a run takes long; or,
+ * for programs, events of one line of JSON each.
  */
 import type { Progress as Step } from "@mallard/migrator"
+import { Effect } from "effect"
+import { dashboard, type Phase, type Problem, progressLine, type ProgressState, SHOWN_PROBLEMS } from "./Dashboard.ts"
 import type { Session } from "./Session.ts"
-import { counted, duration, grouped, size } from "./Text.ts"
+import { shownPath } from "./Text.ts"
 
-/** What is known of a run at a moment. */
-export interface ProgressState {
-  readonly phase: "finding" | "copying" | "reading" | "verifying"
-  readonly sources: number
-  readonly items: number
-  readonly bytes: number
-  readonly totalBytes: number
-  readonly done: number
-  readonly documents: number
-  readonly elapsedMs: number
-  readonly phaseMs: number
-}
-
+/** Redrawn at most so often. */
 const FRAME_MS = 100
 const LINE_MS = 5000
-const BAR = 20
-
-/** How much of the phase is done, from 0 to 1. */
-const shareOf = (state: ProgressState): number => {
-  const share = state.phase === "verifying" ? state.done / state.documents : state.bytes / state.totalBytes
-  return Number.isFinite(share) ? Math.min(1, share) : 0
-}
-
-/** What there is to say, the most useful first. */
-const detailsOf = (state: ProgressState, share: number): ReadonlyArray<string> => {
-  const left = share > 0.01 && share < 1 ? [`${duration((state.phaseMs * (1 - share)) / share)} left`] : []
-  if (state.phase === "verifying") return [`${grouped(state.done)}/${counted(state.documents, "document")}`, ...left]
-  const speed = state.phaseMs > 500 ? [`${size((state.bytes * 1000) / state.phaseMs)}/s`] : []
-  return [
-    ...(state.phase === "reading" ? [`${grouped(state.items)}/${counted(state.sources, "source")}`] : []),
-    ...left,
-    ...speed,
-    `${size(state.bytes)} of ${size(state.totalBytes)}`
-  ]
-}
-
-/** One line of less than `columns` characters, with as many details as fit. */
-export const progressBar = (state: ProgressState, columns: number): string => {
-  if (state.phase === "finding") return "finding sources".slice(0, columns - 1)
-  const share = shareOf(state)
-  const full = Math.round(share * BAR)
-  const bar = `${"█".repeat(full)}${"░".repeat(BAR - full)}`
-  let line = `${state.phase} ${bar} ${`${Math.floor(share * 100)}%`.padStart(4)}`.slice(0, columns - 1)
-  for (const detail of detailsOf(state, share)) {
-    if (line.length + detail.length + 2 < columns) line += `  ${detail}`
-  }
-  return line
-}
-
-/** The same without a bar. */
-export const progressLine = (state: ProgressState): string => {
-  const share = shareOf(state)
-  return `${state.phase} ${Math.floor(share * 100)}%, ${detailsOf(state, share).join(", ")}`
-}
 
 type Item = Extract<Step, { readonly phase: "item" }>["item"]
 
@@ -73,6 +24,13 @@ const itemEvent = ({ bytes, outcome, path, remark_count, remarks }: Item) => ({
   codes: [...new Set(remarks.map(({ code }) => code))]
 })
 
+export interface ProgressOptions {
+  readonly isSilent: boolean
+  readonly isJson?: boolean
+  /** What the run goes through, as far as it is known before. */
+  readonly phases: readonly [Phase, ...ReadonlyArray<Phase>]
+}
+
 export class ProgressReport {
   private readonly session: Session
   private readonly isSilent: boolean
@@ -80,16 +38,40 @@ export class ProgressReport {
   private readonly started: number
   private phaseStarted: number
   private drawn: number
-  private state: Omit<ProgressState, "elapsedMs" | "phaseMs">
+  private state: Omit<ProgressState, "elapsedMs" | "isStopping" | "phaseMs" | "problems">
+  private errors: ReadonlyArray<Problem> = []
+  private warnings: ReadonlyArray<Problem> = []
+  private timer: NodeJS.Timeout | undefined
 
-  constructor(session: Session, isSilent: boolean, isJson = false) {
+  constructor(session: Session, { isJson = false, isSilent, phases }: ProgressOptions) {
     this.session = session
     this.isSilent = isSilent
     this.isJson = isJson
     this.started = session.now()
     this.phaseStarted = this.started
-    this.drawn = session.terminal.canAnimate ? 0 : this.started
-    this.state = { phase: "finding", sources: 0, items: 0, bytes: 0, totalBytes: 0, done: 0, documents: 0 }
+    this.drawn = this.started
+    this.state = {
+      phase: phases[0],
+      phases,
+      sources: 0,
+      items: 0,
+      bytes: 0,
+      totalBytes: 0,
+      entities: 0,
+      done: 0,
+      documents: 0,
+      outcomes: { migrated: 0, unchanged: 0, skipped: 0, rejected: 0, failed: 0 },
+      remarks: 0
+    }
+  }
+
+  /** Shows progress while an effect runs; whatever ends it takes the dashboard away. */
+  during<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.acquireUseRelease(
+      Effect.sync(() => this.begin()),
+      () => effect,
+      () => Effect.sync(() => this.end())
+    )
   }
 
   readonly step = (step: Step): void => {
@@ -109,7 +91,10 @@ export class ProgressReport {
         this.state = { ...this.state, bytes: Math.min(this.state.totalBytes, this.state.bytes + step.bytes) }
         break
       case "item":
-        this.state = { ...this.state, items: Math.min(this.state.sources, this.state.items + 1) }
+        this.addItem(step.item)
+        break
+      case "entities":
+        this.state = { ...this.state, entities: this.state.entities + step.count }
         break
       case "verify":
         this.enter("verifying")
@@ -129,9 +114,19 @@ export class ProgressReport {
     const isDue = step.phase === "found" || isLast || this.state.phase !== former || at - this.drawn >= FRAME_MS
     if (!isDue) return
     this.drawn = at
-    const { bytes, documents, done, items, phase, sources, totalBytes } = this.state
+    const { bytes, documents, done, entities, items, phase, sources, totalBytes } = this.state
     const elapsed = Math.round(at - this.started)
-    const event = { event: "progress", phase, sources, items, bytes, total_bytes: totalBytes, done, documents }
+    const event = {
+      event: "progress",
+      phase,
+      sources,
+      items,
+      bytes,
+      total_bytes: totalBytes,
+      entities,
+      done,
+      documents
+    }
     terminal.error(`${JSON.stringify({ ...event, elapsed_ms: elapsed })}\n`)
   }
 
@@ -139,16 +134,57 @@ export class ProgressReport {
     if (phase === this.state.phase) return
     this.state = { ...this.state, phase, bytes: 0 }
     this.phaseStarted = this.session.now()
+    // A phase is shown when it begins, unless all has just begun.
+    if (this.session.terminal.canAnimate && this.phaseStarted - this.started >= FRAME_MS) this.drawn = -FRAME_MS
+  }
+
+  private addItem({ outcome, path, remark_count, remarks }: Item): void {
+    const { items, outcomes, remarks: before, sources } = this.state
+    const isError = outcome === "rejected" || outcome === "failed"
+    const isWarning = !isError && outcome !== "unchanged" && remark_count > 0
+    this.state = {
+      ...this.state,
+      items: Math.min(sources, items + 1),
+      outcomes: { ...outcomes, [outcome]: outcomes[outcome] + 1 },
+      remarks: before + (isWarning ? remark_count : 0)
+    }
+    const [first] = remarks
+    if (first === undefined || !(isError || isWarning)) return
+    const problem = { path, code: first.code, more: remark_count - 1, isError }
+    if (isError) this.errors = [problem, ...this.errors.slice(0, SHOWN_PROBLEMS - 1)]
+    else this.warnings = [problem, ...this.warnings.slice(0, SHOWN_PROBLEMS - 1)]
+  }
+
+  /** Between events time goes on, and the terminal may change its size. */
+  private begin(): void {
+    if (this.isSilent || this.isJson || !this.session.terminal.canAnimate) return
+    this.timer = setInterval(() => this.draw(), FRAME_MS)
+    this.timer.unref()
+  }
+
+  private end(): void {
+    clearInterval(this.timer)
+    this.session.terminal.clearStatus()
   }
 
   private draw(): void {
     if (this.isSilent) return
-    const { now, terminal } = this.session
+    const { cwd, now, stop, terminal } = this.session
     const at = now()
     if (at - this.drawn < (terminal.canAnimate ? FRAME_MS : LINE_MS)) return
     this.drawn = at
-    const state = { ...this.state, elapsedMs: at - this.started, phaseMs: at - this.phaseStarted }
-    if (terminal.canAnimate) terminal.showStatus(progressBar(state, terminal.columns))
+    const state = {
+      ...this.state,
+      problems: [...this.errors, ...this.warnings].map((problem) => ({
+        ...problem,
+        path: shownPath(problem.path, cwd)
+      })),
+      isStopping: stop.signal !== undefined,
+      elapsedMs: at - this.started,
+      phaseMs: at - this.phaseStarted
+    }
+    const { columns, rows } = terminal
+    if (terminal.canAnimate) terminal.showStatus(dashboard(state, { columns, rows: rows - 1 }, terminal.paintError))
     else terminal.error(`${progressLine(state)}\n`)
   }
 }

@@ -1,7 +1,11 @@
 /** Reports in files: which form goes with a name, and writing one so that it is there whole or not at all. */
 import { renderHtml, renderJson, renderJUnit, renderMarkdown, type RunReport } from "@mallard/migrator"
 import { extname } from "node:path"
+import { databaseFlag, shellQuoted } from "./Database.ts"
 import { FileSet } from "./Outputs.ts"
+import type { RunView } from "./RenderRun.ts"
+import type { CommonOptions, Session } from "./Session.ts"
+import type { Paint } from "./Terminal.ts"
 
 export type ReportFormat = "text" | "json" | "html" | "md" | "junit"
 
@@ -33,6 +37,24 @@ export const renderReport = (report: RunReport, format: ReportFormat, text: (rep
       return text(report)
   }
 }
+
+/** How a report is shown to who asked for it. */
+export const viewOf = (
+  report: RunReport,
+  session: Session,
+  { quiet, verbose }: CommonOptions,
+  paint: Paint
+): RunView => ({
+  paint,
+  cwd: session.cwd,
+  verbose,
+  quiet,
+  invocation: session.invocation,
+  databaseFlag: databaseFlag(session, report.database),
+  quote: shellQuoted
+})
+
+export const textOfLines = (lines: ReadonlyArray<string>): string => lines.map((line) => `${line}\n`).join("")
 
 /** Writes a file beside its place and gives it its name when it is whole. Fails with what the file system says. */
 export const writeReport = async (path: string, text: string): Promise<void> => {

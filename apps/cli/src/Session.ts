@@ -35,4 +35,6 @@ export interface CommonOptions {
   readonly json: boolean
   readonly quiet: boolean
   readonly verbose: boolean
+  /** What would be asked is confirmed. */
+  readonly yes?: boolean | undefined
 }

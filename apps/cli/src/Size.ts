@@ -1,4 +1,6 @@
-/** Sizes as users write them: `64MiB`, `1.5 GB`, `1048576`. */
+/** Numbers that bound a command, as users write them: sizes like `64MiB`, `1.5 GB`, `1048576`, and how much at once. */
+import { Effect } from "effect"
+import { type CommandFailed, usage } from "./Failure.ts"
 
 const factors: Readonly<Record<string, number>> = {
   "": 1,
@@ -25,3 +27,12 @@ export const parseSize = (text: string): number | undefined => {
   const bytes = Math.floor(Number(match[1]) * factor)
   return bytes >= 1 && Number.isSafeInteger(bytes) ? bytes : undefined
 }
+
+/** Far more than any machine has a use for. */
+const MOST_JOBS = 256
+
+/** What `--jobs` says. */
+export const jobsOf = (jobs: number | undefined): Effect.Effect<number | undefined, CommandFailed> =>
+  jobs !== undefined && (jobs < 1 || jobs > MOST_JOBS)
+    ? Effect.fail(usage(`--jobs must be a number from 1 to ${MOST_JOBS}.`))
+    : Effect.succeed(jobs)

@@ -17,6 +17,9 @@ const plain: Paint = (_, text) => text
 
 const coloured: Paint = (style, text) => `\u001b[${styles[style]}m${text}\u001b[0m`
 
+/** How to paint, with colours or without. */
+export const paintOf = (hasColours: boolean): Paint => (hasColours ? coloured : plain)
+
 const isSet = (value: string | undefined): boolean => value !== undefined && value !== ""
 
 /** Whether a stream is painted: `NO_COLOR` wins over `FORCE_COLOR`, and that over what the stream is. */
@@ -33,6 +36,25 @@ const STDERR = 2
 const WAIT_MS = 2
 
 const DEFAULT_COLUMNS = 80
+const DEFAULT_ROWS = 24
+
+// Control sequences of ECMA-48 and of DEC; between the first two a terminal that knows them shows nothing half drawn.
+const TOGETHER = "\u001b[?2026h"
+const TOGETHER_END = "\u001b[?2026l"
+const CURSOR_HIDDEN = "\u001b[?25l"
+const CURSOR_SHOWN = "\u001b[?25h"
+const WRAP_OFF = "\u001b[?7l"
+const WRAP_ON = "\u001b[?7h"
+const REST_OF_LINE = "\u001b[K"
+const REST_OF_SCREEN = "\u001b[J"
+const ERASED = `\r${REST_OF_SCREEN}`
+
+/** Writes an empty line and these over whatever stands below the cursor, which ends where it began. */
+const frame = (lines: ReadonlyArray<string>): string => {
+  const back = `\u001b[${lines.length}A`
+  const text = ["", ...lines].join(`${REST_OF_LINE}\r\n`)
+  return `${TOGETHER}${CURSOR_HIDDEN}${WRAP_OFF}\r${text}${REST_OF_SCREEN}${back}\r${WRAP_ON}${TOGETHER_END}`
+}
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
@@ -41,16 +63,16 @@ export class Terminal {
   readonly isErrorTerminal: boolean
   readonly paint: Paint
   readonly paintError: Paint
-  /** Whether a line on stderr may be drawn over and over. */
+  /** Whether lines on stderr may be drawn over and over. */
   readonly canAnimate: boolean
   private readonly closed = new Set<number>()
-  private status = ""
+  private status: ReadonlyArray<string> = []
 
   constructor(env: Environment, noColour: boolean) {
     this.isOutTerminal = isatty(STDOUT)
     this.isErrorTerminal = isatty(STDERR)
-    this.paint = !noColour && wantsColour(env, this.isOutTerminal) ? coloured : plain
-    this.paintError = !noColour && wantsColour(env, this.isErrorTerminal) ? coloured : plain
+    this.paint = paintOf(!noColour && wantsColour(env, this.isOutTerminal))
+    this.paintError = paintOf(!noColour && wantsColour(env, this.isErrorTerminal))
     this.canAnimate = this.isErrorTerminal && !isSet(env["CI"]) && env["TERM"] !== "dumb"
   }
 
@@ -65,29 +87,55 @@ export class Terminal {
     return columns > 0 ? columns : DEFAULT_COLUMNS
   }
 
+  get rows(): number {
+    const rows = this.isErrorTerminal ? process.stderr.rows : 0
+    return rows > 0 ? rows : DEFAULT_ROWS
+  }
+
   /** Data, to stdout. */
   out(data: string | Uint8Array): void {
-    this.clearStatus()
-    this.write(STDOUT, typeof data === "string" ? Buffer.from(data) : data)
+    const bytes = typeof data === "string" ? Buffer.from(data) : data
+    if (!this.isOutTerminal || this.status.length === 0) return this.write(STDOUT, bytes)
+    this.write(STDERR, Buffer.from(ERASED))
+    this.write(STDOUT, bytes)
+    this.write(STDERR, Buffer.from(frame(this.status)))
   }
 
-  /** Words for people, to stderr. */
+  /** Words for people, to stderr: whole lines, which stay above those of `showStatus`. */
   error(text: string): void {
-    this.clearStatus()
-    this.write(STDERR, Buffer.from(text))
+    this.write(STDERR, Buffer.from(this.status.length === 0 ? text : `${ERASED}${text}${frame(this.status)}`))
   }
 
-  /** Shows a line on stderr in place of the one before; only where `canAnimate`. */
-  showStatus(line: string): void {
-    if (line === this.status) return
-    this.status = line
-    this.write(STDERR, Buffer.from(`\r\u001b[2K${line}`))
+  /**
+   * Shows lines on stderr in place of the ones before, until `clearStatus`; only where `canAnimate`. None may be as wide as
+   * the terminal, and they must be fewer than its rows. The hidden cursor waits on the empty line above them: terminals
+   * differ in what they do with wide lines when they are made narrower, but none moves the cursor above that line, so
+   * nothing that was printed before is lost.
+   */
+  showStatus(lines: ReadonlyArray<string>): void {
+    if (this.status.length === 0) {
+      process.once("exit", this.onExit)
+      process.on("SIGTSTP", this.onSuspend)
+    }
+    this.status = lines
+    this.write(STDERR, Buffer.from(frame(lines)))
   }
 
+  /** Takes the lines away, and shows the cursor again. */
   clearStatus(): void {
-    if (this.status === "") return
-    this.status = ""
-    this.write(STDERR, Buffer.from("\r\u001b[2K"))
+    if (this.status.length === 0) return
+    this.status = []
+    this.write(STDERR, Buffer.from(`${ERASED}${CURSOR_SHOWN}`))
+    process.off("exit", this.onExit)
+    process.off("SIGTSTP", this.onSuspend)
+  }
+
+  private readonly onExit = (): void => this.clearStatus()
+
+  /** Ctrl-Z: the shell gets its cursor back, and the next lines are shown when the program goes on. */
+  private readonly onSuspend = (): void => {
+    this.clearStatus()
+    process.kill(process.pid, "SIGSTOP")
   }
 
   private write(stream: number, bytes: Uint8Array): void {

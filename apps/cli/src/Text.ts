@@ -1,4 +1,5 @@
 /** Numbers, sizes and names as people read them. */
+export { sizeText as size } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 
 /** `1 entity`, `2 entities`; thousands are set apart. */
@@ -8,18 +9,6 @@ export const counted = (count: number, one: string, many = `${one}s`): string =>
 export const grouped = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ",")
 
 export const entities = (count: number): string => counted(count, "entity", "entities")
-
-/** A size in units of 1000 bytes. */
-export const size = (bytes: number): string => {
-  const units = ["B", "kB", "MB", "GB", "TB"]
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(2 + Number(value >= 10))} ${units[unit]}`
-}
 
 export const duration = (milliseconds: number): string => {
   const seconds = milliseconds / 1000

@@ -1,22 +1,11 @@
 import { spawn } from "node:child_process"
-import {
-  chmodSync,
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync
-} from "node:fs"
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { assert, describe, it, onTestFinished } from "vitest"
-import { cohort, makeFolder, outcomeOf, run, runOther, start, writeFiles } from "./support.ts"
+import { cohort, makeBundle, makeFolder, outcomeOf, programFromSources, run, start, writeFiles } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
-const home = join(import.meta.dirname, "..")
 
 const initialize = JSON.stringify({
   jsonrpc: "2.0",
@@ -32,27 +21,24 @@ const query = JSON.stringify({
 })
 
 describe("mallard mcp", () => {
-  it("answers from the bundle too, which no other command reads", async () => {
+  it("answers from the bundle and from the sources, and no other command reads its part of the bundle", async () => {
     const folder = makeFolder()
     writeFiles(folder, { [cohort.file]: cohort.text })
     assert.strictEqual((await run(folder, ["migrate", cohort.file, ...db])).code, 0)
-    const cache = join(home, "node_modules", ".cache")
-    mkdirSync(cache, { recursive: true })
-    const bundled = mkdtempSync(join(cache, "mcp-bundle-"))
-    onTestFinished(() => rmSync(bundled, { recursive: true, force: true }))
-    copyFileSync(join(home, "package.json"), join(bundled, "package.json"))
-    const built = await runOther(process.execPath, [join(home, "build.ts"), join(bundled, "dist")], folder)
-    assert.strictEqual(built.code, 0, built.stderr)
-    const main = join(bundled, "dist", "main.js")
-    const begin = (args: ReadonlyArray<string>) =>
-      spawn(process.execPath, [main, ...args, ...db], { cwd: folder, env: { HOME: folder }, stdio: "pipe" })
-    const server = begin(["mcp", "--allow-query"])
-    server.stdin.end(`${initialize}\n{"jsonrpc":"2.0","method":"notifications/initialized"}\n${query}\n`)
-    const { code, stderr, stdout } = await outcomeOf(server)
-    assert.deepStrictEqual([code, stderr], [0, ""])
-    assert.include(stdout, '"rows":[[2]]')
-    rmSync(join(bundled, "dist", "mcp.js"))
-    assert.strictEqual((await outcomeOf(begin(["list"]))).code, 0)
+    const cut = makeBundle()
+    for (const entry of [cut, programFromSources]) {
+      const server = spawn(process.execPath, [entry, "mcp", "--allow-query", ...db], {
+        cwd: folder,
+        env: { HOME: folder },
+        stdio: "pipe"
+      })
+      server.stdin.end(`${initialize}\n{"jsonrpc":"2.0","method":"notifications/initialized"}\n${query}\n`)
+      const { code, stderr, stdout } = await outcomeOf(server)
+      assert.deepStrictEqual([code, stderr], [0, ""])
+      assert.include(stdout, '"rows":[[2]]')
+    }
+    rmSync(join(dirname(cut), "..", "dist", "mcp.js"))
+    assert.strictEqual((await outcomeOf(start(folder, ["list", ...db], {}, cut))).code, 0)
   })
 
   it("makes a token that only its owner can read, uses it again, and refuses one that others can read", async () => {

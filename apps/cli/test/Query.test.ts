@@ -1,12 +1,20 @@
-import { spawn } from "node:child_process"
-import { copyFileSync, mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, assert, beforeAll, describe, it, onTestFinished, vi } from "vitest"
-import { cohort, folderCohort, outcomeOf, run, runOther, start, writeFiles } from "./support.ts"
+import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
+import {
+  cohort,
+  folderCohort,
+  outcomeOf,
+  program,
+  programFromSources,
+  run,
+  runOther,
+  start,
+  writeFiles
+} from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
-const home = join(import.meta.dirname, "..")
 
 let folder = ""
 
@@ -79,7 +87,7 @@ describe("mallard query", () => {
     assert.strictEqual(first.stdout, "x\r\n0\r\n1\r\n")
     const [, cursor = ""] =
       /^These are 2 rows, and there are more: --cursor (\S+) gets the next\.\n$/.exec(first.stderr) ?? []
-    const command = `printf '%s' '${sql}' | '${process.execPath}' '${join(home, "bin", "mallard.js")}' query - --cursor ${cursor} --db test.duckdb`
+    const command = `printf '%s' '${sql}' | '${process.execPath}' '${program}' query - --cursor ${cursor} --db test.duckdb`
     assert.deepStrictEqual(await runOther("sh", ["-c", command], folder), {
       code: 0,
       stdout: "x\n2\n",
@@ -160,27 +168,18 @@ describe("mallard query", () => {
     await vi.waitFor(() => assert.throws(() => process.kill(pid, 0)))
   })
 
-  it("works from the bundle, which has the program of the query beside it", async () => {
-    const cache = join(home, "node_modules", ".cache")
-    mkdirSync(cache, { recursive: true })
-    const bundled = mkdtempSync(join(cache, "bundle-"))
-    onTestFinished(() => rmSync(bundled, { recursive: true, force: true }))
-    copyFileSync(join(home, "package.json"), join(bundled, "package.json"))
-    const built = await runOther(process.execPath, [join(home, "build.ts"), join(bundled, "dist")], folder)
-    assert.strictEqual(built.code, 0, built.stderr)
-    const ask = (sql: string) =>
-      outcomeOf(
-        spawn(process.execPath, [join(bundled, "dist", "main.js"), "query", sql, "--csv", ...db], {
-          cwd: folder,
-          env: { HOME: folder },
-          stdio: ["ignore", "pipe", "pipe"]
-        })
-      )
-    assert.deepStrictEqual(await ask("SELECT count(*) AS n FROM patients"), {
-      code: 0,
-      stdout: "n\r\n3\r\n",
-      stderr: ""
+  for (const [what, entry] of [
+    ["the bundle, which has the program of the query beside it", program],
+    ["the sources", programFromSources]
+  ] as const) {
+    it(`works from ${what}`, async () => {
+      const ask = (sql: string) => outcomeOf(start(folder, ["query", sql, "--csv", ...db], {}, entry))
+      assert.deepStrictEqual(await ask("SELECT count(*) AS n FROM patients"), {
+        code: 0,
+        stdout: "n\r\n3\r\n",
+        stderr: ""
+      })
+      assert.match((await ask("FROM glob('*')")).stderr, /a table function that is not on the list \(glob\)/)
     })
-    assert.match((await ask("FROM glob('*')")).stderr, /a table function that is not on the list \(glob\)/)
-  })
+  }
 })

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { cohort, makeFolder, outcomeOf, run, start, writeFiles } from "./support.ts"
+import { cohort, makeFolder, outcomeOf, programFromSources, run, start, writeFiles } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
 
@@ -24,6 +24,10 @@ const dieBeforeEnd = dieBeforeProof.replaceAll(
   encodeURIComponent("loader.recordRest(unreadable)")
 )
 
+/** From the sources, in one of which the program is made to die. */
+const startDying = (folder: string, args: ReadonlyArray<string>, preload: string) =>
+  start(folder, args, { NODE_OPTIONS: `--import=${preload}` }, programFromSources)
+
 const events = async (folder: string) =>
   JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout) as ReadonlyArray<{
     readonly run: string
@@ -41,9 +45,7 @@ describe("mallard resume", () => {
     it(`goes on with a run that was killed ${what}: nothing is stored twice, all is proven`, async () => {
       const folder = makeFolder()
       writeFiles(folder, Object.fromEntries(Object.entries(files).map(([name, text]) => [`in/${name}`, text])))
-      const killed = start(folder, ["migrate", "in", ...db, "--on-conflict", "rename"], {
-        NODE_OPTIONS: `--import=${preload}`
-      })
+      const killed = startDying(folder, ["migrate", "in", ...db, "--on-conflict", "rename"], preload)
       await outcomeOf(killed)
       assert.strictEqual(killed.signalCode, "SIGKILL")
       assert.isTrue(existsSync(join(folder, "test.duckdb")))
@@ -64,7 +66,7 @@ describe("mallard resume", () => {
   it("is what migrating the same paths again comes to", async () => {
     const folder = makeFolder()
     writeFiles(folder, files)
-    await outcomeOf(start(folder, ["migrate", ".", ...db], { NODE_OPTIONS: `--import=${dieBeforeEnd}` }))
+    await outcomeOf(startDying(folder, ["migrate", ".", ...db], dieBeforeEnd))
     const again = await run(folder, ["migrate", folder, ...db])
     assert.strictEqual(again.code, 0, again.stderr)
     assert.match(again.stdout, /Went on with run [0-9a-f]{8}, which was cut short/)
@@ -75,7 +77,7 @@ describe("mallard resume", () => {
     const folder = makeFolder()
     writeFiles(folder, { ...files, "secret.txt": "correct horse battery staple\n" })
     const args = ["migrate", cohort.file, ...db, "--backup-passphrase-file", "secret.txt"]
-    await outcomeOf(start(folder, args, { NODE_OPTIONS: `--import=${dieBeforeEnd}` }))
+    await outcomeOf(startDying(folder, args, dieBeforeEnd))
     const plain = await run(folder, ["resume", ...db])
     assert.strictEqual(plain.code, 2)
     assert.include(plain.stderr, "--backup-passphrase-file")

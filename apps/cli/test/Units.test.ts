@@ -2,7 +2,6 @@ import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
 import { shellQuoted } from "../src/Database.ts"
 import { pathBelow, safeName } from "../src/Outputs.ts"
-import { progressBar, progressLine, type ProgressState } from "../src/Progress.ts"
 import { parseSize } from "../src/Size.ts"
 import { wantsColour } from "../src/Terminal.ts"
 import { byKind, duration, grouped, shownPath, size } from "../src/Text.ts"
@@ -79,30 +78,5 @@ describe("colours", () => {
     assert.isFalse(wantsColour({ TERM: "dumb" }, true))
     assert.isFalse(wantsColour({ NO_COLOR: "1", FORCE_COLOR: "1" }, true))
     assert.isTrue(wantsColour({ NO_COLOR: "", FORCE_COLOR: "1" }, false))
-  })
-})
-
-describe("progress", () => {
-  const state: ProgressState = {
-    phase: "reading",
-    sources: 50,
-    items: 10,
-    bytes: 50_000_000,
-    totalBytes: 200_000_000,
-    done: 0,
-    documents: 0,
-    elapsedMs: 1000,
-    phaseMs: 1000
-  }
-
-  it("shows phase, share, speed and what is left, within the line", () => {
-    assert.strictEqual(
-      progressBar(state, 200),
-      "reading █████░░░░░░░░░░░░░░░  25%  10/50 sources  3.0 s left  50.0 MB/s  50.0 MB of 200 MB"
-    )
-    assert.strictEqual(progressLine(state), "reading 25%, 10/50 sources, 3.0 s left, 50.0 MB/s, 50.0 MB of 200 MB")
-    assert.strictEqual(progressBar(state, 50), "reading █████░░░░░░░░░░░░░░░  25%  10/50 sources")
-    assert.isBelow(progressBar(state, 20).length, 20)
-    assert.include(progressBar({ ...state, totalBytes: 0, bytes: 0 }, 200), "  0%")
   })
 })

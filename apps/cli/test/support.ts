@@ -1,18 +1,30 @@
 /** Runs the real program, each time with a home folder and a database of its own. */
 import { spawn, type ChildProcess } from "node:child_process"
-import { existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { onTestFinished } from "vitest"
+import { inject, onTestFinished } from "vitest"
 
-/** The entry file of the program. */
-export const program = fileURLToPath(new URL("../bin/mallard.js", import.meta.url))
+/** The entry file of the program as users install it, bundled from the sources when the tests begin. */
+export const program = join(inject("bundle"), "bin", "mallard.js")
+
+/** The same entry file in the repository, which runs the sources as they are. */
+export const programFromSources = join(import.meta.dirname, "..", "bin", "mallard.js")
 
 export interface Outcome {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
+}
+
+/** The entry file of a copy of the bundle that a test may spoil; it is gone after the test. */
+export const makeBundle = (): string => {
+  const bundle = inject("bundle")
+  // Beside it, where the native modules are found.
+  const copy = mkdtempSync(join(dirname(bundle), ".copy-"))
+  onTestFinished(() => rmSync(copy, { recursive: true, force: true }))
+  cpSync(bundle, copy, { recursive: true })
+  return join(copy, "bin", "mallard.js")
 }
 
 /** A folder that is gone after the test. */
@@ -41,9 +53,10 @@ const environmentOf = (folder: string): NodeJS.ProcessEnv => ({
 export const start = (
   folder: string,
   args: ReadonlyArray<string>,
-  env: Readonly<Record<string, string>> = {}
+  env: Readonly<Record<string, string>> = {},
+  entry = program
 ): ChildProcess =>
-  spawn(process.execPath, [program, ...args], {
+  spawn(process.execPath, [entry, ...args], {
     cwd: folder,
     env: { ...environmentOf(folder), ...env },
     stdio: ["ignore", "pipe", "pipe"]
@@ -71,6 +84,10 @@ export const run = (
 /** Runs any other program. */
 export const runOther = (command: string, args: ReadonlyArray<string>, cwd: string): Promise<Outcome> =>
   outcomeOf(spawn(command, args, { cwd, env: environmentOf(cwd), stdio: ["ignore", "pipe", "pipe"] }))
+
+/** What a program said on stderr, without the progress that it tells where a machine is busy with other work too. */
+export const remarksIn = (stderr: string): string =>
+  stderr.replace(/^(?:finding sources|(?:copying|reading|verifying) +\d+%).*\n/gm, "")
 
 /** Waits until a file exists. */
 export const appears = async (path: string): Promise<void> => {

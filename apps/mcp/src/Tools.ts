@@ -202,6 +202,7 @@ interface LoadRequest {
   readonly name_or_id: string
   readonly include_entities?: boolean
   readonly kind?: string
+  readonly fields?: ReadonlyArray<string>
   readonly limit?: number
   readonly cursor?: string
 }
@@ -317,7 +318,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
   const load = Effect.fnUntraced(function* (request: LoadRequest, call: Call) {
     const wantsEntities =
       request.include_entities ??
-      (request.kind !== undefined || request.cursor !== undefined || request.limit !== undefined)
+      [request.kind, request.fields, request.cursor, request.limit].some((given) => given !== undefined)
     const kind = request.kind === undefined ? undefined : yield* kindOf(request.kind)
     const { cohort, page } = yield* explained(
       cohorts.read(waiting(call), (store) =>
@@ -748,6 +749,11 @@ export const makeTools = (options: ToolOptions, actions: Actions = makeActions(o
         name_or_id: nameOrId,
         include_entities: flag("Whether to give entities too; false if not given"),
         kind: text("Only entities of this kind, such as patient; implies include_entities"),
+        fields: Schema.optionalKey(
+          Schema.Array(Schema.String).annotate({
+            description: "Only these keys of each entity, such as id or name.given; implies include_entities"
+          })
+        ),
         limit: count(1, 200, "Entities per page, 20 if not given"),
         cursor
       }),
@@ -948,10 +954,10 @@ const kindOf = (wanted: string): Effect.Effect<string, ToolError> => {
 const pageOf = Effect.fnUntraced(function* (
   store: CohortStore["Service"],
   { cohortId }: Cohort,
-  { cursor: from, limit = 20 }: LoadRequest,
+  { cursor: from, fields, limit = 20 }: LoadRequest,
   kind: string | undefined
 ) {
-  const options = { kind, cursor: from }
+  const options = { kind, cursor: from, fields }
   const page = yield* store.entities(cohortId, { ...options, limit })
   let room = PAGE_CHARACTERS
   const fitting = page.items.findIndex((one) => {
@@ -962,7 +968,7 @@ const pageOf = Effect.fnUntraced(function* (
 })
 
 const textOf = ({ text: json }: CohortEntity): string =>
-  json.length <= ENTITY_CHARACTERS ? json : `(${json.length} characters; export_cohort has it)`
+  json.length <= ENTITY_CHARACTERS ? json : `(${json.length} characters; "fields" gives less of it, export_cohort all)`
 
 /** The entity itself where JavaScript keeps every spelling of it, else its text. */
 const structuredEntity = ({ kind, pointer, text: json }: CohortEntity): typeof Entity.Type => {

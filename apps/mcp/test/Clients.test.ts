@@ -103,6 +103,10 @@ const drive = async (assistant: Assistant, folder: string) => {
   assert.deepStrictEqual(exact.structured["entities"], [
     { kind: "patient", pointer: "/patients/0", json: '{"id":"i1","weight":71.50,"note":"a\\u0000b"}' }
   ])
+  const less = await assistant.call("load_cohort", { name_or_id: "Imported", fields: ["weight", "name.given"] })
+  assert.deepStrictEqual(less.structured["entities"], [
+    { kind: "patient", pointer: "/patients/0", json: '{"weight":71.50}' }
+  ])
   const id = String(metadata.structured["cohort_id"])
   const lines = (await assistant.read(`cohort://${id}/patient`)).trimEnd().split("\n")
   assert.deepStrictEqual([lines.length, lines[11]], [12, '{"id":"p11","gender":"female"}'])

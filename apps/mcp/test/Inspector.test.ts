@@ -2,9 +2,8 @@ import { execFile } from "node:child_process"
 import { createRequire } from "node:module"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "vitest"
-import { listening, makeFolder, run } from "./support.ts"
+import { listening, makeFolder, program, run } from "./support.ts"
 
 const inspector = join(
   dirname(createRequire(import.meta.url).resolve("@modelcontextprotocol/inspector/package.json")),
@@ -13,7 +12,6 @@ const inspector = join(
   "build",
   "index.js"
 )
-const program = fileURLToPath(new URL("../../cli/bin/mallard.js", import.meta.url))
 const flags = ["--db", "test.duckdb", "--root", "files", "--allow-query"]
 
 /** Runs the inspector's command line; gives its exit code and what it printed. */

@@ -10,11 +10,11 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { fileURLToPath } from "node:url"
-import { onTestFinished } from "vitest"
+import { inject, onTestFinished } from "vitest"
 import { type ServerConfig, startHttp } from "../src/index.ts"
 
-const program = fileURLToPath(new URL("../../cli/bin/mallard.js", import.meta.url))
+/** The entry file of the program as users install it, bundled from the sources when the tests begin. */
+export const program = join(inject("bundle"), "bin", "mallard.js")
 
 /** A folder that is gone after the test. */
 export const makeFolder = (): string => {

@@ -2,7 +2,7 @@
  * Puts stored documents together again: the literal pieces of a part and, between them, the texts of its collections'
  * entities in order. Works through any number of documents in windows of bounded size.
  */
-import { hash } from "node:crypto"
+import { createHash, hash } from "node:crypto"
 import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
@@ -29,6 +29,7 @@ type Block =
       readonly sound: true
       readonly first: number
       readonly kind: number
+      /** Lines of `ordinal id digest`; empty when the elements were not hashed. */
       readonly keys: string
       readonly text: Buffer
       readonly ends: Int32Array
@@ -50,6 +51,8 @@ const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
 const BLOCK = 512
+/** Blocks that are visited in one go. */
+const BLOCKS_AT_ONCE = 4
 
 const LABEL = 1
 const NEWLINE = 10
@@ -66,12 +69,17 @@ interface Window {
 
 const pieceKey = (contentId: number, part: number): string => `${contentId}/${part}`
 
+/** Where documents are read from, and how closely. */
+interface Origin {
+  readonly client: DuckDbSqlClient
+  readonly renderer: Renderer
+  /** Each element is hashed; else those that DuckDB rendered are taken as they are, for a digest of the whole to prove. */
+  readonly isHashing: boolean
+}
+
 /** Fetches the elements of all members that a condition selects; `where` gets the name of the table it is about. */
-const fetchWindow = Effect.fnUntraced(function* (
-  client: DuckDbSqlClient,
-  renderer: Renderer,
-  where: (alias: string) => string
-) {
+const fetchWindow = Effect.fnUntraced(function* (origin: Origin, where: (alias: string) => string) {
+  const { client, isHashing, renderer } = origin
   const blocks = new Map<string, Array<Block>>()
   const kinds = yield* queryRows(
     client,
@@ -82,12 +90,13 @@ const fetchWindow = Effect.fnUntraced(function* (
     kinds,
     ([code, lowest, highest]) =>
       Effect.map(
-        queryRows(client, elementsSql(renderer, Number(code), Number(lowest), Number(highest), where("m"))),
+        queryRows(client, elementsSql(origin, Number(code), Number(lowest), Number(highest), where("m"))),
         (rows) => {
-          for (const [contentId, part, collection, , keys, texts] of rows) {
+          for (const [contentId, part, collection, first, count, ordinals, keys, texts] of rows) {
             const at = key(Number(contentId), Number(part), Number(collection))
             const list = blocks.get(at)
-            const block = readBlock(String(keys), blobBytes(texts), Number(code))
+            const lines = linesOf(Number(first), Number(count), ordinals, keys, blobBytes(texts))
+            const block = isHashing ? readBlock(lines, Number(code)) : takeBlock(lines, Number(code))
             if (list === undefined) blocks.set(at, [block])
             else list.push(block)
           }
@@ -112,21 +121,36 @@ const inOrder = (blocks: Array<Block>): Array<Block> => {
   return blocks
 }
 
-const elementsOf = (block: Block): ReadonlyArray<Element> =>
-  block.sound ? elementsOfLines(block.keys, block.text, block.ends, block.kind) : block.elements
+const elementsOf = (block: Block): ReadonlyArray<Element> => {
+  if (!block.sound) return block.elements
+  const { ends, first, keys, kind, text } = block
+  if (keys !== "") return elementsOfLines(keys, text, ends, kind)
+  return elementsTaken({ ordinals: Array.from(ends, (_, at) => first + at), keys, text, ends }, kind)
+}
 
-/** Lines of elements, some hundred in one value: calls across the native boundary are what reading texts costs. */
-const elementsSql = (renderer: Renderer, kind: number, lowest: number, highest: number, where: string): string => {
+/**
+ * Lines of elements, some hundred in one value: calls across the native boundary are what reading texts costs. Keys come
+ * of all elements that are to be hashed.
+ */
+const elementsSql = (
+  { isHashing, renderer }: Origin,
+  kind: number,
+  lowest: number,
+  highest: number,
+  where: string
+): string => {
   const table = kindByCode(kind)?.table ?? "json_values"
   const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
   const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
-  return `SELECT content_id, part, collection, ordinal // ${BLOCK} AS block,
-      string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10)), encode(string_agg(coalesce(text, ''), chr(10)))
-    FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest::VARCHAR AS digest, ${text} AS text
+  const keys = `string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10))${isHashing ? "" : " FILTER (WHERE text IS NULL)"}`
+  // DuckDB joins from whichever side it likes, so rows come in any order. Sorting all of them costs more than looking.
+  const ordinals = `CASE WHEN list(ordinal) <> range(min(ordinal), min(ordinal) + count(*)) THEN list(ordinal)::JSON::VARCHAR END`
+  return `SELECT content_id, part, collection, min(ordinal), count(*), ${ordinals}, ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
+    FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest, ${text} AS text
           FROM mallard.cohort_members m
           LEFT JOIN (SELECT * FROM mallard.${quoted(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
           WHERE m.kind = ${kind} AND ${where})
-    GROUP BY content_id, part, collection, block ORDER BY content_id, part, collection, block`
+    GROUP BY content_id, part, collection, ordinal // ${BLOCK} ORDER BY content_id, part, collection, ordinal // ${BLOCK}`
 }
 
 /** The pieces of the documents that a condition selects, in order. */
@@ -145,34 +169,95 @@ const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where:
   return pieces
 })
 
-/**
- * Takes lines of keys (`ordinal id digest`) and lines of texts apart and hashes each text. Nothing is allocated per
- * line but its hash: this runs once for every entity that is verified or exported.
- */
-const readBlock = (lines: string, bytes: Buffer, kind: number): Block => {
-  const text = bytes.includes("\\u00") ? Buffer.from(lowerEscapes(bytes.toString("utf8"))) : bytes
-  const keys = lines.replaceAll("-", "")
-  let count = 1
-  for (let at = keys.indexOf("\n"); at >= 0; at = keys.indexOf("\n", at + 1)) count++
+/** The rows of a block, in the order of their ordinals. */
+interface Lines {
+  readonly ordinals: ReadonlyArray<number>
+  /** Lines of `ordinal id digest`: of all elements, or of those without a text. */
+  readonly keys: string
+  readonly text: Buffer
+  readonly ends: Int32Array
+}
+
+/** `ordinals`: undefined when they count up from `first`. */
+const linesOf = (first: number, count: number, ordinals: unknown, keys: unknown, bytes: Buffer): Lines => {
+  const text = withLowerEscapes(bytes)
   const ends = new Int32Array(count)
-  const first = integerAt(keys, 0)
-  let sound = true
-  let p = 0
   let start = 0
   for (let i = 0; i < count; i++) {
     const newline = i === count - 1 ? text.length : text.indexOf(NEWLINE, start)
-    const end = newline < 0 ? text.length : newline
-    ends[i] = end
+    ends[i] = newline < 0 ? text.length : newline
+    start = ends[i]! + 1
+  }
+  const lines = { keys: keys === null ? "" : String(keys), text, ends }
+  return typeof ordinals === "string"
+    ? sortedLines({ ordinals: JSON.parse(ordinals), ...lines })
+    : { ordinals: Array.from(ends, (_, at) => first + at), ...lines }
+}
+
+const sortedLines = ({ ends, keys, ordinals, text }: Lines): Lines => {
+  const places = [...ordinals.keys()].sort((a, b) => ordinals[a]! - ordinals[b]!)
+  const sorted = Buffer.allocUnsafe(text.length)
+  let o = 0
+  const sortedEnds = Int32Array.from(places, (place, at) => {
+    if (at > 0) sorted[o++] = NEWLINE
+    o += text.copy(sorted, o, place === 0 ? 0 : ends[place - 1]! + 1, ends[place])
+    return o
+  })
+  const sortedKeys = keys
+    .split("\n")
+    .sort((a, b) => integerAt(a, 0) - integerAt(b, 0))
+    .join("\n")
+  return { ordinals: places.map((place) => ordinals[place]!), keys: sortedKeys, text: sorted, ends: sortedEnds }
+}
+
+/** Hashes the text of each line. Nothing is allocated per line but its hash: all that is verified goes through here. */
+const readBlock = ({ ends, keys: dashed, ordinals, text }: Lines, kind: number): Block => {
+  const keys = dashed.replaceAll("-", "")
+  const first = ordinals[0]!
+  let sound = true
+  let p = 0
+  let start = 0
+  for (let i = 0; i < ends.length; i++) {
+    const end = ends[i]!
     const digest = keys.indexOf(" ", keys.indexOf(" ", p) + 1) + 1
-    const line = i === count - 1 ? keys.length : keys.indexOf("\n", digest)
-    if (integerAt(keys, p) !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
+    const line = i === ends.length - 1 ? keys.length : keys.indexOf("\n", digest)
+    if (ordinals[i] !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
     p = line + 1
     start = end + 1
   }
   if (!sound) return { sound, first: 0, elements: elementsOfLines(keys, text, ends, kind) }
-  for (let i = 0; i < count - 1; i++) text[ends[i]!] = COMMA_BYTE
+  separateBy(COMMA_BYTE, text, ends)
   return { sound, first, kind, keys, text, ends }
 }
+
+/** The same without hashing; the keys are of elements that have no text. */
+const takeBlock = ({ ends, keys, ordinals, text }: Lines, kind: number): Block => {
+  const first = ordinals[0]!
+  if (keys !== "" || ordinals.at(-1) !== first + ends.length - 1) {
+    return { sound: false, first: 0, elements: elementsTaken({ ends, keys, ordinals, text }, kind) }
+  }
+  separateBy(COMMA_BYTE, text, ends)
+  return { sound: true, first, kind, keys, text, ends }
+}
+
+const elementsTaken = ({ ends, keys, ordinals, text }: Lines, kind: number): Array<Element> => {
+  const holes = keys.split("\n")
+  let hole = 0
+  return Array.from(ends, (end, at) => {
+    const start = at === 0 ? 0 : ends[at - 1]! + 1
+    const taken = { ordinal: ordinals[at]!, kind, id: 0, digest: "", matches: true, bytes: text, start, end }
+    if (start < end) return taken
+    const [, id, digest = ""] = (holes[hole++] ?? "").split(" ")
+    return { ...taken, id: Number(id), digest: digest.replaceAll("-", ""), matches: false }
+  })
+}
+
+const separateBy = (separator: number, text: Buffer, ends: Int32Array): void => {
+  for (let i = 0; i < ends.length - 1; i++) text[ends[i]!] = separator
+}
+
+const withLowerEscapes = (bytes: Buffer): Buffer =>
+  bytes.includes("\\u00") ? Buffer.from(lowerEscapes(bytes.toString("utf8"))) : bytes
 
 const integerAt = (text: string, at: number): number => {
   let value = 0
@@ -248,6 +333,11 @@ export interface PartVisitor<E = never> {
   readonly changed: (element: Element) => void
   /** A collection lacks elements, or has some twice, or in no order. */
   readonly gap: (collection: number) => void
+  /**
+   * Whether the text since `start` is the one stored, by the digest of the part. When a visitor tells, elements are hashed
+   * only in parts that are not: such a part is started a second time, and what came before is void.
+   */
+  readonly isAsStored?: () => boolean
   readonly end: () => void
 }
 
@@ -274,6 +364,7 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
     members: Number(members)
   }))
   const windows = windowsOf(parts)
+  const origin: Origin = { client, renderer, isHashing: visitor.isAsStored === undefined }
   const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> => {
     const chosen = windows[at]
     if (chosen === undefined) return Effect.succeed(undefined)
@@ -283,7 +374,7 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
     return isLarge(chosen)
       ? Effect.map(pieces, (found) => ({ blocks: new Map(), pieces: found }))
       : Effect.flatMap(pieces, (found) =>
-          Effect.map(fetchWindow(client, renderer, where), (blocks) => ({ blocks, pieces: found }))
+          Effect.map(fetchWindow(origin, where), (blocks) => ({ blocks, pieces: found }))
         )
   }
   let next = yield* Effect.forkChild(fetch(0))
@@ -292,10 +383,26 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
     // The database works on the next window while this one is looked at.
     next = yield* Effect.forkChild(fetch(at + 1))
     for (const part of chosen) {
-      yield* visitPart(client, renderer, part, window!, isLarge(chosen), visitor)
+      yield* visitPart(origin, part, window!, isLarge(chosen), visitor)
+      if (visitor.isAsStored?.() === false) yield* visitAgain(client, renderer, part, visitor)
+      visitor.end()
       if (visitor.pause !== undefined) yield* visitor.pause
     }
   }
+})
+
+/** Hashes every element of a part whose text is not as stored, and has others rendered by the other renderer. */
+const visitAgain = Effect.fnUntraced(function* <E>(
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  part: CountedPart,
+  visitor: PartVisitor<E>
+) {
+  const origin: Origin = { client, renderer, isHashing: true }
+  const where = boundsOf([part])
+  const pieces = yield* fetchPieces(client, where("t"))
+  const blocks = isLarge([part]) ? new Map<string, Array<Block>>() : yield* fetchWindow(origin, where)
+  yield* visitPart(origin, part, { blocks, pieces }, isLarge([part]), visitor)
 })
 
 interface CountedPart extends StoredPart {
@@ -349,15 +456,14 @@ const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string
 }
 
 const visitPart = Effect.fnUntraced(function* <E>(
-  client: DuckDbSqlClient,
-  renderer: Renderer,
+  origin: Origin,
   part: CountedPart,
   window: Window,
   large: boolean,
   visitor: PartVisitor<E>
 ) {
   visitor.start(part)
-  const windowOf = large ? yield* smallCollections(client, renderer, part) : () => Effect.succeed(window)
+  const windowOf = large ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -375,21 +481,20 @@ const visitPart = Effect.fnUntraced(function* <E>(
       }
       const name = Buffer.concat(label).toString("utf8")
       label = undefined
-      yield* visitCollection(client, renderer, part, collection, name, yield* windowOf(collection), visitor)
+      yield* visitCollection(origin, part, collection, name, yield* windowOf(collection), visitor)
       collection++
     }
   }
-  visitor.end()
 })
 
 /**
  * Fetches the collections of a large part, as many small ones at once as fit in a window; undefined for those that do not
  * fit in one. To be asked in order.
  */
-const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, part: CountedPart) {
+const smallCollections = Effect.fnUntraced(function* (origin: Origin, part: CountedPart) {
   const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
   const rows = yield* queryRows(
-    client,
+    origin.client,
     `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection`
   )
   const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
@@ -406,8 +511,7 @@ const smallCollections = Effect.fnUntraced(function* (client: DuckDbSqlClient, r
       if (members > size) break
     }
     const blocks = yield* fetchWindow(
-      client,
-      renderer,
+      origin,
       (alias) => `${of(alias)} AND ${alias}.collection BETWEEN ${collection} AND ${next - 1}`
     )
     window = { blocks, pieces: new Map() }
@@ -421,8 +525,7 @@ const COMMA = Buffer.from(",")
 const LINE_FEED = Buffer.from("\n")
 
 const visitCollection = Effect.fnUntraced(function* <E>(
-  client: DuckDbSqlClient,
-  renderer: Renderer,
+  origin: Origin,
   part: CountedPart,
   collection: number,
   label: string,
@@ -431,17 +534,19 @@ const visitCollection = Effect.fnUntraced(function* <E>(
 ) {
   const where = `content_id = ${part.contentId} AND part = ${part.part} AND collection = ${collection}`
   const highest = yield* window === undefined
-    ? queryRows(client, `SELECT max(ordinal) FROM mallard.cohort_members WHERE ${where}`)
+    ? queryRows(origin.client, `SELECT max(ordinal) FROM mallard.cohort_members WHERE ${where}`)
     : Effect.succeed([[undefined]])
   const most = Number(highest[0]?.[0] ?? -1)
   let expected = 0
   const separator = label === "lines" ? LINE_FEED : COMMA
-  const visit = (blocks: ReadonlyArray<Block>): void => {
-    for (const block of blocks) {
+  const visit = Effect.fnUntraced(function* (blocks: ReadonlyArray<Block>) {
+    for (const [at, block] of blocks.entries()) {
+      // Statements that run meanwhile go on only when this thread lets go.
+      if (at % BLOCKS_AT_ONCE === BLOCKS_AT_ONCE - 1) yield* Effect.yieldNow
       if (block.sound && block.first === expected) {
         if (expected > 0) visitor.text(separator, 0, 1)
         visitor.sound(block.ends.length)
-        if (label === "lines") separateByLines(block.text, block.ends)
+        if (label === "lines") separateBy(NEWLINE, block.text, block.ends)
         visitor.text(block.text, 0, block.text.length)
         expected += block.ends.length
         continue
@@ -455,16 +560,15 @@ const visitCollection = Effect.fnUntraced(function* <E>(
         expected++
       }
     }
-  }
+  })
   if (label === "list") visitor.text(OPEN, 0, 1)
   const at = key(part.contentId, part.part, collection)
-  if (window !== undefined) visit(window.blocks.get(at) ?? [])
+  if (window !== undefined) yield* visit(window.blocks.get(at) ?? [])
   else {
     const size = membersAtOnce(part)
     const slice = (from: number) =>
       fetchWindow(
-        client,
-        renderer,
+        origin,
         (m) =>
           `${m}.content_id = ${part.contentId} AND ${m}.part = ${part.part} AND ${m}.collection = ${collection} AND ${m}.ordinal BETWEEN ${from} AND ${from + size - 1}`
       )
@@ -472,7 +576,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     for (let from = 0; from <= most; from += size) {
       const blocks = yield* Fiber.join(next)
       next = yield* Effect.forkChild(slice(from + size))
-      visit(blocks.get(at) ?? [])
+      yield* visit(blocks.get(at) ?? [])
       if (visitor.pause !== undefined) yield* visitor.pause
     }
     yield* Fiber.join(next)
@@ -481,11 +585,6 @@ const visitCollection = Effect.fnUntraced(function* <E>(
   else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
 
-/** The texts of a block are joined by commas unless its collection is one of lines. */
-const separateByLines = (text: Buffer, ends: Int32Array): void => {
-  for (let i = 0; i < ends.length - 1; i++) text[ends[i]!] = NEWLINE
-}
-
 /** The compact text of one part as a whole: for documents that fit in memory. */
 export const partText: (
   client: DuckDbSqlClient,
@@ -493,15 +592,24 @@ export const partText: (
   contentId: number,
   part: number
 ) => Effect.Effect<Buffer, SqlError.SqlError> = Effect.fnUntraced(function* (client, renderer, contentId, part) {
-  const chunks: Array<Buffer> = []
+  let chunks: Array<Buffer> = []
+  let digest = ""
   yield* visitParts(client, renderer, `p.content_id = ${contentId} AND p.part = ${part}`, {
-    start: () => {},
+    start: (part) => {
+      chunks = []
+      digest = part.digest
+    },
     text: (bytes, start, end) => {
       if (end > start) chunks.push(bytes.subarray(start, end))
     },
     sound: () => {},
     changed: () => {},
     gap: () => {},
+    isAsStored: () => {
+      const sha256 = createHash("sha256")
+      for (const chunk of chunks) sha256.update(chunk)
+      return sha256.digest("hex") === digest
+    },
     end: () => {}
   })
   return Buffer.concat(chunks)

@@ -35,6 +35,7 @@ import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient, toSqlError } from "@mallard/sql-duckdb"
 import { Clock, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { SqlError } from "effect/sql"
+import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { quoted, queryRows } from "./Rendering.ts"
@@ -280,9 +281,12 @@ export class BatchWriter {
     const written = Effect.scoped(
       Effect.gen({ self: this }, function* () {
         this.begin(yield* Effect.scope)
+        yield* reach("batch/begun")
         const result = yield* body
         yield* this.flush
+        yield* reach("rows/all")
         if (client !== undefined) yield* this.writeLedger(runId)
+        yield* reach("ledger/written")
         return result
       })
     )
@@ -296,9 +300,10 @@ export class BatchWriter {
     return Effect.gen({ self: this }, function* () {
       const handedOver = yield* Deferred.make<A, E | SqlError.SqlError>()
       const fiber = yield* Effect.forkChild(
-        client
-          .withTransaction(Effect.tap(written, (result) => Deferred.succeed(handedOver, result)))
-          .pipe(Effect.tapCause((cause) => Deferred.failCause(handedOver, cause)))
+        client.withTransaction(Effect.tap(written, (result) => Deferred.succeed(handedOver, result))).pipe(
+          Effect.tap(() => reach("commit/done")),
+          Effect.tapCause((cause) => Deferred.failCause(handedOver, cause))
+        )
       )
       const result = yield* Deferred.await(handedOver).pipe(
         Effect.onExit((exit) =>
@@ -540,6 +545,7 @@ export class BatchWriter {
       catch: (cause) => toSqlError(cause, "append")
     })
     this.empty()
+    yield* reach("rows/some")
   })
 
   /** Writes waiting rows so that queries of this transaction see them. */

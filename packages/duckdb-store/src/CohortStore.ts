@@ -2,8 +2,8 @@
  * The cohorts of a database: which there are, what they are made of and where they came from; saving and changing them.
  */
 
-import { DuckDbClient, typed } from "@mallard/sql-duckdb"
-import { LIST, VARCHAR } from "@duckdb/node-api"
+import { DuckDbClient, type DuckDbSqlClient, typed } from "@mallard/sql-duckdb"
+import { DuckDBTimestampValue, LIST, VARCHAR } from "@duckdb/node-api"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type SqlError } from "effect/sql"
 import { hash } from "node:crypto"
@@ -24,13 +24,16 @@ import {
 } from "./Export.ts"
 import {
   contentStatements,
-  headOf,
+  countsOfContents,
+  liveHeads,
   membersOfContent,
   type RevisionState,
   revisionsOf,
   type StoredMember,
   storedParts
 } from "./internal/content.ts"
+import { makeHeads } from "./internal/heads.ts"
+import { fieldsOf, withFields } from "./internal/jsonScan.ts"
 import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
@@ -195,6 +198,8 @@ export interface EntityOptions {
   /** 100 if not given; at most 10,000. */
   readonly limit?: number | undefined
   readonly cursor?: string | undefined
+  /** Keys of the members to give of each entity, such as `id` or `name.given`; all if not given. */
+  readonly fields?: ReadonlyArray<string> | undefined
 }
 
 /** A cohort with the compact texts of its entities by type, in the order of its documents. */
@@ -317,34 +322,13 @@ export class CohortStore extends Context.Service<
 /** The statements of this module. */
 export const cohortStatements = {
   ...contentStatements,
-  list: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
-  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
-FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id ORDER BY c.name, c.cohort_id`,
-  find: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
-  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
-FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id
-WHERE h.name = ? OR h.cohort_id = TRY_CAST(? AS UUID)
-ORDER BY h.name = ? DESC, h.revision_id DESC LIMIT 1`,
-  page: `SELECT c.cohort_id, c.name, c.seq, c.description, h.tags, c.product, c.legacy_id, c.entities, c.entity_count,
-  c.created_at, c.updated_at, c.saved_at, c.digest, h.revision_id, h.content_id
-FROM main.cohorts c JOIN mallard.heads h ON h.cohort_id = c.cohort_id
-WHERE (CAST(? AS VARCHAR) IS NULL OR c.cohort_id IN (SELECT cohort_id FROM main.cohort_tags WHERE tag = CAST(? AS VARCHAR)))
-  AND (CAST(? AS VARCHAR) IS NULL OR contains(lower(c.name), lower(CAST(? AS VARCHAR)))
-    OR contains(lower(coalesce(c.description, '')), lower(CAST(? AS VARCHAR))))
-  AND (CAST(? AS VARCHAR) IS NULL OR c.product = CAST(? AS VARCHAR))
-  AND (CAST(? AS BIGINT) IS NULL OR h.revision_id < CAST(? AS BIGINT))
-ORDER BY h.revision_id DESC LIMIT CAST(? AS BIGINT)`,
   tags: "SELECT tag, count(*) AS cohorts FROM main.cohort_tags GROUP BY tag ORDER BY tag",
   names: "SELECT DISTINCT name FROM mallard.heads",
   history: `SELECT revision_id, cohort_id, seq, predecessor, run_id, change, name, description, tags, product,
   legacy_id, created_at, updated_at, saved_at, digest, content_id
-FROM mallard.recorded_revisions WHERE cohort_id = (
-  SELECT cohort_id FROM (
-    SELECT r.cohort_id, CASE WHEN h.name = r.name THEN 0 WHEN r.name = ? THEN 1 ELSE 2 END AS rank, r.revision_id
-    FROM mallard.recorded_revisions r LEFT JOIN mallard.heads h ON h.cohort_id = r.cohort_id AND h.name = ?
-    WHERE r.name = ? OR r.cohort_id = TRY_CAST(? AS UUID)
-  ) ORDER BY rank, revision_id DESC LIMIT 1
-) ORDER BY seq`,
+FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
+  everNamed: `SELECT cohort_id::VARCHAR AS cohort_id FROM mallard.recorded_revisions
+WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID) ORDER BY name = ? DESC, revision_id DESC LIMIT 1`,
   parts: `SELECT part, path, format, bytes, source_sha256, digest, encoding
 FROM mallard.parts WHERE content_id = CAST(? AS BIGINT) ORDER BY part`,
   sources: `SELECT p.path, p.source_sha256, p.digest, p.bytes, h.cohort_id, h.name, h.revision_id, h.content_id, p.part,
@@ -388,11 +372,6 @@ interface RevisionRow {
   readonly content_id: bigint
 }
 
-interface CohortRow extends Omit<RevisionRow, "predecessor" | "run_id" | "change"> {
-  readonly entities: string
-  readonly entity_count: bigint
-}
-
 interface SourceRow {
   readonly path: string
   readonly source_sha256: string
@@ -408,6 +387,7 @@ interface SourceRow {
 
 const make = Effect.gen(function* () {
   const sql = yield* DuckDbClient
+  const heads = makeHeads(sql)
   const notFound = Effect.fnUntraced(function* (wanted: string) {
     const rows = yield* query<{ readonly name: string }>(sql, cohortStatements.names)
     return yield* new CohortNotFound({
@@ -420,18 +400,18 @@ const make = Effect.gen(function* () {
   })
   const lookup: Lookup = {
     live: Effect.fnUntraced(function* (nameOrId) {
-      const head = yield* headOf(sql, nameOrId)
+      const head = yield* heads.found(nameOrId)
       return head === undefined || head.change === "deleted" ? yield* notFound(nameOrId) : head
     }),
     any: Effect.fnUntraced(function* (nameOrId) {
-      const head = yield* headOf(sql, nameOrId)
+      const head = yield* heads.found(nameOrId)
       return head === undefined ? yield* notFound(nameOrId) : head
     })
   }
-  const writing = yield* makeWriting(sql, lookup)
+  const writing = yield* makeWriting(sql, heads, lookup)
   const find = Effect.fn("CohortStore.find")(function* (nameOrId: string) {
-    const [row] = yield* query<CohortRow>(sql, cohortStatements.find, [nameOrId, nameOrId, nameOrId])
-    return row === undefined ? yield* notFound(nameOrId) : cohortOf(row)
+    const [cohort] = yield* withCounts(sql, [yield* lookup.live(nameOrId)])
+    return cohort ?? (yield* notFound(nameOrId))
   })
   /** The documents of a content, in order. */
   const documentsOf = Effect.fnUntraced(function* (contentId: number) {
@@ -546,18 +526,14 @@ const make = Effect.gen(function* () {
       const limit = yield* limitOf(options.limit)
       const scope = JSON.stringify([options.tag, options.search, options.product])
       const cursor = yield* readCursor(options.cursor, scope)
-      const before = cursor === undefined ? null : String(cursor[0])
-      const text = (value: string | undefined, times: number) =>
-        Array.from({ length: times }, () => value?.toWellFormed() ?? null)
-      const rows = yield* query<CohortRow>(sql, cohortStatements.page, [
-        ...text(options.tag, 2),
-        ...text(options.search, 3),
-        ...text(options.product, 2),
-        before,
-        before,
-        String(limit + 1)
-      ])
-      const items = rows.slice(0, limit).map(cohortOf)
+      const rows = yield* liveHeads(sql, {
+        tag: options.tag?.toWellFormed(),
+        search: options.search?.toWellFormed(),
+        product: options.product?.toWellFormed(),
+        before: cursor?.[0],
+        limit: limit + 1
+      })
+      const items = yield* withCounts(sql, rows.slice(0, limit))
       const last = items.at(-1)
       return {
         items,
@@ -568,7 +544,7 @@ const make = Effect.gen(function* () {
       rows.map(({ cohorts, tag }) => ({ tag, cohorts: Number(cohorts) }))
     ),
     exists: Effect.fn("CohortStore.exists")((nameOrId) =>
-      Effect.map(headOf(sql, nameOrId), (head) => head !== undefined && head.change !== "deleted")
+      Effect.map(heads.found(nameOrId), (head) => head !== undefined && head.change !== "deleted")
     ),
     entities: Effect.fn("CohortStore.entities")(function* (nameOrId, options = {}) {
       const limit = yield* limitOf(options.limit)
@@ -589,8 +565,12 @@ const make = Effect.gen(function* () {
         limit: limit + 1
       })
       const last = found[limit - 1]
+      const fields = options.fields === undefined ? undefined : fieldsOf(options.fields)
       return {
-        items: found.slice(0, limit).map(entityOf),
+        items: found.slice(0, limit).map((member) => {
+          const entity = entityOf(member)
+          return fields === undefined ? entity : { ...entity, text: withFields(entity.text, fields) }
+        }),
         next:
           found.length > limit && last !== undefined
             ? writeCursor(scope, [last.part, last.collection, last.ordinal])
@@ -607,19 +587,28 @@ const make = Effect.gen(function* () {
       }
       return { cohort, entities }
     }),
-    list: Effect.map(query<CohortRow>(sql, cohortStatements.list), (rows) => rows.map(cohortOf)),
+    list: Effect.gen(function* () {
+      const cohorts = yield* withCounts(sql, yield* liveHeads(sql, {}))
+      return cohorts.toSorted((left, right) => byText(left.name, right.name) || byText(left.cohortId, right.cohortId))
+    }),
     find,
     load: Effect.fn("CohortStore.load")(function* (nameOrId) {
       const cohort = yield* find(nameOrId)
       return { cohort, documents: yield* documentsOf(cohort.contentId) }
     }),
     history: Effect.fn("CohortStore.history")(function* (nameOrId) {
-      const rows = yield* query<RevisionRow>(
-        sql,
-        cohortStatements.history,
-        Array.from({ length: 4 }, () => nameOrId)
-      )
-      return rows.length === 0 ? yield* notFound(nameOrId) : rows.map(revisionOf)
+      const head = yield* heads.named(nameOrId)
+      // A name counts that the cohort had once, unless another has it now.
+      const [once] =
+        head === undefined || head.change === "deleted"
+          ? yield* query<{ readonly cohort_id: string }>(sql, cohortStatements.everNamed, [
+              nameOrId,
+              nameOrId,
+              nameOrId
+            ])
+          : [{ cohort_id: head.cohortId }]
+      if (once === undefined) return yield* notFound(nameOrId)
+      return (yield* query<RevisionRow>(sql, cohortStatements.history, [once.cohort_id])).map(revisionOf)
     }),
     parts: Effect.fn("CohortStore.parts")(function* (contentId) {
       const rows = yield* query<{
@@ -767,7 +756,40 @@ const entityOf = ({ entityId, kind, path, pointer, text, type }: StoredMember): 
 const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))
 const readCounts = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Int)))
 
-const described = (row: Omit<RevisionRow, "predecessor" | "run_id" | "change">) => ({
+/** Heads with how many entities of each kind they hold. */
+const withCounts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, states: ReadonlyArray<RevisionState>) {
+  const counts = yield* countsOfContents(
+    sql,
+    states.map(({ contentId }) => contentId)
+  )
+  return states.map((state): Cohort => {
+    const entities = counts.get(state.contentId) ?? {}
+    return {
+      cohortId: state.cohortId,
+      name: state.name,
+      seq: state.seq,
+      description: state.description,
+      tags: state.tags,
+      product: state.product,
+      legacyId: state.legacyId,
+      entities,
+      entityCount: Object.values(entities).reduce((sum, count) => sum + count, 0),
+      createdAt: timeText(state.createdAt),
+      updatedAt: timeText(state.updatedAt),
+      savedAt: timeText(state.savedAt) ?? "",
+      digest: state.digest,
+      revisionId: state.revisionId,
+      contentId: state.contentId
+    }
+  })
+})
+
+const timeText = (micros: bigint | undefined): string | undefined =>
+  micros === undefined ? undefined : String(new DuckDBTimestampValue(micros)).replace(" ", "T")
+
+const byText = (left: string, right: string): number => Buffer.compare(Buffer.from(left), Buffer.from(right))
+
+const revisionOf = (row: RevisionRow): Revision => ({
   revisionId: Number(row.revision_id),
   cohortId: row.cohort_id,
   seq: row.seq,
@@ -780,17 +802,7 @@ const described = (row: Omit<RevisionRow, "predecessor" | "run_id" | "change">) 
   updatedAt: row.updated_at ?? undefined,
   savedAt: row.saved_at,
   digest: row.digest,
-  contentId: Number(row.content_id)
-})
-
-const cohortOf = (row: CohortRow): Cohort => ({
-  ...described(row),
-  entities: readCounts(row.entities),
-  entityCount: Number(row.entity_count)
-})
-
-const revisionOf = (row: RevisionRow): Revision => ({
-  ...described(row),
+  contentId: Number(row.content_id),
   predecessor: row.predecessor === null ? undefined : Number(row.predecessor),
   runId: row.run_id ?? undefined,
   change: row.change

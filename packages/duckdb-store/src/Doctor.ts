@@ -6,6 +6,7 @@
 import { Clock, Effect } from "effect"
 import { spawn } from "node:child_process"
 import { renameSync } from "node:fs"
+import { getCompileCacheDir } from "node:module"
 import { dirname, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { InvalidRequest } from "./CohortErrors.ts"
@@ -103,6 +104,7 @@ const ask = (
 ): Effect.Effect<Exclude<DoctorAnswer, { readonly answer: "progress" }> | Died> =>
   Effect.callback((resume) => {
     const child = spawn(process.execPath, [childPath()], {
+      env: { ...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() },
       stdio: ["ignore", "ignore", "ignore", "ipc"],
       windowsHide: true
     })

@@ -5,7 +5,6 @@
 
 import { prettyText } from "@mallard/entity-serializers"
 import { kinds } from "@mallard/schema"
-import { ownIdOf } from "./Identity.ts"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
 import { timestampText } from "./Ledger.ts"
@@ -50,7 +49,7 @@ export const exportRemarks: Readonly<Record<ExportRemark["code"], string>> = {
   "outside-entities": "left out: a cohort file holds name, description, tags, time and entities only",
   "not-an-object": "left out: in a cohort file every entity is an object",
   "duplicate-id": "in the file, but HealthSim keeps only the last entity of a type with this id",
-  "id-not-text": "in the file, but HealthSim fails on an id that is no text",
+  "id-not-text": "in the file, but HealthSim may fail on an id that is no text",
   "duplicate-key": "in the file, but Python keeps only the last value of a key",
   "too-deep": "in the file, but Python does not read what is nested deeper than about 1000 levels",
   "lone-surrogate": "in the file, but HealthSim's database refuses halves of surrogate pairs"
@@ -110,24 +109,33 @@ export const v1Text = (
   const remark = (code: ExportRemark["code"], path: string, pointer: string): void => {
     if (remarks.length < MOST_REMARKS) remarks.push({ code, path, pointer, message: exportRemarks[code] })
   }
+  const keyOf = ({ kind, type }: StoredMember): string => tables.get(kind) ?? type
   const lists = new Map<string, Array<{ readonly text: string; readonly isWrapper: boolean }>>()
+  for (const member of members) {
+    const { text } = member
+    if (!isObject(text)) continue
+    const list = lists.get(keyOf(member))
+    const entity = { text, isWrapper: isWrapper(text) }
+    if (list === undefined) lists.set(keyOf(member), [entity])
+    else list.push(entity)
+  }
+  const unwrapped = new Set(
+    [...lists].flatMap(([key, list]) => (list.every((entity) => entity.isWrapper) ? [key] : []))
+  )
   const ids = new Set<string>()
-  for (const { kind, path, pointer, text, type } of members) {
+  for (const member of members) {
+    const { path, pointer, text } = member
     if (!isObject(text)) {
       remark("not-an-object", path, pointer)
       continue
     }
-    const key = tables.get(kind) ?? type
-    const list = lists.get(key) ?? []
-    lists.set(key, list)
-    list.push({ text, isWrapper: isWrapper(text) })
-    const own = ownIdOf(kind, text)
-    if (own !== undefined) {
-      const id = `${key} ${own.id}`
-      if (ids.has(id)) remark("duplicate-id", path, pointer)
-      ids.add(id)
-      if (own.leaf !== undefined && text.charCodeAt(own.leaf.start) !== 0x22) remark("id-not-text", path, pointer)
-    }
+    const key = keyOf(member)
+    const id = readerId(key, unwrapped.has(key) ? (valueAt(text, "data") ?? text) : text)
+    if (id?.startsWith('"') === true) {
+      const place = `${key} ${String(JSON.parse(id))}`
+      if (ids.has(place)) remark("duplicate-id", path, pointer)
+      ids.add(place)
+    } else if (id !== undefined) remark("id-not-text", path, pointer)
     const twice = duplicateKeyAt(text)
     if (twice !== undefined) remark("duplicate-key", path, `${pointer}${twice}`)
     if (depthOf(text) > PYTHON_DEPTH) remark("too-deep", path, pointer)
@@ -155,6 +163,29 @@ export const v1Text = (
     `"tags":${JSON.stringify(head.tags)},"created_at":"${timestampText(head.createdAt).replace(" ", "T")}",` +
     `"entities":{${entities.join(",")}}}`
   return { text: prettyText(compact, { indent: 2, ascii: true }).toString("utf8"), remarks }
+}
+
+/** Types whose entities HealthSim's reader looks for by a column of their own before `id`. */
+const readerIdKeys: ReadonlyMap<string, string> = new Map([
+  ["encounters", "encounter_id"],
+  ["claims", "claim_id"],
+  ["prescriptions", "prescription_id"],
+  ["subjects", "subject_id"]
+])
+
+/** The text of the value that HealthSim's reader takes for an entity's id; without one it makes up an id. */
+const readerId = (type: string, text: string): string | undefined =>
+  [readerIdKeys.get(type) ?? "id", "id", `${type}_id`]
+    .map((key) => valueAt(text, key))
+    .find((value) => value !== undefined && !isFalsy(value))
+
+/** What Python takes for false, as text. */
+const isFalsy = (text: string): boolean => /^(?:null|false|""|\[\]|\{\}|-?[0.]+(?:[eE][-+]?\d+)?)$/.test(text)
+
+/** The text of the last value of a key. */
+const valueAt = (text: string, key: string): string | undefined => {
+  const found = isObject(text) ? membersOf(text).findLast((member) => member.key === key) : undefined
+  return found && text.slice(found.start, found.end)
 }
 
 /** Tells whether entities stand at or below a pointer of a file, or it is inside one. */

@@ -6,6 +6,7 @@
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { randomUUID } from "node:crypto"
+import { reach } from "./Failpoints.ts"
 import { type LedgerValues, nextIds, now, record } from "./Ledger.ts"
 
 /** Rows of one commit, by table. */
@@ -56,6 +57,7 @@ export const commitRows = Effect.fn("LedgerWriter.commitRows")(function* (runId:
         row_count: count
       }))
     )
+    yield* reach("ledger/written")
   })
   yield* sql.withTransaction(write)
 })

@@ -6,6 +6,7 @@
 import { kinds } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
+import { checkpoint } from "./Checkpoint.ts"
 import { query } from "./internal/query.ts"
 import { nextIds } from "./Ledger.ts"
 import { idColumns } from "./Tables.ts"
@@ -75,7 +76,7 @@ export const deleteUnrecordedRows = Effect.fn("Maintenance.deleteUnrecordedRows"
     yield* sql.withTransaction(
       Effect.forEach(affected, ({ limit, rows }) => query(sql, deleteSql(rows), [limit]), { discard: true })
     )
-    yield* sql.checkpoint
+    yield* checkpoint(sql)
   }
   return found
 })

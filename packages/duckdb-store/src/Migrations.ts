@@ -1,11 +1,13 @@
 /**
- * The versions of the tables and the steps between them. Each step is one transaction, a CHECKPOINT, and then a row in
- * `schema_migrations`; a database whose tables do not match its rows is refused, never repaired by guessing.
+ * The versions of the tables and the steps between them. Each step is one transaction, with its row in
+ * `schema_migrations`, and a CHECKPOINT; a database whose tables do not match its rows is refused, never repaired by guessing.
  */
 
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { type SqlError } from "effect/sql"
+import { checkpoint } from "./Checkpoint.ts"
+import { reach } from "./Failpoints.ts"
 import { query } from "./internal/query.ts"
 import { insertSql, now, record } from "./Ledger.ts"
 import { createTablesSql, storedKinds, tableColumns, tableNames } from "./Tables.ts"
@@ -98,11 +100,18 @@ export const migrate = Effect.fn("Migrations.migrate")(function* (
   const sql = yield* DuckDbClient
   const missing = steps.filter((step) => step.version > version)
   for (const step of missing) {
-    yield* sql.withTransaction(Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true }))
-    yield* sql.checkpoint
-    yield* record("schema_migrations", [{ version: step.version, name: step.name, applied_at: yield* now, program }])
+    const applied = { version: step.version, name: step.name, applied_at: yield* now, program }
+    yield* sql.withTransaction(
+      Effect.gen(function* () {
+        yield* Effect.forEach(step.statements, (statement) => query(sql, statement), { discard: true })
+        // In the same transaction: tables that no row tells of would be refused.
+        yield* record("schema_migrations", [applied])
+        yield* reach("tables/changed")
+      })
+    )
+    yield* reach("tables/committed")
+    yield* checkpoint(sql)
   }
-  if (missing.length > 0) yield* sql.checkpoint
   return missing.map((step) => step.version)
 })
 

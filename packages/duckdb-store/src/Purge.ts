@@ -7,6 +7,7 @@
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { resolve } from "node:path"
+import { reach } from "./Failpoints.ts"
 import { copyKept, keptContents, keptEntities, ownTablesSql } from "./internal/copying.ts"
 import { bytesOf, removeDatabase, replaceDatabase, stampOf, temporaryPath } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
@@ -96,6 +97,7 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
   ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(toStoreError(path, cause))))
   const bytesBefore = yield* attempt(() => bytesOf(path))
   if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
+  yield* reach("purge/planned")
   const building = temporaryPath(`${path}.purged`)
   const rebuild = Effect.gen(function* () {
     yield* attempt(() => removeDatabase(building))
@@ -110,7 +112,9 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
     )
     const bytesAfter = yield* attempt(() => bytesOf(building))
     if ((yield* attempt(() => stampOf(path))) !== stamp) return yield* new StoreError({ reason: "locked", path })
+    yield* reach("purge/copied")
     yield* attempt(() => replaceDatabase(building, path))
+    yield* reach("purge/replaced")
     return { ...plan, bytesBefore, bytesAfter } satisfies PurgeReport
   })
   return yield* Effect.ensuring(rebuild, Effect.ignore(attempt(() => removeDatabase(building))))

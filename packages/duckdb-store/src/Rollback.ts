@@ -8,6 +8,8 @@
 
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Schema } from "effect"
+import { checkpoint } from "./Checkpoint.ts"
+import { reach } from "./Failpoints.ts"
 import { query } from "./internal/query.ts"
 import { type LedgerValues, nextIds, now } from "./Ledger.ts"
 import { commitRows } from "./LedgerWriter.ts"
@@ -164,6 +166,7 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
   const sql = yield* DuckDbClient
   const work = Effect.gen(function* () {
     const steps = yield* inspectUndo(options.target, options.isCascading)
+    yield* reach("undo/begun")
     const at = yield* now
     let revisionId = (yield* nextIds).get("revisions") ?? 1
     const revisions = steps.flatMap((step): ReadonlyArray<LedgerValues<"revisions">> =>
@@ -178,17 +181,20 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
         { ...event, event: "finished", outcome, options: facts, totals }
       ]
     })
+    yield* reach("undo/written")
     const after = yield* readLines(options.target)
     const wrong = steps.filter((step) => {
       const head = after.get(step.head.cohortId)?.at(-1)
       return head === undefined || !isSame(head, step.action === "kept" ? step.head : step.before)
     })
     if (wrong.length > 0) return yield* new UndoMismatch({ cohorts: wrong.length })
+    yield* reach("undo/compared")
     return steps
   })
   if (!options.isTest) {
     const steps = yield* sql.withTransaction(work)
-    yield* sql.checkpoint
+    yield* reach("commit/done")
+    yield* checkpoint(sql)
     return steps
   }
   let tested: ReadonlyArray<UndoStep> = []

@@ -18,6 +18,8 @@ import {
   removeDatabase,
   temporaryPath
 } from "./internal/files.ts"
+import { checkpoint } from "./Checkpoint.ts"
+import { reach } from "./Failpoints.ts"
 import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
@@ -133,7 +135,10 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
           Effect.provideService(migrate(0, config.program ?? defaultProgram, steps), DuckDbClient, sql)
         )
       ),
-      attempt(path, () => nameDatabase(building, path))
+      reach("database/built").pipe(
+        Effect.andThen(attempt(path, () => nameDatabase(building, path))),
+        Effect.andThen(reach("database/named"))
+      )
     ),
     Effect.ignore(attempt(path, () => removeDatabase(building)))
   ).pipe(Effect.mapError((cause) => toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause)))
@@ -163,5 +168,5 @@ const prepare = Effect.fnUntraced(function* (
   }
   if (isReader) return
   yield* deleteUnrecordedRows()
-  if (hasLog(config.path)) yield* sql.checkpoint
+  if (hasLog(config.path)) yield* checkpoint(sql)
 })

@@ -118,16 +118,23 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
         children = checked
       })
   ]
-  const found = yield* Effect.forEach(
-    checks,
-    (check) => {
-      const own = new Findings(options.onFinding)
-      return Effect.as(check(own), own)
-    },
+  const ofDocuments = new Findings(options.onFinding)
+  const [found, documents] = yield* Effect.all(
+    [
+      Effect.forEach(
+        checks,
+        (check) => {
+          const own = new Findings(options.onFinding)
+          return Effect.as(check(own), own)
+        },
+        { concurrency: 2 }
+      ),
+      // Hashing keeps this thread busy, the checks above the database.
+      checkDocuments(client, renderer, "true", ofDocuments, options.onDocument)
+    ],
     { concurrency: 2 }
   )
-  for (const own of found) findings.append(own)
-  const documents = yield* checkDocuments(client, renderer, "true", findings, options.onDocument)
+  for (const own of [...found, ofDocuments]) findings.append(own)
   yield* checkRevisions(client, documents.digests, findings)
   return reportOf(findings, { ...documents, entities: documents.entities + children })
 })
@@ -585,7 +592,6 @@ const readAgain = Effect.fnUntraced(function* (
     client,
     `SELECT coalesce(min(entity_id), 1), coalesce(max(entity_id), 0) FROM ${table} WHERE shape_id IN (${shapeIds.join(",")})`
   )
-  let reader = freshReader()
   for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += READ_AGAIN * 10) {
     const where = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id BETWEEN ${from} AND ${from + READ_AGAIN * 10 - 1}`
     const rows = yield* queryRows(
@@ -594,6 +600,7 @@ const readAgain = Effect.fnUntraced(function* (
     )
     const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
     const rendered = yield* renderer.texts(kind.code, missing)
+    const reader = freshReader()
     for (const [id, bytes, ...values] of rows) {
       const source = bytes === null ? rendered.get(Number(id)) : blobText(bytes)
       if (source === undefined) continue
@@ -611,7 +618,6 @@ const readAgain = Effect.fnUntraced(function* (
         }
       })
     }
-    reader = freshReader()
   }
 })
 

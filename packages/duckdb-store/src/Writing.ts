@@ -19,14 +19,8 @@ import { type SqlError } from "effect/sql"
 import { hash, randomUUID } from "node:crypto"
 import { BatchWriter, type NewPart, type NewRevision } from "./BatchWriter.ts"
 import { type CohortNotFound, InvalidRequest, NameTaken } from "./CohortErrors.ts"
-import {
-  headNamed,
-  collectionsOf,
-  membersOfContent,
-  type RevisionState,
-  revisionsOf,
-  storedParts
-} from "./internal/content.ts"
+import { collectionsOf, membersOfContent, type RevisionState, revisionsOf, storedParts } from "./internal/content.ts"
+import { type Heads } from "./internal/heads.ts"
 import { elementsOf, isList, isObject, membersOf } from "./internal/jsonScan.ts"
 import { nextIds, record } from "./Ledger.ts"
 import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
@@ -156,7 +150,7 @@ class NothingToWrite {
   }
 }
 
-export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lookup: Lookup) {
+export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, heads: Heads, lookup: Lookup) {
   const oneAtATime = yield* Semaphore.make(1)
   /** Loading what a writer knows costs time that grows with the database, so it is kept as long as nobody else writes. */
   let kept: { readonly writer: BatchWriter; nextCommit: number } | undefined
@@ -164,7 +158,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lo
   const ids = Effect.provideService(nextIds, DuckDbClient, sql)
 
   const currentWriter = Effect.gen(function* () {
-    const nextCommit = (yield* ids).get("commits") ?? 1
+    const nextCommit = (yield* heads.lastCommit) + 1
     if (kept?.nextCommit !== nextCommit) kept = { writer: yield* BatchWriter.make(sql), nextCommit }
     return kept
   })
@@ -267,7 +261,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lo
 
   /** Fails when another cohort that is not deleted has the name. */
   const freeFor = Effect.fnUntraced(function* (name: string, cohortId: string | undefined) {
-    const holder = yield* headNamed(sql, name)
+    const holder = yield* heads.named(name)
     if (holder !== undefined && holder.change !== "deleted" && holder.cohortId !== cohortId) {
       return yield* new NameTaken({ wanted: name, cohortId: holder.cohortId })
     }
@@ -312,7 +306,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, lo
           staged.hints.fallbackName ??
           (yield* uniqueMadeUpName({ types: Object.keys(countsOf(result)), ...staged.hints }))
         yield* checkName(name)
-        const head = staged.head ?? (yield* headNamed(sql, name))
+        const head = staged.head ?? (yield* heads.named(name))
         if (head !== undefined && head.change !== "deleted" && !staged.overwrite) {
           return yield* new NameTaken({ wanted: name, cohortId: head.cohortId })
         }

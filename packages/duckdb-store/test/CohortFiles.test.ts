@@ -5,7 +5,7 @@ import * as fc from "fast-check"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
-import { leaves, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
+import { fieldsOf, leaves, withFields, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
 import { temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"], folder: string) => Effect.Effect<A, E, DuckDbClient>) =>
@@ -81,6 +81,55 @@ describe("exported cohorts", () => {
         for (const { message, code } of [...remarks, ...deep.remarks]) assert.strictEqual(message, exportRemarks[code])
       })
     )
+  )
+
+  it.effect(
+    "as cohort files name the ids that HealthSim's reader takes: by its own keys, and only what Python takes for true",
+    () =>
+      inStore(
+        Effect.fnUntraced(function* (store) {
+          const wrapped = (id: unknown) => ({ data: { id }, provenance: {} })
+          const cases: ReadonlyArray<readonly [unknown, ReadonlyArray<string>]> = [
+            [
+              { patients: [{ id: { value: "x" } }, { id: ["a"] }, { id: true }] },
+              ["id-not-text", "id-not-text", "id-not-text"]
+            ],
+            [{ patients: [{ id: 0 }, { id: "" }, { id: null }, { id: [] }, { id: {} }, { id: false }] }, []],
+            [
+              {
+                patients: [
+                  { patient_id: "a", mrn: "b" },
+                  { patient_id: "a", mrn: "b" }
+                ]
+              },
+              []
+            ],
+            [{ patients: [{ patients_id: "a" }, { id: "", patients_id: "a" }] }, ["duplicate-id"]],
+            [
+              {
+                claims: [
+                  { claim_id: "a", id: "b" },
+                  { claim_id: "", id: "a" }
+                ]
+              },
+              ["duplicate-id"]
+            ],
+            [{ members: [wrapped("a"), wrapped("a")] }, ["duplicate-id"]],
+            [{ members: [wrapped("a"), wrapped("a"), { id: "b" }] }, []],
+            [{ patients: [{ id: "a" }], members: [{ id: "a" }] }, []]
+          ]
+          for (const [at, [entities, wanted]] of cases.entries()) {
+            const name = `case ${at}`
+            yield* store.save({ name, entities: JSON.stringify(entities) })
+            const { remarks } = yield* store.exportTexts(name, { format: "v1" })
+            assert.deepStrictEqual(
+              remarks.map(({ code }) => code),
+              [...wanted],
+              JSON.stringify(entities)
+            )
+          }
+        })
+      )
   )
 
   it.effect("as cohort files carry the time of the source, else that of the first revision, and the present name", () =>
@@ -264,6 +313,22 @@ describe("scans of compact text", () => {
       }),
       { numRuns: 300 }
     )
+  })
+
+  it("give the wanted fields as they are written, through lists, and nothing else", () => {
+    const text = '{"id":1.50,"name":{"given":"A","family":"B"},"a.b":1,"a":{"b":2},"x":[{"id":1,"y":2},3],"id":"2"}'
+    const cases: ReadonlyArray<readonly [ReadonlyArray<string>, string]> = [
+      [["id"], '{"id":1.50,"id":"2"}'],
+      [["name.given", "missing"], '{"name":{"given":"A"}}'],
+      [["name.given", "name"], '{"name":{"given":"A","family":"B"}}'],
+      [["name", "name.given"], '{"name":{"given":"A","family":"B"}}'],
+      [["a.b"], '{"a.b":1,"a":{"b":2}}'],
+      [["x.y"], '{"x":[{"y":2},3]}'],
+      [["id.deeper"], '{"id":1.50,"id":"2"}'],
+      [[], "{}"]
+    ]
+    for (const [paths, wanted] of cases) assert.strictEqual(withFields(text, fieldsOf(paths)), wanted, paths.join())
+    assert.strictEqual(withFields("12", fieldsOf(["id"])), "12")
   })
 
   it("do not mind depth", () => {

@@ -13,28 +13,29 @@ export type Layout = "TEXT" | "I32" | "I64" | "F64" | "BOOL"
  */
 export const AUX = 0x4000_0000
 
-const INITIAL_CAPACITY = 256
+const noIntegers = new Int32Array(0)
+const noDoubles = new Float64Array(0)
+const noBytes = new Uint8Array(0)
 
-/** One column of waiting rows. Which arrays are used depends on the layout; unused ones stay empty. */
+/**
+ * One column of waiting rows. Which arrays are used depends on the layout; unused ones stay empty. It begins without
+ * room, because most kinds have no rows in most batches.
+ */
 export class Cells {
   readonly layout: Layout
   /** TEXT: heap offset (+ `AUX`); I32: value; I64: low half; BOOL: 0 or 1. */
-  low: Int32Array
+  low: Int32Array = noIntegers
   /** TEXT: byte length; I64: high half. */
-  high: Int32Array
+  high: Int32Array = noIntegers
   /** F64 values. */
-  doubles: Float64Array
+  doubles: Float64Array = noDoubles
   /** 1 where the row has a value, 0 where it is NULL. */
-  valid: Uint8Array
+  valid: Uint8Array = noBytes
   /** Whether any row of the batch has had a value, so that empty columns cost nothing to write. */
   used = false
 
   constructor(layout: Layout) {
     this.layout = layout
-    this.low = new Int32Array(INITIAL_CAPACITY)
-    this.high = new Int32Array(layout === "TEXT" || layout === "I64" ? INITIAL_CAPACITY : 0)
-    this.doubles = new Float64Array(layout === "F64" ? INITIAL_CAPACITY : 0)
-    this.valid = new Uint8Array(INITIAL_CAPACITY)
   }
 
   get capacity(): number {
@@ -43,8 +44,8 @@ export class Cells {
 
   grow(capacity: number): void {
     this.low = resized(this.low, capacity)
-    if (this.high.length > 0) this.high = resized(this.high, capacity)
-    if (this.doubles.length > 0) {
+    if (this.layout === "TEXT" || this.layout === "I64") this.high = resized(this.high, capacity)
+    if (this.layout === "F64") {
       const doubles = new Float64Array(capacity)
       doubles.set(this.doubles)
       this.doubles = doubles

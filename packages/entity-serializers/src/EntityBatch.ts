@@ -5,14 +5,17 @@
 import { AUX, Cells } from "./Cells.ts"
 import { compiledByCode, compiledKinds } from "./internal/PathTree.ts"
 
+/** Rows that a table has room for once it has any. */
+const INITIAL_CAPACITY = 256
+
 /** Waiting rows of one kind. Row `i` has digest words `4i..4i+3`, a shape, columns and `extra`. */
 export class EntityRows {
   readonly code: number
   count = 0
   /** Id of row 0; ids are dense. Means nothing while there is no row. */
   firstId = 0
-  digests: Int32Array = new Int32Array(1024)
-  shapes: Int32Array = new Int32Array(256)
+  digests: Int32Array = new Int32Array(0)
+  shapes: Int32Array = new Int32Array(0)
   readonly columns: ReadonlyArray<Cells>
   readonly extra = new Cells("TEXT")
 
@@ -24,7 +27,7 @@ export class EntityRows {
   /** Makes sure that row `count` can be filled. */
   open(): void {
     if (this.count < this.extra.capacity) return
-    const capacity = this.extra.capacity * 2
+    const capacity = Math.max(this.extra.capacity * 2, INITIAL_CAPACITY)
     const digests = new Int32Array(capacity * 4)
     digests.set(this.digests)
     this.digests = digests

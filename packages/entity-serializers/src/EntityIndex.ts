@@ -5,6 +5,9 @@
 
 const LOAD = 0.6
 
+/** Power of two of the slots to begin with; most indexes stay empty. */
+const LEAST_BITS = 4
+
 /** The four 32-bit words of a digest in the order in which DuckDB keeps a UUID in memory. */
 export type DigestWords = Int32Array
 
@@ -16,12 +19,12 @@ export class EntityIndex {
   private mask: number
   private count = 0
   /** Digests in the order of insertion since the last `commit`, so that a batch can be taken back. */
-  private journal: Int32Array = new Int32Array(1024)
+  private journal: Int32Array = new Int32Array(64)
   private journalled = 0
 
   constructor(nextId = 1, expected = 0) {
     this.nextId = nextId
-    const capacity = 2 ** Math.max(10, Math.ceil(Math.log2((expected + 1) / LOAD)))
+    const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected + 1) / LOAD)))
     this.keys = new Int32Array(capacity * 4)
     this.ids = new Float64Array(capacity)
     this.mask = capacity - 1

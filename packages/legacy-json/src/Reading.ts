@@ -102,8 +102,8 @@ export interface ReadOptions<E> {
   readonly wholeFileBytes?: number
   /** Bytes of a larger file that are read at once; `WINDOW_BYTES` if not given. */
   readonly windowBytes?: number
-  /** The file that will be read after this one: its bytes are fetched meanwhile. */
-  readonly next?: SourceFile | undefined
+  /** The files that will be read after this one, the nearest first: their bytes are fetched meanwhile. */
+  readonly next?: ReadonlyArray<SourceFile> | undefined
   /**
    * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
    * already.
@@ -125,65 +125,84 @@ interface Fetched {
   readonly sha256: string
 }
 
+/** A file that is fetched ahead, and the buffer that nothing else may use until it is done with. */
+interface Ahead {
+  readonly fetching: Fiber.Fiber<Fetched, SourceError>
+  readonly room: Room
+}
+
 /** Smaller files are read sooner than another thread is asked to do it; larger ones would need too much memory. */
 const AHEAD_BYTES = { least: 128 << 10, most: 16 << 20 }
 
-/** Buffers that are used again from file to file, one of them for the file that is fetched ahead. */
+/** Buffers that are used again from file to file; as many more as are fetched `ahead` at a time. */
 export class ReadBuffers {
-  private current: Buffer = Buffer.alloc(1 << 20)
-  private other: Buffer = Buffer.alloc(0)
-  private ahead: { readonly file: SourceFile; readonly fetching: Fiber.Fiber<Fetched, SourceError> } | undefined
+  private readonly most: number
+  private current: Room = new Room(1 << 20)
+  private readonly free: Array<Room> = []
+  private readonly ahead = new Map<SourceFile, Ahead>()
+
+  constructor(ahead = 1) {
+    this.most = ahead
+  }
 
   /** The bytes of a file, at hand or read now. They stay until the next call. */
   fetch(file: SourceFile): Effect.Effect<Fetched, SourceError> {
     return Effect.suspend(() => {
-      const { ahead } = this
-      this.ahead = undefined
-      if (ahead === undefined) return fetchWhole(file, this.room(file), false)
-      return ahead.file === file
-        ? Fiber.join(ahead.fetching)
-        : Effect.andThen(Fiber.await(ahead.fetching), fetchWhole(file, this.room(file), false))
+      const ahead = this.ahead.get(file)
+      if (ahead === undefined) return fetchWhole(file, this.current, false)
+      this.ahead.delete(file)
+      this.free.push(this.current)
+      this.current = ahead.room
+      return Fiber.join(ahead.fetching)
     })
   }
 
-  /** Begins to fetch a file that will be read next, while the one fetched before is being looked at. */
-  fetchAhead(file: SourceFile): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      // What is read instead of a file comes from a database, which is not asked for two things at once.
-      if (file.open !== undefined || this.ahead !== undefined) return Effect.void
-      if (file.bytes < AHEAD_BYTES.least || file.bytes > AHEAD_BYTES.most) return Effect.void
-      const { current, other } = this
-      this.current = other
-      this.other = current
-      return Effect.map(
+  /** Begins to fetch the files that will be read next, while the one fetched before is being looked at. */
+  fetchAhead(files: ReadonlyArray<SourceFile>): Effect.Effect<void> {
+    const wanted = files.filter(isFetchedAhead).slice(0, this.most)
+    // What is read again or left out is no longer waited for; its buffer goes with it.
+    for (const file of this.ahead.keys()) if (!wanted.includes(file)) this.ahead.delete(file)
+    return Effect.forEach(
+      wanted.filter((file) => !this.ahead.has(file)),
+      (file) => {
+        const room = this.free.pop() ?? new Room(0)
         // Nobody's child: it outlives the transaction in which the file before is read.
-        Effect.forkDetach(fetchWhole(file, this.room(file), true), { startImmediately: true }),
-        (fetching) => {
-          this.ahead = { file, fetching }
-        }
-      )
-    })
+        return Effect.map(Effect.forkDetach(fetchWhole(file, room, true), { startImmediately: true }), (fetching) => {
+          this.ahead.set(file, { fetching, room })
+        })
+      },
+      { discard: true }
+    )
+  }
+}
+
+/** What is read instead of a file comes from a database, which is not asked for two things at once. */
+const isFetchedAhead = ({ bytes, open }: SourceFile): boolean =>
+  open === undefined && bytes >= AHEAD_BYTES.least && bytes <= AHEAD_BYTES.most
+
+/** A buffer that grows with what it has to hold. */
+class Room {
+  private buffer: Buffer
+
+  constructor(bytes: number) {
+    this.buffer = Buffer.alloc(bytes)
   }
 
-  private room(file: SourceFile): (bytes: number) => Buffer {
-    return (bytes) => {
-      if (this.current.length < bytes)
-        this.current = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.current.length * 2, file.bytes * 2 + 2)))
-      return this.current
+  /** At least so many bytes; for files much alike it need not grow again. */
+  of(bytes: number, file: SourceFile): Buffer {
+    if (this.buffer.length < bytes) {
+      this.buffer = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(this.buffer.length * 2, file.bytes * 2 + 2)))
     }
+    return this.buffer
   }
 }
 
 /** Reads a file as one version; `changed` if it is written to meanwhile. */
-const fetchWhole = (
-  file: SourceFile,
-  room: (bytes: number) => Buffer,
-  meanwhile: boolean
-): Effect.Effect<Fetched, SourceError> =>
+const fetchWhole = (file: SourceFile, room: Room, meanwhile: boolean): Effect.Effect<Fetched, SourceError> =>
   Effect.scoped(
     Effect.gen(function* () {
       const open = yield* openSource(file)
-      const buffer = room(open.bytes + 2)
+      const buffer = room.of(open.bytes + 2, file)
       // One byte more than there should be, so that a file that grows is noticed.
       const into = buffer.subarray(0, open.bytes + 1)
       const count = yield* meanwhile ? open.readMeanwhile(into) : open.read(into)

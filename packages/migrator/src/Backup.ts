@@ -10,6 +10,7 @@
 import { randomUUID } from "node:crypto"
 import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
+import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
@@ -25,6 +26,7 @@ import {
 } from "./internal/manifest.ts"
 import {
   type Content,
+  eachAtOnce,
   type Incoming,
   PackReader,
   PackWriter,
@@ -45,6 +47,8 @@ export interface BackupOptions {
   readonly files: ReadonlyArray<SourceFile>
   readonly run: string
   readonly program: string
+  /** How much is compressed and proven at once. */
+  readonly jobs?: number | undefined
   /** Encrypts what is added. */
   readonly cipher?: CipherSettings | undefined
   /** Takes the descriptors of databases, which must not be closed while the database may be open. */
@@ -67,9 +71,11 @@ export interface BackupMade {
  * are not copied again, and those that have not been touched since are not even read.
  */
 export const makeBackup = (options: BackupOptions): Effect.Effect<BackupMade | undefined, BackupError> =>
-  Effect.tryPromise({ try: () => make(options), catch: (cause) => backupFailure(options.store, cause) })
+  Effect.flatMap(Failpoints, (reached) => attemptAsync(options.store, () => make(options, reached)))
 
-const make = async (options: BackupOptions): Promise<BackupMade | undefined> => {
+type Reached = (point: Failpoint) => void
+
+const make = async (options: BackupOptions, reached: Reached): Promise<BackupMade | undefined> => {
   const { store } = options
   mkdirSync(store, { recursive: true, mode: 0o700 })
   for (const folder of ["packs", "manifests"]) mkdirSync(join(store, folder), { recursive: true, mode: 0o700 })
@@ -82,7 +88,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
   // Contents under another key, or in the clear, do not stand for those under this one.
   const usable = earlier.filter(({ manifest }) => manifest.key === key)
   const known = new KnownContents(store, usable)
-  const writer = new PackWriter(store, cipher)
+  const writer = new PackWriter(store, cipher, options.jobs)
   const found: Array<{ readonly facts: StoredFile["facts"]; readonly entry: ManifestFile | undefined }> = []
   const skipped: Array<Manifest["skipped"][number]> = []
   const added = new Map<string, Incoming>()
@@ -109,8 +115,10 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
       if (stored.content !== undefined) added.set(stored.facts.sha256, stored.content)
       options.onBytes?.(stored.content === undefined ? file.bytes * 2 : file.bytes)
       found.push({ facts: stored.facts, entry: undefined })
+      reached("backup/copied")
     }
     await writer.finish()
+    reached("backup/packed")
   } finally {
     writer.discard()
   }
@@ -121,6 +129,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
   }
   const proven = await prove(options, files, new Set(added.keys()), cipher)
   if (!proven) return undefined
+  reached("backup/proven")
   const manifest: Manifest = {
     format: 1,
     backup_id: randomUUID(),
@@ -133,6 +142,7 @@ const make = async (options: BackupOptions): Promise<BackupMade | undefined> => 
     skipped
   }
   const written = writeManifest(store, manifest)
+  reached("backup/listed")
   const addedBytes = new Map(files.map(({ bytes, sha256 }) => [sha256, bytes]))
   const sum = [...added.keys()].reduce((total, sha256) => total + (addedBytes.get(sha256) ?? 0), 0)
   return { report: reportOf(store, written.sha256, manifest, sum), skipped }
@@ -238,22 +248,22 @@ const prove = async (
 ): Promise<boolean> => {
   const scratch = join(options.store, `.scratch-${randomUUID()}`)
   const reader = new PackReader(options.store)
-  const seen = new Set<string>()
+  const contents = new Map(files.filter(({ sha256 }) => added.has(sha256)).map((file) => [file.sha256, file]))
+  let isStopped = false
   mkdirSync(scratch, { mode: 0o700 })
   try {
-    for (const file of files) {
-      if (!added.has(file.sha256) || seen.has(file.sha256)) continue
-      if (options.isStopped?.() === true) return false
-      seen.add(file.sha256)
-      const target = join(scratch, "file")
+    await eachAtOnce([...contents.values()], options.jobs, async (file) => {
+      isStopped ||= options.isStopped?.() === true
+      if (isStopped) return
+      const target = join(scratch, file.sha256)
       const problem =
         (await restoreOne(reader, file, target, cipher, true)) ??
         (compareRestored(target, file) ? undefined : "differs")
       if (problem !== undefined) throw new BackupError({ reason: "not-proven", store: options.store, path: file.path })
       rmSync(target)
       options.onBytes?.(file.bytes)
-    }
-    return true
+    })
+    return !isStopped
   } finally {
     reader.close()
     rmSync(scratch, { recursive: true, force: true })
@@ -266,13 +276,16 @@ const restoreOne = async (
   file: ManifestFile,
   target: string,
   cipher: Cipher | undefined,
-  isScratch = false
+  isScratch = false,
+  reached: Reached = () => {}
 ): Promise<BackupProblem["problem"] | undefined> => {
   const restored = new RestoredFile(target)
   try {
     const problem = await readContent(reader, file, cipher, restored)
     if (problem !== undefined) return problem
+    reached("restore/copied")
     restored.publish(file, isScratch)
+    reached("restore/named")
     return undefined
   } finally {
     restored.discard()
@@ -364,6 +377,8 @@ export interface CheckOptions {
   /** SHA-256 that the manifest must have, where the database says so. */
   readonly manifestSha256?: string | undefined
   readonly cipher?: CipherSettings | undefined
+  /** How much is read at once. */
+  readonly jobs?: number | undefined
   readonly onBytes?: ((bytes: number) => void) | undefined
 }
 
@@ -386,11 +401,15 @@ export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, 
       const reader = new PackReader(options.store)
       const checked = new Map<string, BackupProblem["problem"] | undefined>()
       try {
+        const contents = new Map(manifest.files.map((file) => [file.sha256, file]))
+        await eachAtOnce([...contents.values()], options.jobs, async (file) => {
+          checked.set(file.sha256, await readContent(reader, file, cipher, nowhere))
+          options.onBytes?.(file.bytes)
+        })
         for (const file of manifest.files) {
-          if (!checked.has(file.sha256)) checked.set(file.sha256, await readContent(reader, file, cipher, nowhere))
           const problem = checked.get(file.sha256)
           if (problem !== undefined) problems.push({ path: file.path, problem })
-          options.onBytes?.(file.bytes)
+          if (contents.get(file.sha256) !== file) options.onBytes?.(file.bytes)
         }
       } finally {
         reader.close()
@@ -423,7 +442,7 @@ export interface RestoreResult {
  * overwritten; a file whose copy is damaged is named and not written.
  */
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
-  Effect.flatMap(findBackup(options.store, options.backup), ({ manifest }) =>
+  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([{ manifest }, reached]) =>
     attemptAsync(options.store, async () => {
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
       const reader = new PackReader(options.store)
@@ -438,7 +457,7 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
           if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
           else {
             mkdirSync(dirname(target), { recursive: true })
-            const problem = await restoreOne(reader, file, target, cipher)
+            const problem = await restoreOne(reader, file, target, cipher, false, reached)
             if (problem === undefined) restored.push(target)
             else problems.push({ path: file.path, problem })
           }

@@ -35,7 +35,10 @@ const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]
     "Nothing was migrated. Check the disk, or name another place with --backup-dir."
   ],
   "wrong-key": ["the key does not open it", "Give the passphrase or identity that it was made with."],
-  "needs-key": ["it is encrypted", "Give --backup-passphrase-file FILE, or --backup-identity FILE."],
+  "needs-key": [
+    "it is encrypted",
+    "Give --backup-passphrase, --backup-passphrase-file FILE or --backup-identity FILE."
+  ],
   "bad-key": [
     "a recipient or identity is not one of age",
     "Recipients begin with age1, identities with AGE-SECRET-KEY-1."

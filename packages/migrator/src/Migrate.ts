@@ -9,6 +9,7 @@ import { join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
+  checkpoint,
   commitRows,
   contentDigest,
   duplicateIds,
@@ -20,10 +21,12 @@ import {
   now,
   openStore,
   queryRows,
+  reach,
   readRuns,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
+import { sizeText } from "@mallard/duckdb-store/Disk"
 import { daysFromCivil, inexactRules, type MemberRows } from "@mallard/entity-serializers"
 import {
   findSources,
@@ -81,6 +84,10 @@ export interface MigrateOptions {
   readonly maxEntityBytes: number
   readonly maxDepth: number
   readonly memoryLimit?: string | undefined
+  /** How much is read, compressed and computed at once; without it as the machine's cores allow. Changes no result. */
+  readonly jobs?: number | undefined
+  /** A source with a larger file is rejected, and nothing of it is read. */
+  readonly maxFileBytes?: number | undefined
   readonly cwd?: string | undefined
   /** False leaves out the verification of what was stored; `verify` can be run later. */
   readonly verify?: boolean | undefined
@@ -130,6 +137,8 @@ export interface Sizes {
   readonly batchEntities: number
   readonly batchFiles: number
   readonly batchBytes: number
+  /** A batch that has taken so long is stored as it is, so that what became of its items is told. */
+  readonly batchMs: number
   /** Files up to this size are read whole, larger ones through a window. */
   readonly wholeFileBytes: number
   readonly windowBytes: number
@@ -141,6 +150,8 @@ export type Progress =
   /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
   | { readonly phase: "backup"; readonly bytes: number }
   | { readonly phase: "read"; readonly bytes: number }
+  /** Entities read, whatever becomes of them; those of a source that is read again count again, unchanged ones never. */
+  | { readonly phase: "entities"; readonly count: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
 
@@ -159,6 +170,7 @@ export const defaultSizes: Sizes = {
   batchEntities: 1_000_000,
   batchFiles: 500,
   batchBytes: 512 << 20,
+  batchMs: 10_000,
   wholeFileBytes: WHOLE_FILE_BYTES,
   windowBytes: WINDOW_BYTES
 }
@@ -186,10 +198,14 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const isTaken = ({ path }: Source): boolean =>
     isWhole(options) ||
     [...(options.only ?? options.plan?.keys() ?? [])].some((only) => only === path || only.startsWith(`${path}#`))
-  const originals = onDisk.sources.filter(isTaken).flatMap(({ files }) => files)
+  const isTooLarge = ({ files }: Source): boolean =>
+    options.maxFileBytes !== undefined && largestOf(files) > options.maxFileBytes
+  const tooLarge = onDisk.sources.filter(isTooLarge)
+  const readable = onDisk.sources.filter((source) => !isTooLarge(source))
+  const originals = readable.filter(isTaken).flatMap(({ files }) => files)
   yield* checkPlace(options.moveOriginals, originals)
   const held = yield* holdOpen
-  const { sources, unread } = yield* expandDatabases(onDisk.sources, {
+  const { sources, unread } = yield* expandDatabases(readable, {
     target: options.database,
     memoryLimit: options.memoryLimit
   })
@@ -203,18 +219,21 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     unreadable: onDisk.unreadable.filter(isWanted),
     ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
   }
-  options.onProgress?.({
-    phase: "found",
-    sources: found.sources.length,
-    bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
-  })
+  yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
   const run = randomUUID()
   const unreadable = [
     ...unread.filter(isWanted).map(unreadItem),
     ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
-    ...goneSince(options, found, unread)
+    ...tooLarge.filter(isWanted).map((source) => tooLargeItem(source, options.maxFileBytes ?? 0)),
+    ...goneSince(options, [...found.sources, ...found.unreadable, ...unread, ...tooLarge])
   ]
+  options.onProgress?.({
+    phase: "found",
+    sources: found.sources.length + unreadable.length,
+    bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
+  })
+  for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run)
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
@@ -266,11 +285,10 @@ const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined 
 /** Planned sources that are there no more. */
 const goneSince = (
   { plan }: MigrateOptions,
-  found: FoundSources,
-  unread: ReadonlyArray<UnreadDatabase>
+  found: ReadonlyArray<{ readonly path: string }>
 ): ReadonlyArray<ItemReport> => {
   if (plan === undefined) return []
-  const there = new Set([...found.sources, ...found.unreadable, ...unread].map(({ path }) => path))
+  const there = new Set(found.map(({ path }) => path))
   return [...plan]
     .filter(([path]) => !there.has(path))
     .map(([path, { bytes }]) =>
@@ -361,7 +379,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
         DuckDbClient,
         client
       )
-      yield* client.checkpoint
+      yield* reach("report/recorded")
+      yield* checkpoint(client)
       return report
     })
   ).pipe(
@@ -372,6 +391,9 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
       })
     )
   )
+
+const largestOf = (files: ReadonlyArray<SourceFile>): number =>
+  files.reduce((most, { bytes }) => Math.max(most, bytes), 0)
 
 const bytesOf = (source: Source): number => source.files.reduce((sum, file) => sum + file.bytes, 0)
 
@@ -472,7 +494,8 @@ const load = Effect.fnUntraced(function* (
       const client = yield* openStore({
         path: options.database,
         program: options.program,
-        memoryLimit: options.memoryLimit
+        memoryLimit: options.memoryLimit,
+        threads: options.jobs
       })
       return yield* Effect.gen(function* () {
         const began = yield* Clock.currentTimeMillis
@@ -493,6 +516,7 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
+        yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
         yield* loader.run(found.sources)
@@ -523,7 +547,7 @@ const load = Effect.fnUntraced(function* (
             return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
           })
         )
-        yield* client.checkpoint
+        yield* checkpoint(client)
         const loaded: Loaded = {
           items,
           interrupted: loader.interrupted,
@@ -616,6 +640,7 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
     files,
     run,
     program: options.program,
+    jobs: options.jobs,
     hold,
     isStopped: options.isStopped,
     onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
@@ -712,7 +737,12 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
   const path = join(folder, "rehearsal.duckdb")
-  const client = yield* openStore({ path, program: options.program, memoryLimit: options.memoryLimit })
+  const client = yield* openStore({
+    path,
+    program: options.program,
+    memoryLimit: options.memoryLimit,
+    threads: options.jobs
+  })
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
     const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
@@ -767,6 +797,8 @@ const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOpt
   max_entity_bytes: options.maxEntityBytes,
   max_depth: options.maxDepth,
   ...(options.memoryLimit === undefined ? {} : { memory_limit: options.memoryLimit }),
+  ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+  ...(options.maxFileBytes === undefined ? {} : { max_file_bytes: options.maxFileBytes }),
   ...(options.replays === undefined
     ? {}
     : { replays: [...options.replays].map(([source, replayed]) => ({ source, ...replayed })) }),
@@ -821,6 +853,7 @@ interface Batch {
   /** The source after the last one read. */
   end: number
   bytes: number
+  readonly began: number
   /** Its first revision. */
   readonly from: number
   readonly staged: Array<StagedItem>
@@ -840,6 +873,9 @@ interface PendingBatch {
   readonly staged: ReadonlyArray<StagedItem>
   readonly committed: Effect.Effect<void, SqlError.SqlError>
 }
+
+/** Sources that are fetched at once at most: each takes a buffer of its size. */
+const MOST_AHEAD = 8
 
 /** Compact text that is read ahead while the database commits. */
 const AHEAD_BYTES = 48 << 20
@@ -863,9 +899,13 @@ class Loader {
   private readonly stored: Stored
   private readonly writer: BatchWriter
   private readonly run_: string
-  private readonly buffers = new ReadBuffers()
+  private readonly buffers: ReadBuffers
+  /** How many entities of the source being read have been told. */
+  private told = 0
   /** In the order in which they are read. */
   private sources: ReadonlyArray<Source> = []
+  /** Where among them the huge ones begin. */
+  private firstHeavy = 0
   private readonly items: Array<ItemReport | undefined> = []
   private readonly sizes: Sizes
   /** Names claimed in this run, by whom. */
@@ -879,6 +919,7 @@ class Loader {
     this.options = options
     this.rejectedBefore = rejectedBefore
     this.checks = checksOf(options.rules)
+    this.buffers = new ReadBuffers(options.jobs === undefined ? 1 : Math.min(options.jobs, MOST_AHEAD) - 1)
     this.sizes = { ...defaultSizes, ...options.sizes }
     this.stored = stored
     this.writer = writer
@@ -934,8 +975,14 @@ class Loader {
   readonly run = Effect.fnUntraced({ self: this }, function* (found: ReadonlyArray<Source>) {
     // Sources that fought over names before come last and together: then nothing is stored only to be taken back.
     const isRival = ({ path }: Source): boolean => this.stored.rivals.has(path)
-    const sources = [...found.filter((source) => !isRival(source)), ...found.filter(isRival)]
-    const firstRival = sources.findIndex(isRival)
+    const isHeavy = (source: Source): boolean => bytesOf(source) > this.sizes.wholeFileBytes / 4
+    const peaceful = found.filter((source) => !isRival(source))
+    // What is huge comes after the others, so that nobody waits for it to learn what became of them.
+    const heavy = peaceful.filter(isHeavy).sort((left, right) => bytesOf(left) - bytesOf(right))
+    const sources = [...peaceful.filter((source) => !isHeavy(source)), ...heavy, ...found.filter(isRival)]
+    const firstRival = sources.length - found.length + peaceful.length
+    const firstHeavy = firstRival - heavy.length
+    this.firstHeavy = firstHeavy
     this.sources = sources
     for (let next = 0; next < sources.length || this.pending !== undefined;) {
       if (next === sources.length) yield* this.settle(sources)
@@ -953,8 +1000,12 @@ class Loader {
           this.unrecorded.add(next)
         }
       } else {
-        const most = next === firstRival ? sources.length - next : this.sizes.batchFiles
-        next = yield* this.batch(sources, next, firstRival > next ? Math.min(most, firstRival - next) : most)
+        const end = [firstHeavy, firstRival, sources.length].find((boundary) => boundary > next) ?? sources.length
+        next = yield* this.batch(
+          sources,
+          next,
+          next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
+        )
       }
     }
     if (this.disowned.size > 0) {
@@ -974,7 +1025,8 @@ class Loader {
     most: number
   ) => Effect.Effect<number, SqlError.SqlError> = Effect.fnUntraced({ self: this }, function* (sources, first, most) {
     const before = this.claimed()
-    const batch: Batch = { first, end: first, bytes: 0, from: this.writer.nextRevision, staged: [] }
+    const began = yield* Clock.currentTimeMillis
+    const batch: Batch = { first, end: first, bytes: 0, began, from: this.writer.nextRevision, staged: [] }
     this.mustRepeat = false
     // Only a source that is written as it is read fails as a whole, and those wait for their transaction.
     yield* Effect.catchTag(this.gather(batch, sources, most, true), "LargeItemFailed", Effect.die)
@@ -1076,6 +1128,13 @@ class Loader {
     }
   }
 
+  /** Tells how many entities of the source being read have been read so far. */
+  private tellEntities(count: number): void {
+    if (count <= this.told) return
+    this.options.onProgress?.({ phase: "entities", count: count - this.told })
+    this.told = count
+  }
+
   /** Called once it is committed. */
   private finish(items: ReadonlyArray<StagedItem>): void {
     for (const { report } of items) this.options.onProgress?.({ phase: "item", item: report })
@@ -1093,20 +1152,27 @@ class Loader {
         const source = sources[batch.end]!
         const size = bytesOf(source)
         const large = source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
+        // What became of the others is told before a huge one is begun.
+        if (ahead && batch.end === this.firstHeavy) return
         if (ahead && (large || (writer.wantsFlush && !(writer.isCommitting && writer.waitingBytes < AHEAD_BYTES))))
           return
         // A large file is written as it is read, so it has a transaction of its own.
-        const { batchBytes, batchEntities } = this.sizes
+        const { batchBytes, batchEntities, batchMs } = this.sizes
         if (
           batch.end > batch.first &&
           (large ||
             batch.bytes + size > batchBytes ||
             writer.entitiesInTransaction >= batchEntities ||
+            (yield* Clock.currentTimeMillis) - batch.began >= batchMs ||
             this.options.isStopped?.() === true)
         )
           return
         const began = yield* Clock.currentTimeMillis
-        batch.staged.push(yield* this.item(source, batch.end, large, sources[batch.end + 1]?.files[0]))
+        this.told = 0
+        const staged = yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end))
+        batch.staged.push(staged)
+        const { entities, outcome } = staged.report
+        if (outcome !== "unchanged") this.tellEntities(Object.values(entities).reduce((sum, count) => sum + count, 0))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
@@ -1115,6 +1181,11 @@ class Loader {
       }
     }
   )
+
+  /** The first files of the sources after one. */
+  private nextFiles(sources: ReadonlyArray<Source>, after: number): ReadonlyArray<SourceFile> {
+    return sources.slice(after + 1, after + 1 + MOST_AHEAD).flatMap(({ files }) => files.slice(0, 1))
+  }
 
   /** Reads what else belongs to the batch, and puts all of it into the transaction. */
   private readonly complete = Effect.fnUntraced(
@@ -1195,7 +1266,7 @@ class Loader {
   /** Reads one source and puts it into the transaction, or says why not. */
   private readonly item = Effect.fnUntraced(
     { self: this },
-    function* (source: Source, number: number, large: boolean, next: SourceFile | undefined) {
+    function* (source: Source, number: number, large: boolean, next: ReadonlyArray<SourceFile>) {
       const { options, writer } = this
       const mark = writer.mark()
       const takeBack = Effect.sync(() => writer.rollback(mark))
@@ -1218,7 +1289,7 @@ class Loader {
           maxDepth: options.maxDepth,
           wholeFileBytes: this.sizes.wholeFileBytes,
           windowBytes: this.sizes.windowBytes,
-          next: source.files[index + 1] ?? next,
+          next: [...source.files.slice(index + 1, index + 1 + MOST_AHEAD), ...next],
           takeBack: Effect.sync(() => writer.rollback(before)),
           ...(source.kind === "file"
             ? {
@@ -1234,6 +1305,8 @@ class Loader {
               this.interrupted = true
               return Effect.fail(new LargeItemFailed({ report: interruptedItem(source) }))
             }
+            // The transaction is its own, so all that is in it comes from this source.
+            if (large) this.tellEntities(writer.entitiesInTransaction)
             if (!large || !writer.wantsFlush) return Effect.void
             writer.saveMembers(index, writer.documents.members)
             return writer.flush
@@ -1245,6 +1318,7 @@ class Loader {
         const part = yield* (large ? reading : retryTransient(reading, again)).pipe(
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
+        yield* reach("sources/read")
         if (part instanceof SourceRejected || part instanceof SourceError) {
           return yield* rejected(
             rejectedItem(source.path, bytesOf(source), [
@@ -1693,6 +1767,13 @@ const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray<Remark
   remark_count: remarks.length
 })
 
+const tooLargeItem = (source: Source, most: number): ItemReport => {
+  const first = source.files.find(({ bytes }) => bytes > most)
+  const file = source.kind === "directory" && first !== undefined ? { part: first.name } : {}
+  const message = `its file has ${sizeText(first?.bytes ?? 0)}, and ${sizeText(most)} is the most that --max-file-size allows; it was neither read nor copied`
+  return rejectedItem(source.path, bytesOf(source), [{ ...plainRemark("file-too-large", message), ...file }])
+}
+
 const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
   ...bareItem(path, bytes),
   outcome,
@@ -1784,15 +1865,19 @@ const valueMessage = (code: string): string => {
 // ---- verification
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
+  yield* reach("verify/begun")
   const report = yield* Effect.scoped(
-    Effect.flatMap(openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit }), (client) =>
-      verifyContents(client, firstRevision, (done, documents) =>
-        options.onProgress?.({ phase: "verify", done, documents })
-      )
+    Effect.flatMap(
+      openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit, threads: options.jobs }),
+      (client) =>
+        verifyContents(client, firstRevision, (done, documents) =>
+          options.onProgress?.({ phase: "verify", done, documents })
+        )
     )
   ).pipe(
     Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
   )
+  yield* reach("verify/done")
   const verification: Verification = {
     checked: report.checked,
     matched: report.matched,

@@ -2,6 +2,7 @@
  * Runs that did not come to their end, and how to go on with them. What such a run had committed is whole: going on means
  * the same run again, in which that counts as unchanged, and whose proof begins where the first one did.
  */
+import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { findRun, type LedgerRun, openStore, readRuns } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
@@ -26,6 +27,8 @@ export const AskedOptions = Schema.Struct({
   max_entity_bytes: Schema.Int,
   max_depth: Schema.Int,
   memory_limit: Schema.optionalKey(Schema.String),
+  jobs: Schema.optionalKey(Schema.Int),
+  max_file_bytes: Schema.optionalKey(Schema.Int),
   replays: Schema.optionalKey(
     Schema.Array(Schema.Struct({ source: Schema.String, run: Schema.String, item: Schema.Int, path: Schema.String }))
   ),
@@ -157,6 +160,20 @@ export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted:
     only: new Set(rejects.filter(({ stored_by }) => stored_by === null).map(({ path }) => path))
   }
   return retry
+})
+
+/** Whether the copies of any of these runs were encrypted. */
+export const isEncrypted = Effect.fn("isEncrypted")(function* (
+  database: string,
+  wanted: Iterable<{ readonly run: string }>
+) {
+  if (!existsSync(database)) return false
+  const asked = new Set([...wanted].map(({ run }) => run))
+  const runs = yield* reading(database, readRuns())
+  return runs.some(
+    ({ options, runId }) =>
+      asked.has(runId) && Option.exists(readAsked(options), ({ backup_cipher }) => backup_cipher !== undefined)
+  )
 })
 
 const reading = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient>) =>

@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto"
 import {
   blobText,
+  checkpoint,
   commitRows,
   findRun,
   type KeptReason,
@@ -252,7 +253,7 @@ const inWriter = <A, E>(
     Effect.andThen(
       Effect.scoped(
         Effect.flatMap(openStore({ path: database, program }), (client) =>
-          Effect.tap(Effect.provideService(use, DuckDbClient, client), () => client.checkpoint)
+          Effect.tap(Effect.provideService(use, DuckDbClient, client), () => checkpoint(client))
         )
       )
     ),

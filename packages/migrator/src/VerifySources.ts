@@ -22,6 +22,8 @@ export interface VerifyOptions {
   /** Files and folders to compare with; none: the database alone. */
   readonly sources: ReadonlyArray<string>
   readonly memoryLimit?: string | undefined
+  /** How much is computed at once. */
+  readonly jobs?: number | undefined
   readonly cwd?: string | undefined
   readonly onProgress?: ((done: number, documents: number) => void) | undefined
 }
@@ -50,7 +52,12 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
   if (missing !== undefined) return yield* missing
   return yield* Effect.scoped(
     Effect.gen(function* () {
-      const client = yield* openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit })
+      const client = yield* openStore({
+        path: options.database,
+        readonly: true,
+        memoryLimit: options.memoryLimit,
+        threads: options.jobs
+      })
       return yield* Effect.gen(function* () {
         const report = yield* verifyDatabase(client, { onDocument: options.onProgress })
         const { sources, unread } = yield* expandDatabases(found?.sources ?? [], {

@@ -8,13 +8,22 @@ import { cipherSettings } from "../Ciphers.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 
-export interface BackupCommand extends CommonOptions {
+export interface BackupListCommand extends CommonOptions {
   readonly dir: string | undefined
+}
+
+export interface BackupCommand extends BackupListCommand {
   readonly backup: string | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
   readonly identityFile: string | undefined
+}
+
+export interface VerifyBackupCommand extends BackupCommand {
+  readonly jobs: number | undefined
 }
 
 export interface RestoreCommand extends BackupCommand {
@@ -26,7 +35,7 @@ export interface RestoreCommand extends BackupCommand {
  * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; only
  * one of somebody else's leads to another place.
  */
-const placeOf = (session: Session, { db, dir }: BackupCommand) =>
+const placeOf = (session: Session, { db, dir }: BackupListCommand) =>
   dir === undefined
     ? withDatabase(session, db, (database) =>
         Effect.scoped(openStore({ path: database, readonly: true })).pipe(
@@ -47,7 +56,7 @@ const named = (database: string | undefined, wanted = "last"): Effect.Effect<str
 
 const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
 
-export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupListCommand) {
   const { terminal } = session
   const { store } = yield* placeOf(session, command)
   const { backups, damaged } = existsSync(store) ? yield* listBackups(store) : { backups: [], damaged: [] }
@@ -65,7 +74,7 @@ export const runBackupList = Effect.fnUntraced(function* (session: Session, comm
   if (damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
 })
 
-export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: BackupCommand) {
+export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: VerifyBackupCommand) {
   const { terminal } = session
   const { database, store } = yield* placeOf(session, command)
   const cipher = yield* cipherSettings(session, command)
@@ -73,7 +82,8 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
   // The database has the hash of the manifest; without it the manifest can only be taken at its word.
   const recorded =
     database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
-  const check = yield* verifyBackup({ store, backup, cipher, manifestSha256: recorded })
+  const jobs = yield* jobsOf(command.jobs)
+  const check = yield* verifyBackup({ store, backup, cipher, jobs, manifestSha256: recorded })
   if (command.json) terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
   else {
     for (const { path, problem } of check.problems) {

@@ -32,9 +32,9 @@ interface DoctorCheck extends Omit<Check, "check"> {
 
 export const runDoctor = Effect.fnUntraced(function* (session: Session, command: DoctorCommand) {
   const { terminal } = session
-  const progress = new ProgressReport(session, command.quiet)
+  const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
   const onDocument = (done: number, documents: number) => progress.step({ phase: "verify", done, documents })
-  const { checks, diagnosis, moved, rebuilt } = yield* withDatabase(session, command.db, (path) =>
+  const examined = withDatabase(session, command.db, (path) =>
     Effect.gen(function* () {
       const config = { path, memoryLimit: command.memory, program: session.program }
       const moved = command.quarantineWal ? yield* quarantineLog(config) : undefined
@@ -46,7 +46,7 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
       return { checks: [...diagnosis.checks, yield* backupCheck(path)], diagnosis, moved, rebuilt }
     })
   )
-  terminal.clearStatus()
+  const { checks, diagnosis, moved, rebuilt } = yield* progress.during(examined)
   if (command.json) terminal.out(`${JSON.stringify(jsonOf(diagnosis, checks, moved, rebuilt), null, 2)}\n`)
   else {
     const lines = [

@@ -3,14 +3,15 @@ import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
-import { PrettyText } from "@mallard/entity-serializers/Pretty"
+import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
-import { fileFailure, FileSet, pathBelow, safeName } from "../Outputs.ts"
+import { fileFailure, FileSet, type OpenFile, pathBelow, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath } from "../Text.ts"
 
 export interface ExportCommand extends CommonOptions {
@@ -20,6 +21,7 @@ export interface ExportCommand extends CommonOptions {
   readonly compact: boolean
   readonly ascii: boolean
   readonly format: ExportFormat | undefined
+  readonly jobs: number | undefined
 }
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
@@ -34,14 +36,19 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
   const { format } = command
+  const jobs = yield* jobsOf(command.jobs)
   if (format !== undefined && format !== "documents") {
     if (name === undefined) return yield* usage(`--format ${format} is for one cohort.`, "Give a NAME, not --all.")
-    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format))
+    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format), jobs)
   }
-  return yield* withCohorts(session, command.db, (opened) =>
-    name === undefined
-      ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
-      : exportOne(session, command, opened, name)
+  return yield* withCohorts(
+    session,
+    command.db,
+    (opened) =>
+      name === undefined
+        ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
+        : exportOne(session, command, opened, name),
+    jobs
   )
 })
 
@@ -103,14 +110,20 @@ const exportOne = Effect.fnUntraced(
         )
       }
       let isSound = true
-      const sink: Sink = {
-        write: (bytes) => terminal.out(bytes),
-        end: (isAsStored) => {
-          if (!command.compact) terminal.out("\n")
-          isSound = isAsStored
+      const sinkOf = (part: StoredPart): Sink => {
+        const layout = layoutOf(command, part)
+        const text = layout === undefined ? undefined : new PrettyText(layout, (bytes) => terminal.out(bytes))
+        return {
+          write: (bytes) => (text === undefined ? terminal.out(bytes) : text.push(bytes)),
+          end: (isAsStored) => {
+            text?.end()
+            if (!command.compact) terminal.out("\n")
+            isSound = isAsStored
+          }
         }
       }
-      yield* streamDocuments(command, opened, where, () => sink, {
+      yield* streamDocuments(opened, where, sinkOf, {
+        canRestart: false,
         isClosed: () => terminal.isOutClosed,
         pause: Effect.void
       })
@@ -212,6 +225,7 @@ const writeFiles = (
     const broken: Array<string> = []
     const files = new FileSet()
     let content: number | undefined
+    let started: { readonly key: string; readonly open: ReadonlyArray<OpenFile> } | undefined
     let isSound = true
     const settle = (): void => {
       files.settle(isSound)
@@ -220,7 +234,10 @@ const writeFiles = (
     const sinkOf = (part: StoredPart): Sink => {
       if (content !== undefined && part.contentId !== content) settle()
       content = part.contentId
-      const open = (targets.get(keyOf(part.contentId, part.part)) ?? []).map((path) => files.open(path))
+      const key = keyOf(part.contentId, part.part)
+      if (started?.key === key) started.open.forEach((file) => files.drop(file))
+      const open = (targets.get(key) ?? []).map((path) => files.open(path, layoutOf(command, part)))
+      started = { key, open }
       return {
         write: (bytes) => open.forEach((file) => file.write(bytes)),
         end: (isAsStored) => {
@@ -233,7 +250,8 @@ const writeFiles = (
     }
     const waitFor = (done: () => Promise<void>): Effect.Effect<void, CommandFailed> =>
       Effect.catchDefect(Effect.promise(done), failOfFile)
-    return streamDocuments(command, opened, where, sinkOf, {
+    return streamDocuments(opened, where, sinkOf, {
+      canRestart: true,
       isClosed: () => false,
       pause: waitFor(() => files.room())
     }).pipe(
@@ -259,22 +277,39 @@ interface Sink {
 /** The reader of the output has gone: there is nobody to write for. */
 class OutputClosed extends Error {}
 
-/** Text is hashed, laid out and handed on in blocks of this size. */
+/** Undefined for a text that is wanted compact, as it is stored. */
+const layoutOf = ({ ascii, compact }: ExportCommand, { path }: StoredPart): PrettyOptions | undefined => {
+  // Of NDJSON, each document has its line.
+  const isCompact = compact || mayHoldLines(path)
+  if (isCompact) return ascii ? { ascii } : undefined
+  return { ascii, indent: 2 }
+}
+
+/** Text is hashed and handed on in blocks of this size. */
 const BLOCK = 1 << 18
 
 /** Streams the documents that a condition on parts selects, each to its sink. */
 const streamDocuments = Effect.fnUntraced(function* (
-  command: ExportCommand,
   opened: Opened,
   where: string,
   sinkOf: (part: StoredPart) => Sink,
-  { isClosed, pause }: { readonly isClosed: () => boolean; readonly pause: Effect.Effect<void, CommandFailed> }
+  {
+    canRestart,
+    isClosed,
+    pause
+  }: {
+    /** A sink takes back what it got when another one is asked for the same document. */
+    readonly canRestart: boolean
+    readonly isClosed: () => boolean
+    readonly pause: Effect.Effect<void, CommandFailed>
+  }
 ) {
   const renderer = yield* makeRenderer(opened.client)
   const block = Buffer.allocUnsafe(BLOCK)
   let used = 0
   let hash = createHash("sha256")
   let digest = ""
+  let isSound: boolean | undefined
   let take: (bytes: Uint8Array) => void = () => {}
   let finish: (isAsStored: boolean) => void = () => {}
   const hand = (bytes: Uint8Array): void => {
@@ -286,22 +321,20 @@ const streamDocuments = Effect.fnUntraced(function* (
     if (used > 0) hand(block.subarray(0, used))
     used = 0
   }
+  const isAsStored = (): boolean => {
+    drain()
+    return (isSound ??= hash.digest("hex") === digest)
+  }
   yield* visitParts(opened.client, renderer, where, {
+    ...(canRestart ? { isAsStored } : {}),
     start: (part) => {
       const sink = sinkOf(part)
       hash = createHash("sha256")
+      used = 0
+      isSound = undefined
       digest = part.digest
       take = sink.write
       finish = sink.end
-      // Of NDJSON, each document has its line.
-      const isCompact = command.compact || mayHoldLines(part.path)
-      if (isCompact && !command.ascii) return
-      const pretty = new PrettyText({ ascii: command.ascii, ...(isCompact ? {} : { indent: 2 }) }, sink.write)
-      take = (bytes) => pretty.push(bytes)
-      finish = (isAsStored) => {
-        pretty.end()
-        sink.end(isAsStored)
-      }
     },
     text: (bytes, start, end) => {
       if (end - start > BLOCK - used) drain()
@@ -313,10 +346,7 @@ const streamDocuments = Effect.fnUntraced(function* (
     changed: () => {},
     gap: () => {},
     pause,
-    end: () => {
-      drain()
-      finish(hash.digest("hex") === digest)
-    }
+    end: () => finish(isAsStored())
   }).pipe(Effect.catchDefect((defect) => (defect instanceof OutputClosed ? Effect.void : failOfFile(defect))))
 })
 

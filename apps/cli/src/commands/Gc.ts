@@ -10,7 +10,6 @@ import { byKind, counted, entities, printable, size, sum } from "../Text.ts"
 export interface GcCommand extends CommonOptions {
   readonly names: ReadonlyArray<string>
   readonly purge: boolean
-  readonly yes: boolean
 }
 
 export const runGc = Effect.fnUntraced(function* (session: Session, command: GcCommand) {

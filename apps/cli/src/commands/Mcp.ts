@@ -19,7 +19,7 @@ export interface McpCommand extends CommonOptions {
   readonly tokenFile: string | undefined
 }
 
-export const runMcp = Effect.fnUntraced(function* (session: Session, command: McpCommand, version: string) {
+export const runMcp = Effect.fnUntraced(function* (session: Session, command: McpCommand) {
   const { terminal } = session
   // It is bundled apart, so that no other command has to read what only it needs.
   const { makeRoots, runStdio, startHttp } = yield* Effect.promise(() => import("@mallard/mcp"))
@@ -30,7 +30,7 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   }
   const config: ServerConfig = {
     database: { path: choice.path, instead: choice.instead, program: session.program },
-    version,
+    version: session.program.split(" ").at(-1) ?? "",
     roots: command.root.length === 0 ? undefined : yield* rootsOf(makeRoots, session, command.root),
     readOnly: command.readOnly,
     allowQuery: command.allowQuery,

@@ -20,15 +20,15 @@ import {
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
-import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
-import { ProgressReport } from "../Progress.ts"
+import { type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
-import { formatOf, renderReport, writeReport } from "../Reports.ts"
+import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { parseSize } from "../Size.ts"
+import { jobsOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 
@@ -38,15 +38,20 @@ export interface MigrateCommand extends CommonOptions {
   readonly overwrite: boolean
   readonly dryRun: boolean
   readonly noVerify: boolean
+  readonly maxFileSize?: string | undefined
   readonly maxEntitySize: string
   readonly maxDepth: number
   readonly memory: string | undefined
+  readonly jobs?: number | undefined
   readonly report: string | undefined
   readonly progress?: "text" | "json" | undefined
   readonly noBackup: boolean
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
   readonly backupPassphraseFile: string | undefined
+  readonly backupPassphrase?: boolean | undefined
+  /** The key belongs to copies that are there already, so it is asked for once. */
+  readonly isKeyKnown?: boolean | undefined
   readonly backupRecipients: ReadonlyArray<string>
   readonly strict?: boolean | undefined
   /** A file of rules, or the rules themselves where a plan or a run before names them. */
@@ -76,6 +81,11 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   }
   const maxEntityBytes = parseSize(command.maxEntitySize)
   if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
+  const maxFileBytes = command.maxFileSize === undefined ? undefined : parseSize(command.maxFileSize)
+  if (command.maxFileSize !== undefined && maxFileBytes === undefined) {
+    return yield* usage("--max-file-size is no size.", "Give one like 2GB.")
+  }
+  const jobs = yield* jobsOf(command.jobs)
   if (command.maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
   if (command.memory !== undefined && parseSize(command.memory) === undefined) {
     return yield* usage("--memory is no size.", "Give one like 1GB.")
@@ -99,9 +109,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
-  const progress = new ProgressReport(session, command.quiet, command.progress === "json")
+  const progress = new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: phasesOf(command)
+  })
   stop.onSignal = () => terminal.error("Stopping as soon as what is being written is whole. Once more stops at once.\n")
-  const report = yield* withDatabase(session, command.db, (database) =>
+  const migrated = withDatabase(session, command.db, (database) =>
     migrateWithin({
       paths,
       database,
@@ -110,7 +124,9 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       verify: !command.noVerify,
       program: session.program,
       maxEntityBytes,
+      maxFileBytes,
       maxDepth: command.maxDepth,
+      jobs,
       memoryLimit: command.memory,
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
@@ -128,7 +144,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       onProgress: progress.step
     })
   )
-  terminal.clearStatus()
+  const report = yield* progress.during(migrated)
   const isPlanning = command.planning !== undefined
   if (command.json)
     terminal.out(`${JSON.stringify(isPlanning ? planOf(report, databasePlace(report.database)) : report)}\n`)
@@ -144,6 +160,13 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
 })
+
+const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptions["phases"] => [
+  "finding",
+  ...(dryRun || noBackup ? [] : (["copying"] as const)),
+  "reading",
+  ...(dryRun || noVerify ? [] : (["verifying"] as const))
+]
 
 const estimateText = (report: RunReport): string => {
   const { backup_bytes, database_bytes, free_bytes, milliseconds } = estimateOf(report, databasePlace(report.database))
@@ -216,7 +239,9 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
   cwd: options.cwd,
   onConflict: options.on_conflict,
   maxEntitySize: String(options.max_entity_bytes),
+  maxFileSize: options.max_file_bytes === undefined ? undefined : String(options.max_file_bytes),
   maxDepth: options.max_depth,
+  jobs: command.jobs ?? options.jobs,
   memory: command.memory ?? options.memory_limit,
   strict: options.strict,
   rules: options.rules,
@@ -227,9 +252,14 @@ const planned = (command: MigrateCommand, { database, options }: Plan): MigrateC
 
 /** Where to copy the sources to, unless the user does without; says what that means. */
 const backupSettings = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
-  const { backupDir, backupPassphraseFile, backupRecipients } = command
+  const { backupDir, backupPassphrase, backupPassphraseFile, backupRecipients } = command
   if (command.noBackup) {
-    if (backupDir !== undefined || backupPassphraseFile !== undefined || backupRecipients.length > 0) {
+    if (
+      backupDir !== undefined ||
+      backupPassphraseFile !== undefined ||
+      backupPassphrase === true ||
+      backupRecipients.length > 0
+    ) {
       return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
     }
     if (!command.dryRun && !command.quiet) {
@@ -241,7 +271,11 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
   }
   return {
     store: backupDir === undefined ? undefined : resolve(session.cwd, backupDir),
-    cipher: yield* cipherSettings(session, { passphraseFile: backupPassphraseFile, recipients: backupRecipients })
+    cipher: yield* cipherSettings(
+      session,
+      { passphraseFile: backupPassphraseFile, passphrase: backupPassphrase, recipients: backupRecipients },
+      command.isKeyKnown === true ? "known" : "new"
+    )
   }
 })
 
@@ -271,17 +305,7 @@ const writeFile = (session: Session, command: MigrateCommand, out: string, repor
 }
 
 const textOf = (report: RunReport, session: Session, command: MigrateCommand, paint: Paint): string =>
-  renderRun(report, {
-    paint,
-    cwd: session.cwd,
-    verbose: command.verbose,
-    quiet: command.quiet,
-    invocation: session.invocation,
-    databaseFlag: databaseFlag(session, report.database),
-    quote: shellQuoted
-  })
-    .map((line) => `${line}\n`)
-    .join("")
+  textOfLines(renderRun(report, viewOf(report, session, command, paint)))
 
 const codeOf = (report: RunReport, session: Session): number =>
   report.outcome === "interrupted" && session.stop.signal === "SIGTERM"

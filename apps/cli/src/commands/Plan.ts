@@ -1,6 +1,7 @@
 /** `mallard plan`: what a run would do, printed and, if wanted, written to a file that a run carries out. */
 import type { ConflictRule } from "@mallard/migrator"
 import { Effect } from "effect"
+import { plainRun } from "../Defaults.ts"
 import { usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { runMigrate } from "./Migrate.ts"
@@ -13,23 +14,20 @@ export interface PlanCommand extends CommonOptions {
   readonly strict: boolean
   readonly rules: string | undefined
   readonly maxRejects: string | undefined
+  readonly maxFileSize: string | undefined
+  readonly maxEntitySize: string
+  readonly maxDepth: number
+  readonly jobs: number | undefined
+  readonly memory: string | undefined
 }
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {
   const { out, ...rest } = command
   if (out === "") return yield* usage("--out names no file.", "Give the path of the plan after it.")
   yield* runMigrate(session, {
+    ...plainRun,
     ...rest,
     planning: { out },
-    dryRun: true,
-    overwrite: false,
-    noVerify: false,
-    maxEntitySize: "64MiB",
-    maxDepth: 10_000,
-    memory: undefined,
-    report: undefined,
-    backupDir: undefined,
-    backupPassphraseFile: undefined,
-    backupRecipients: []
+    dryRun: true
   })
 })

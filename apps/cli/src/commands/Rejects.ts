@@ -1,10 +1,11 @@
 /** `mallard rejects`: what was not stored, why, and the way to mend it and bring it in. */
-import { type ConflictRule, exportRejects, listRejects, readExport, type Reject } from "@mallard/migrator"
+import { type ConflictRule, exportRejects, isEncrypted, listRejects, readExport, type Reject } from "@mallard/migrator"
 import { Effect } from "effect"
 import { realpathSync } from "node:fs"
 import { basename, join, resolve } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
@@ -22,6 +23,7 @@ export interface RejectCommand extends RejectsCommand {
 export interface ExportRejectsCommand extends RejectsCommand {
   readonly out: string | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
   readonly identityFile: string | undefined
 }
 
@@ -30,6 +32,10 @@ export interface ReplayCommand extends CommonOptions {
   readonly onConflict: ConflictRule | undefined
   readonly dryRun: boolean
   readonly noBackup: boolean
+  readonly backupDir: string | undefined
+  readonly backupPassphraseFile: string | undefined
+  readonly backupPassphrase: boolean
+  readonly backupRecipients: ReadonlyArray<string>
 }
 
 const rejectsOf = (session: Session, command: RejectsCommand) =>
@@ -141,19 +147,24 @@ export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, c
   // Who has removed a file does not want it replayed.
   const paths = [...replays.keys()].filter(isThere)
   if (paths.length === 0) return yield* usage("None of the exported files is there any more.")
+  const isLocked = command.noBackup
+    ? false
+    : yield* withDatabase(session, command.db, (database) => isEncrypted(database, replays.values()))
+  const hasKey = command.backupPassphrase || command.backupPassphraseFile !== undefined
+  // Copies of what was to be encrypted are never made in plain.
+  if (isLocked && !hasKey && command.backupRecipients.length === 0) {
+    return yield* usage(
+      "The copies of the run that rejected them are encrypted, and those of the mended files would not be.",
+      "Give the key: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it, --backup-recipient AGE1.",
+      "Or --no-backup, if they need no copies."
+    )
+  }
   yield* runMigrate(session, {
+    ...plainRun,
     ...command,
+    isKeyKnown: isLocked,
     paths,
-    replays,
-    overwrite: false,
-    noVerify: false,
-    maxEntitySize: "64MiB",
-    maxDepth: 10_000,
-    memory: undefined,
-    report: undefined,
-    backupDir: undefined,
-    backupPassphraseFile: undefined,
-    backupRecipients: []
+    replays
   })
 })
 

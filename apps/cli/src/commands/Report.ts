@@ -2,11 +2,11 @@
 import { type RunReport, storedReport } from "@mallard/migrator"
 import { Effect } from "effect"
 import { resolve } from "node:path"
-import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { fileFailure } from "../Outputs.ts"
 import { renderStoredRun } from "../RenderReport.ts"
-import { formatOf, type ReportFormat, renderReport, writeReport } from "../Reports.ts"
+import { formatOf, type ReportFormat, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import type { Paint } from "../Terminal.ts"
 import { printable } from "../Text.ts"
@@ -56,14 +56,4 @@ export const noSuchRun = (session: Session, wanted: string, candidates: Readonly
   })
 
 const textOf = (report: RunReport, session: Session, command: ReportCommand, paint: Paint): string =>
-  renderStoredRun(report, {
-    paint,
-    cwd: session.cwd,
-    verbose: command.verbose,
-    quiet: command.quiet,
-    invocation: session.invocation,
-    databaseFlag: databaseFlag(session, report.database),
-    quote: shellQuoted
-  })
-    .map((line) => `${line}\n`)
-    .join("")
+  textOfLines(renderStoredRun(report, viewOf(report, session, command, paint)))

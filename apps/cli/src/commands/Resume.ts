@@ -11,12 +11,14 @@ import { noSuchRun } from "./Report.ts"
 export interface ResumeCommand extends CommonOptions {
   readonly run: string | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
 }
 
 export interface RetryCommand extends CommonOptions {
   readonly run: string
   readonly onConflict: AskedOptions["on_conflict"] | undefined
   readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
 }
 
 export const runResume = Effect.fnUntraced(function* (session: Session, command: ResumeCommand) {
@@ -70,14 +72,14 @@ export const runRetry = Effect.fnUntraced(function* (session: Session, command: 
 
 /** The same as was asked before. */
 const askedAgain = Effect.fnUntraced(function* (
-  command: CommonOptions & { readonly passphraseFile: string | undefined },
+  command: CommonOptions & Pick<ResumeCommand, "passphrase" | "passphraseFile">,
   asked: AskedOptions
 ) {
   // Copies that were to be encrypted are never made in plain.
-  if (asked.backup_cipher === "passphrase" && command.passphraseFile === undefined) {
+  if (asked.backup_cipher === "passphrase" && command.passphraseFile === undefined && !command.passphrase) {
     return yield* usage(
       "The copies of that run are encrypted with a passphrase, which is kept nowhere.",
-      "Give the same --backup-passphrase-file again."
+      "Give it again: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it."
     )
   }
   const again: MigrateCommand = {
@@ -92,7 +94,9 @@ const askedAgain = Effect.fnUntraced(function* (
     dryRun: false,
     noVerify: !asked.verify,
     maxEntitySize: String(asked.max_entity_bytes),
+    maxFileSize: asked.max_file_bytes === undefined ? undefined : String(asked.max_file_bytes),
     maxDepth: asked.max_depth,
+    jobs: asked.jobs,
     memory: asked.memory_limit,
     strict: asked.strict,
     rules: asked.rules,
@@ -102,6 +106,8 @@ const askedAgain = Effect.fnUntraced(function* (
     moveOriginals: asked.move_originals,
     backupDir: asked.backup ? asked.backup_dir : undefined,
     backupPassphraseFile: asked.backup ? command.passphraseFile : undefined,
+    backupPassphrase: asked.backup && command.passphrase,
+    isKeyKnown: true,
     backupRecipients: asked.backup_recipients ?? [],
     ...(asked.replays === undefined
       ? {}

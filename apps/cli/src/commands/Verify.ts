@@ -6,20 +6,24 @@ import { Ended, exitCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { jobsOf } from "../Size.ts"
 
 export interface VerifyCommand extends CommonOptions {
   readonly sources: ReadonlyArray<string>
   readonly memory: string | undefined
+  readonly jobs: number | undefined
 }
 
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
-  const progress = new ProgressReport(session, command.quiet)
-  const result = yield* withDatabase(session, command.db, (database) =>
+  const jobs = yield* jobsOf(command.jobs)
+  const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
       sources: command.sources,
       memoryLimit: command.memory,
+      jobs,
       cwd: session.cwd,
       onProgress: (done, documents) => progress.step({ phase: "verify", done, documents })
     }).pipe(
@@ -30,7 +34,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
       })
     )
   )
-  terminal.clearStatus()
+  const result = yield* progress.during(verified)
   if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
   else {
     const lines = renderVerification(result, { paint: terminal.paint, verbose: command.verbose, quiet: command.quiet })

@@ -109,4 +109,8 @@ export class Program {
 }
 
 /** Nothing of the environment of the tests but where programs are. One thread makes all calls of a database: they are counted. */
-const environment: NodeJS.ProcessEnv = { PATH: process.env["PATH"], UV_THREADPOOL_SIZE: "1" }
+const environment: NodeJS.ProcessEnv = {
+  PATH: process.env["PATH"],
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+  UV_THREADPOOL_SIZE: "1"
+}

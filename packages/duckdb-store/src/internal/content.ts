@@ -38,6 +38,11 @@ export const contentStatements = {
   named: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? ORDER BY change = 'deleted', revision_id DESC LIMIT 1`,
   found: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID)
 ORDER BY change = 'deleted', name = ? DESC, revision_id DESC LIMIT 1`,
+  counts: "SELECT content_id, kind, sum(entities) FROM mallard.content_counts",
+  lastCommit: "SELECT max(commit_id) FROM mallard.commits",
+  lastRevision: "SELECT max(revision_id), count(*) FROM mallard.revisions",
+  revisionsAfter: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE revision_id > CAST(? AS BIGINT)
+ORDER BY revision_id`,
   revisions: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
   contentParts: `SELECT part, encode(path), format, bytes, source_sha256, digest, encoding
 FROM mallard.parts WHERE content_id = CAST(? AS BIGINT) ORDER BY part`,
@@ -70,7 +75,8 @@ const micros = (value: unknown): bigint | undefined => (typeof value === "bigint
 
 const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))
 
-const stateOf = (row: ReadonlyArray<unknown>): RevisionState => ({
+/** A row of the columns that every statement about revisions gives. */
+export const stateOf = (row: ReadonlyArray<unknown>): RevisionState => ({
   revisionId: Number(row[0]),
   cohortId: String(row[1]),
   seq: Number(row[2]),
@@ -87,15 +93,64 @@ const stateOf = (row: ReadonlyArray<unknown>): RevisionState => ({
   contentId: Number(row[13])
 })
 
-/** The latest revision of the cohort that has this name, else of one that had it when it was deleted. */
-export const headNamed = (sql: DuckDbSqlClient, name: string) =>
-  Effect.map(rows(sql, contentStatements.named, [name]), ([row]) => (row === undefined ? undefined : stateOf(row)))
+/** Which heads to give; conditions are combined by "and". */
+export interface HeadFilter {
+  readonly tag?: string | undefined
+  readonly search?: string | undefined
+  readonly product?: string | undefined
+  /** Only revisions with lower ids. */
+  readonly before?: number | undefined
+  readonly limit?: number | undefined
+}
 
-/** The latest revision of the cohort of this name or id; those that are not deleted come first. */
-export const headOf = (sql: DuckDbSqlClient, nameOrId: string) =>
-  Effect.map(rows(sql, contentStatements.found, [nameOrId, nameOrId, nameOrId]), ([row]) =>
-    row === undefined ? undefined : stateOf(row)
+/** The statement for a filter: it holds only the conditions that are wanted, for each makes it slower. */
+const liveHeadsSql = (filter: HeadFilter): string =>
+  [
+    `SELECT ${STATE} FROM ${LATEST} WHERE change <> 'deleted'`,
+    ...(filter.tag === undefined
+      ? []
+      : [`list_contains(from_json(TRY_CAST(tags AS JSON), '["VARCHAR"]'), CAST(? AS VARCHAR))`]),
+    ...(filter.search === undefined
+      ? []
+      : [
+          `(contains(lower(name), lower(CAST(? AS VARCHAR))) OR contains(lower(coalesce(description, '')), lower(CAST(? AS VARCHAR))))`
+        ]),
+    ...(filter.product === undefined ? [] : ["product = CAST(? AS VARCHAR)"]),
+    ...(filter.before === undefined ? [] : ["revision_id < CAST(? AS BIGINT)"])
+  ].join("\n  AND ") + `\nORDER BY revision_id DESC${filter.limit === undefined ? "" : " LIMIT CAST(? AS BIGINT)"}`
+
+/** Heads that are not deleted, the latest saved first. */
+export const liveHeads = (sql: DuckDbSqlClient, filter: HeadFilter) => {
+  const { before, limit, product, search, tag } = filter
+  const parameters = [tag, search, search, product, before?.toString(), limit?.toString()]
+  return Effect.map(
+    rows(
+      sql,
+      liveHeadsSql(filter),
+      parameters.filter((value) => value !== undefined)
+    ),
+    (found) => found.map(stateOf)
   )
+}
+
+/** Contents whose counts are asked for one by one rather than all at once. */
+const MOST_SINGLE = 1000
+
+/** How many entities of each kind contents hold, those inside others included. */
+export const countsOfContents = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentIds: ReadonlyArray<number>) {
+  const counts = new Map<number, Record<string, number>>()
+  if (contentIds.length === 0) return counts
+  const where = contentIds.length > MOST_SINGLE ? "" : ` WHERE content_id IN (${contentIds.join(", ")})`
+  for (const [content, code, count] of yield* rows(sql, `${contentStatements.counts}${where}${COUNTS_END}`, [])) {
+    const kind = kindByCode(Number(code))?.kind ?? JSON_KIND.kind
+    const of = counts.get(Number(content)) ?? {}
+    counts.set(Number(content), of)
+    of[kind] = Number(count)
+  }
+  return counts
+})
+
+const COUNTS_END = " GROUP BY content_id, kind ORDER BY content_id, kind"
 
 /** All revisions of a cohort, oldest first. */
 export const revisionsOf = (sql: DuckDbSqlClient, cohortId: string) =>

@@ -4,6 +4,7 @@ import { JSON_KIND, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect } from "effect"
 import { randomUUID } from "node:crypto"
+import { checkpoint } from "../Checkpoint.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { digestText, insertSql, type LedgerValue, record, rowDigest } from "../Ledger.ts"
 import { StoreError } from "../StoreError.ts"
@@ -95,7 +96,7 @@ export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path:
     }).pipe(Effect.provideService(DuckDbClient, sql))
   )
   yield* query(sql, "DETACH former")
-  yield* sql.checkpoint
+  yield* checkpoint(sql)
   const { findingCount } = yield* verifyDatabase(sql)
   if (findingCount > 0) return yield* new StoreError({ reason: "damaged", path })
 })

@@ -7,6 +7,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { accessSync, constants, lstatSync, readdirSync, type Stats, statfsSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
+import { sizeText } from "../Disk.ts"
 import { hasName } from "./files.ts"
 import { type FileHeader, type LogState, readHeader, readLog } from "./fileState.ts"
 import { unrecordedRows } from "../Maintenance.ts"
@@ -94,14 +95,14 @@ const noLog: LogState = { _tag: "None" }
 const notDuckDb = (stats: Stats): Check => ({
   check: "file",
   status: "problem",
-  message: `its ${stats.size} bytes are no DuckDB database`,
+  message: `its ${sizeText(stats.size)} are no DuckDB database`,
   next: "Restore a backup of the file, or migrate into a new one; `mallard backup restore` gives the sources back."
 })
 
 const soundFile = (stats: Stats, header: FileHeader): Check => ({
   check: "file",
   status: "ok",
-  message: `${stats.size} bytes, made by DuckDB ${header.writtenBy}, storage version ${header.storageVersion}`
+  message: `${sizeText(stats.size)}, made by DuckDB ${header.writtenBy}, storage version ${header.storageVersion}`
 })
 
 const isPermitted = (path: string, mode: number): boolean => {
@@ -138,10 +139,10 @@ const spaceIn = (folder: string, bytes: number): Check => {
     ? {
         check: "space",
         status: "warning",
-        message: `${free} bytes are free, and the database has ${bytes}`,
+        message: `${sizeText(free)} are free, and the database has ${sizeText(bytes)}`,
         next: "A rebuild or a purge needs as much as the database has, a migration some times the sources."
       }
-    : { check: "space", status: "ok", message: `${free} bytes are free` }
+    : { check: "space", status: "ok", message: `${sizeText(free)} are free` }
 }
 
 const moveAway = "--quarantine-wal moves it away under a dated name and deletes nothing"
@@ -159,7 +160,7 @@ const logCheck = (path: string, log: LogState, hasDatabase: boolean): Check => {
     case "Unreadable":
       return has(
         "problem",
-        `${basename(path)}.wal has ${log.bytes} bytes and is no log that can be read; what it may have held is not stored`,
+        `${basename(path)}.wal has ${sizeText(log.bytes)} and is no log that can be read; what it may have held is not stored`,
         `${moveAway}; then migrate again: what is missing is stored.`
       )
     case "Foreign":
@@ -177,7 +178,7 @@ const logCheck = (path: string, log: LogState, hasDatabase: boolean): Check => {
     case "Torn":
       return has(
         "warning",
-        `the write-ahead log holds ${commitsOf(log.commits)}, and ${log.rest} bytes of one that was cut off`,
+        `the write-ahead log holds ${commitsOf(log.commits)}, and ${sizeText(log.rest)} of one that was cut off`,
         "The next command that writes takes in what is whole and drops the rest; then migrate again: what is missing is stored."
       )
     case "Whole":

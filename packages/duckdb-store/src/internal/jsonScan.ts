@@ -160,6 +160,47 @@ export const withoutPrivateKeys = (text: string): string => {
   }
 }
 
+/** Fields that are wanted, by key: true for all of the value, else the fields inside it. */
+export interface Fields extends ReadonlyMap<string, true | Fields> {}
+
+/** What paths of keys want, as `name.given`: a path goes through a list into the objects in it. */
+export const fieldsOf = (paths: ReadonlyArray<string>): Fields => {
+  const root = new Map<string, true | Fields>()
+  const want = (fields: Map<string, true | Fields>, [key = "", ...rest]: ReadonlyArray<string>): void => {
+    const inside = fields.get(key)
+    if (inside === true) return
+    const next = new Map(inside)
+    if (rest.length > 0) want(next, rest)
+    fields.set(key, rest.length === 0 ? true : next)
+  }
+  for (const path of paths) {
+    want(root, path.split("."))
+    // A key may have points of its own.
+    root.set(path, true)
+  }
+  return root
+}
+
+/** The text with the wanted members only, as they are written; what is no object, nor a list of objects, stays whole. */
+export const withFields = (text: string, fields: Fields, at = 0, end = text.length): string => {
+  if (isList(text, at)) {
+    const elements = numbered(text, at).map((element) =>
+      isObject(text, element.start)
+        ? withFields(text, fields, element.start, element.end)
+        : text.slice(element.start, element.end)
+    )
+    return `[${elements.join(",")}]`
+  }
+  if (!isObject(text, at)) return text.slice(at, end)
+  const kept = membersOf(text, at).flatMap(({ end: valueEnd, key, start }) => {
+    const inside = fields.get(key)
+    if (inside === undefined) return []
+    const value = inside === true ? text.slice(start, valueEnd) : withFields(text, inside, start, valueEnd)
+    return [`${JSON.stringify(key)}:${value}`]
+  })
+  return `{${kept.join(",")}}`
+}
+
 /** How many containers lie within each other, at most. */
 export const depthOf = (text: string): number => {
   let depth = 0

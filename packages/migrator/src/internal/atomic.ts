@@ -2,6 +2,7 @@
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { randomUUID } from "node:crypto"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 
 /** Where a file is written before it gets its name. */
 export const asideOf = (path: string): string => join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`)
@@ -29,18 +30,5 @@ export const writeAll = (handle: number, bytes: Uint8Array, position?: number): 
   for (let written = 0; written < bytes.length;) {
     const at = position === undefined ? null : position + written
     written += writeSync(handle, bytes, written, bytes.length - written, at)
-  }
-}
-
-/** Makes names last; some systems do not open folders, and there it is up to them. */
-export const syncFolder = (folder: string): void => {
-  let handle: number | undefined
-  try {
-    handle = openSync(folder, "r")
-    fsyncSync(handle)
-  } catch {
-    return
-  } finally {
-    if (handle !== undefined) closeSync(handle)
   }
 }

@@ -4,11 +4,12 @@
  */
 import { linkSync, lstatSync, mkdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
+import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
-import { syncFolder } from "./atomic.ts"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { commonFolder } from "./manifest.ts"
 
 /** Originals cannot be moved to a place among the sources: the next run would find them there. */
@@ -45,14 +46,15 @@ export const moveOriginals = (options: {
   readonly cipher: CipherSettings | undefined
 }): Effect.Effect<Moved> =>
   verifyBackup({ store: options.backup.path, backup: options.backup.backup_id, cipher: options.cipher }).pipe(
-    Effect.map(({ problems }): Moved => {
+    Effect.zip(Failpoints),
+    Effect.map(([{ problems }, reached]): Moved => {
       if (problems.length > 0) return { moved: [], notes: [notMoved("the backup is damaged")] }
       const base = commonFolder(options.all.map(({ path }) => path))
       const moved: Array<{ readonly path: string; readonly to: string }> = []
       const notes: Array<string> = []
       for (const file of options.files) {
         const to = join(options.folder, relative(base, file.path))
-        const problem = move(file, to)
+        const problem = move(file, to, reached)
         if (problem === undefined) moved.push({ path: file.path, to })
         else notes.push(`Not moved: ${file.path} (${problem}).`)
       }
@@ -65,14 +67,17 @@ export const moveOriginals = (options: {
 const notMoved = (why: string): string => `No original was moved: ${why}.`
 
 /** Gives a file its other name first and then takes the one it has: it is never without one, and never replaces another. */
-const move = (file: SourceFile, to: string): string | undefined => {
+const move = (file: SourceFile, to: string, reached: (point: Failpoint) => void): string | undefined => {
   try {
     const { ctimeNs, dev, ino, mtimeNs, size } = lstatSync(file.path, { bigint: true })
     if (!isSameVersion(file.identity, { ctimeNs, dev, ino, mtimeNs, size })) return "it has changed since it was read"
     mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
-    linkSync(file.path, to)
+    // Where a move was cut short, the file has both names already.
+    if (!isSameFile(file.path, to)) linkSync(file.path, to)
     syncFolder(dirname(to))
+    reached("originals/linked")
     rmSync(file.path)
+    reached("originals/moved")
     return undefined
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : ""
@@ -80,4 +85,10 @@ const move = (file: SourceFile, to: string): string | undefined => {
     if (code === "EXDEV") return "the folder lies on another disk"
     return "the operating system does not permit it"
   }
+}
+
+const isSameFile = (path: string, other: string): boolean => {
+  const there = lstatSync(other, { bigint: true, throwIfNoEntry: false })
+  const { dev, ino } = lstatSync(path, { bigint: true })
+  return there?.dev === dev && there.ino === ino
 }

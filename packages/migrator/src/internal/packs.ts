@@ -17,9 +17,10 @@ import {
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
+import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason } from "../BackupError.ts"
-import { asideOf, syncFolder, writeAll } from "./atomic.ts"
+import { asideOf, writeAll } from "./atomic.ts"
 import type { Cipher } from "./cipher.ts"
 import type { ManifestFile } from "./manifest.ts"
 
@@ -35,12 +36,40 @@ export interface Sink {
 const FRAME_BYTES = 8 << 20
 /** Bytes after which a pack is closed, at the end of a content. */
 const PACK_BYTES = 512 << 20
-/** Frames that are compressed at a time, so that memory stays bounded. */
-const IN_FLIGHT = 4
+/** Smallest piece that zstd gives its output in. */
+const LEAST_PIECE = 64
+/** Contents and frames that are compressed, restored or checked at a time, so that memory stays bounded. */
+const IN_FLIGHT = { usual: 4, most: 16 }
+
+/** How many of them at a time, for as many jobs as are wanted. */
+const inFlight = (jobs: number | undefined): number => Math.max(1, Math.min(jobs ?? IN_FLIGHT.usual, IN_FLIGHT.most))
+
+/** Does what is to be done for each, at most so many at a time. The first failure is thrown once none is at work. */
+export const eachAtOnce = async <A>(
+  items: ReadonlyArray<A>,
+  jobs: number | undefined,
+  act: (item: A) => Promise<void>
+): Promise<void> => {
+  const rest = items.values()
+  let failure: { readonly cause: unknown } | undefined
+  const work = async (): Promise<void> => {
+    for (const item of rest) {
+      if (failure !== undefined) return
+      try {
+        await act(item)
+      } catch (cause) {
+        failure ??= { cause }
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: inFlight(jobs) }, work))
+  if (failure !== undefined) throw failure.cause
+}
 
 const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 const compression = {
+  chunkSize: 1 << 20,
   params: { [zlib.ZSTD_c_compressionLevel]: 1, [zlib.ZSTD_c_checksumFlag]: 1 }
 } as const
 
@@ -60,9 +89,12 @@ export class PackWriter {
   private readonly waiting: Array<{ readonly frame: Promise<Uint8Array>; readonly content: Incoming }> = []
   private readonly finished: Array<{ readonly aside: string; readonly path: string }> = []
 
-  constructor(store: string, cipher: Cipher | undefined) {
+  private readonly inFlight: number
+
+  constructor(store: string, cipher: Cipher | undefined, jobs?: number) {
     this.store = store
     this.cipher = cipher
+    this.inFlight = inFlight(jobs)
   }
 
   /** Adds the next frame of a content; `bytes` must not change until it is written. */
@@ -71,7 +103,7 @@ export class PackWriter {
     // Whoever waits for it sees its failure; until then it is no one's.
     frame.catch(() => {})
     this.waiting.push({ frame, content })
-    if (this.waiting.length >= IN_FLIGHT) await this.writeNext()
+    if (this.waiting.length >= this.inFlight) await this.writeNext()
   }
 
   private async frameOf(bytes: Uint8Array): Promise<Uint8Array> {
@@ -298,6 +330,8 @@ export const readContent = async (
     // Not having the key is no damage: it is thrown, and not told of the file.
     try {
       text = await decompress(cipher === undefined ? frame : await cipher.decrypt(frame), {
+        // In one piece: each piece costs a turn between threads.
+        chunkSize: Math.min(FRAME_BYTES, Math.max(content.bytes - bytes, LEAST_PIECE)),
         maxOutputLength: FRAME_BYTES
       })
     } catch (cause) {

@@ -2,7 +2,9 @@
  * The report as one HTML page that needs nothing else: no script, no request, charts as inline SVG, light or dark as the
  * reader's system is, and fit for paper. Everything that comes from sources is escaped where it is put in.
  */
+import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
+import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
 import {
   durationText,
@@ -12,7 +14,6 @@ import {
   percentText,
   placeOf,
   type ReportSummary,
-  sizeText,
   summaryOf
 } from "./Summary.ts"
 
@@ -73,16 +74,7 @@ const rendered = (part: Part): string => {
   return typeof part === "string" ? escaped(part) : part.map(({ text }) => text).join("\n")
 }
 
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;"
-}
-
-const escaped = (text: string): string =>
-  text === "" ? "" : printablePath(text).replace(/[&<>"']/g, (character) => entities[character] ?? character)
+const escaped = (text: string): string => (text === "" ? "" : escapeMarkup(printablePath(text)))
 
 const nothing = new Html("")
 
@@ -322,14 +314,14 @@ const tableOf = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<
   return html`<table class="list">
       <thead>
         <tr>
-          ${head.map((title) => html`<th scope="col">${title}</th>`)}
+          ${head.map((title) => html`<th scope="col" data-head="${title}">${title}</th>`)}
         </tr>
       </thead>
       <tbody>
         ${rows.slice(0, MAX_ROWS).map(
           (cells) =>
             html`<tr>
-              ${cells.map((cell) => html`<td>${cell}</td>`)}
+              ${cells.map((cell, at) => html`<td data-head="${head[at] ?? ""}">${cell}</td>`)}
             </tr>`
         )}
       </tbody>
@@ -420,13 +412,16 @@ const ignoredOf = ({ ignored }: RunReport): Html =>
     ignored.map(({ path, reason }) => [path, reason])
   )
 
+/** Columns whose texts are short: the others give way. */
+const SHORT_COLUMNS = ["code", "outcome", "entities", "size", "remarks", "SHA-256"]
+
 const STYLE = `
 :root{--back:#fff;--text:#1c2024;--dim:#60656b;--line:#d9dce0;--fill:#3f76c0;--good:#18794e;--warn:#ad5700;--bad:#c4262e;--same:#8aa0b8;--skip:#b9a44c}
-@media (prefers-color-scheme:dark){:root{--back:#15181b;--text:#e6e8ea;--dim:#a0a6ac;--line:#363b41;--fill:#6fa1e6;--good:#4cc38a;--warn:#f1a10d;--bad:#ff7b80;--same:#7388a0;--skip:#cbb75f}}
+@media screen and (prefers-color-scheme:dark){:root{--back:#15181b;--text:#e6e8ea;--dim:#a0a6ac;--line:#363b41;--fill:#6fa1e6;--good:#4cc38a;--warn:#f1a10d;--bad:#ff7b80;--same:#7388a0;--skip:#cbb75f}}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif}
+body{margin:0 auto;max-width:70rem;padding:1.5rem;background:var(--back);color:var(--text);font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;margin:0 0 1rem}h2{font-size:1.1rem;margin:0 0 .6rem}
-section{margin:2rem 0;break-inside:avoid-page}
+section{margin:2rem 0;break-inside:avoid-page}h2{break-after:avoid-page}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:.2rem 1.5rem;margin:0}
 dl div{display:flex;gap:.6rem;min-width:0}dt{color:var(--dim);min-width:6rem}dd{margin:0;overflow-wrap:anywhere}
 .badge{font-size:.85rem;padding:.15rem .6rem;border:1px solid currentColor;border-radius:1rem;vertical-align:middle}
@@ -438,7 +433,10 @@ svg{display:block;width:100%}.bars svg{height:.9rem}.stack{height:1.4rem}
 .fill{fill:var(--fill)}.c-good{fill:var(--good)}.c-warn{fill:var(--warn)}.c-bad{fill:var(--bad)}.c-same{fill:var(--same)}.c-skip{fill:var(--skip)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;padding:0;margin:.5rem 0}.legend svg{display:inline-block;width:.8rem;height:.8rem}
 table{width:100%;border-collapse:collapse}.bars{table-layout:fixed}.bars th{width:34%;text-align:left;font-weight:400;overflow-wrap:anywhere;padding:.15rem .8rem .15rem 0}.bars .number{width:11rem;text-align:right;padding-left:.8rem;font-variant-numeric:tabular-nums}
-.list td,.list th{text-align:left;vertical-align:top;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);overflow-wrap:anywhere}.list th{color:var(--dim);font-weight:400}
+.list td,.list th{text-align:left;vertical-align:top;padding:.25rem .8rem .25rem 0;border-bottom:1px solid var(--line);min-width:7rem}.list th{color:var(--dim);font-weight:400}
+.list :is(${SHORT_COLUMNS.map((name) => `[data-head="${name}"]`).join()}){white-space:nowrap;min-width:0}
+@media screen and (max-width:40rem){.list thead{display:none}.list,.list tbody,.list tr,.list td{display:block}.list tr{padding:.4rem 0;border-bottom:1px solid var(--line)}.list td,.list td[data-head]{border:0;padding:0;white-space:normal}.list :is(td:empty,td:has(>code:empty)){display:none}.list td:not(:first-child)::before{content:attr(data-head) ": ";color:var(--dim)}
+.bars,.bars tbody{display:block}.bars tr{display:grid;grid-template-columns:1fr auto;align-items:center;padding:.2rem 0}.bars th{width:auto;grid-column:1/-1}.bars .number{width:auto}}
 code{font-size:.9em}
-@media print{body{max-width:none;padding:0}section{margin:1rem 0}*{print-color-adjust:exact}}
+@media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:12px}section{margin:1rem 0}*{print-color-adjust:exact}}
 `

@@ -3,6 +3,7 @@
  * the database did not take an error), one for the sums and one for each finding of the verification.
  */
 import { printablePath } from "@mallard/legacy-json"
+import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
 import { placeOf, summaryOf } from "./Summary.ts"
 
@@ -99,16 +100,9 @@ const verificationCases = ({ verification }: RunReport): ReadonlyArray<Case> => 
 
 /** Without the characters that XML cannot hold: they are shown as `\u{…}`. */
 const escaped = (text: string): string =>
-  text
-    .split("\n")
-    .map((line) => (line === "" ? "" : printablePath(line.replace(/[\ufffe\uffff]/g, "\ufffd"))))
-    .join("\n")
-    .replace(/[&<>"']/g, (character) => entities[character] ?? character)
-
-const entities: Readonly<Record<string, string>> = {
-  "&": "&amp;",
-  "<": "&lt;",
-  ">": "&gt;",
-  '"': "&quot;",
-  "'": "&#39;"
-}
+  escapeMarkup(
+    text
+      .split("\n")
+      .map((line) => (line === "" ? "" : printablePath(line.replace(/[\ufffe\uffff]/g, "\ufffd"))))
+      .join("\n")
+  )

@@ -1,7 +1,8 @@
 /** The report as Markdown, for issues, wikis and pull requests. Texts of sources cannot format anything. */
+import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import type { RunReport } from "../Report.ts"
-import { durationText, grouped, isStopped, optionLines, percentText, placeOf, sizeText, summaryOf } from "./Summary.ts"
+import { durationText, grouped, isStopped, optionLines, percentText, placeOf, summaryOf } from "./Summary.ts"
 
 /** Rows that a table has before the rest is only counted; the JSON report has all. */
 const MAX_ROWS = 500

@@ -104,18 +104,6 @@ const codesOf = (items: ReadonlyArray<ItemReport>): ReadonlyArray<CodeGroup> => 
 /** `1,234`. */
 export const grouped = (count: number): string => String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",")
 
-/** A size in units of 1000 bytes. */
-export const sizeText = (bytes: number): string => {
-  const units = ["B", "kB", "MB", "GB", "TB"]
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(value >= 10 ? 3 : 2)} ${units[unit]}`
-}
-
 export const durationText = (milliseconds: number): string =>
   milliseconds < 1000
     ? `${Math.round(milliseconds)} ms`

@@ -7,6 +7,8 @@ import {
   bytesFromBlobValue,
   bytesFromGeometryValue,
   createDuckDBValueConverter,
+  DuckDBBlobValue,
+  DuckDBBlobVector,
   type DuckDBDataChunk,
   type DuckDBResult,
   DuckDBTimestampTZValue,
@@ -67,10 +69,22 @@ export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => 
 
 /** The values of a column of a chunk in the client's native forms, texts whole. */
 export const nativeColumn = (chunk: DuckDBDataChunk, column: number): Array<unknown> => {
-  const values: Array<unknown> = chunk.getColumnValues(column)
-  if (chunk.getColumnVector(column).type.typeId === DuckDBTypeId.VARCHAR) restoreByteOrderMarks(chunk, column, values)
+  const vector = chunk.getColumnVector(column)
+  if (vector instanceof DuckDBBlobVector) return blobsOf(vector)
+  const values: Array<unknown> = vector.toArray()
+  if (vector.type.typeId === DuckDBTypeId.VARCHAR) restoreByteOrderMarks(chunk, column, values)
   return values
 }
+
+/** Longer values are copies already; shorter ones lie in the vector's own memory. */
+const INLINE_BYTES = 12
+
+const blobsOf = (vector: DuckDBBlobVector): Array<DuckDBBlobValue | null> =>
+  Array.from({ length: vector.itemCount }, (_, row) => {
+    const bytes = vector.getItemBytes(row)
+    if (bytes === null) return null
+    return new DuckDBBlobValue(bytes.length <= INLINE_BYTES ? bytes.slice() : bytes)
+  })
 
 // Plain assignment to `__proto__` would change the prototype instead of adding a column.
 const setProperty = (object: Record<string, unknown>, name: string, value: unknown): void => {

@@ -1,0 +1,51 @@
+/** A thread that lays texts out and writes them, so that the one that reads the database has the time for that alone. */
+import { Worker } from "node:worker_threads"
+import type { LayoutReply, LayoutRequest, SystemFailure } from "./internal/layout-thread.ts"
+
+/** Beside this module both in the sources and where it is bundled. */
+const program = (): URL =>
+  import.meta.url.endsWith(".ts")
+    ? new URL("./internal/layout-thread.ts", import.meta.url)
+    : new URL("./internal/layout-thread.js", import.meta.url)
+
+interface Waiting {
+  readonly resolve: (memory: ArrayBuffer) => void
+  readonly reject: (cause: Error) => void
+}
+
+/** Starts with the first text. */
+export class LayoutThread {
+  private worker: Worker | undefined
+  /** In order: the thread does one thing after the other. */
+  private readonly waiting: Array<Waiting> = []
+
+  /** Settles with the memory of the request once its text is laid out and what came of it is written. */
+  write(request: LayoutRequest): Promise<ArrayBuffer> {
+    this.worker ??= this.start()
+    this.worker.postMessage(request, [request.memory])
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
+  }
+
+  async stop(): Promise<void> {
+    await this.worker?.terminate()
+    this.worker = undefined
+  }
+
+  private start(): Worker {
+    const worker = new Worker(program())
+    worker.on("message", ({ failure, memory }: LayoutReply) => {
+      const waiting = this.waiting.shift()
+      if (failure === undefined) waiting?.resolve(memory)
+      else waiting?.reject(errorOf(failure))
+    })
+    const fail = (cause: Error): void => {
+      for (const { reject } of this.waiting.splice(0)) reject(cause)
+    }
+    worker.on("error", fail)
+    worker.on("exit", () => fail(new Error("The thread that writes has ended.")))
+    return worker
+  }
+}
+
+const errorOf = ({ code, message, syscall }: SystemFailure): Error =>
+  Object.assign(new Error(message), code === undefined ? {} : { code, syscall })

@@ -1,0 +1,60 @@
+/** Lays texts out and writes them to files, in a thread of its own: see `LayoutThread.ts`. */
+import { writeSync } from "node:fs"
+import { parentPort } from "node:worker_threads"
+import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
+
+/** The next bytes of the text of a file. */
+export interface LayoutRequest {
+  /** The open file, which is the name of the text too. */
+  readonly handle: number
+  readonly layout: PrettyOptions
+  /** Given back with the reply. */
+  readonly memory: ArrayBuffer
+  readonly used: number
+  readonly isLast: boolean
+}
+
+export interface LayoutReply {
+  readonly memory: ArrayBuffer
+  /** What the system said, when it did not take the text. */
+  readonly failure: SystemFailure | undefined
+}
+
+/** An error of the system in a form that passes from thread to thread. */
+export interface SystemFailure {
+  readonly message: string
+  readonly code: string | undefined
+  readonly syscall: string | undefined
+}
+
+const texts = new Map<number, PrettyText>()
+
+const writeTo = (handle: number, bytes: Uint8Array): void => {
+  for (let written = 0; written < bytes.length;) written += writeSync(handle, bytes, written)
+}
+
+const layOut = ({ handle, isLast, layout, memory, used }: LayoutRequest): void => {
+  const text = texts.get(handle) ?? new PrettyText(layout, (bytes) => writeTo(handle, bytes))
+  texts.set(handle, text)
+  text.push(new Uint8Array(memory, 0, used))
+  if (!isLast) return
+  texts.delete(handle)
+  text.end()
+}
+
+const failureOf = (error: unknown): SystemFailure => {
+  const { code, message, syscall } = error as Partial<NodeJS.ErrnoException>
+  return { message: message ?? "writing failed", code, syscall }
+}
+
+parentPort?.on("message", (request: LayoutRequest) => {
+  let failure: SystemFailure | undefined
+  try {
+    layOut(request)
+  } catch (error) {
+    texts.delete(request.handle)
+    failure = failureOf(error)
+  }
+  const reply: LayoutReply = { memory: request.memory, failure }
+  parentPort?.postMessage(reply, [request.memory])
+})

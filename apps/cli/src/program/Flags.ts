@@ -1,0 +1,72 @@
+/** Flags and arguments that several commands have, and short ways to declare others. What is left out is undefined. */
+import { Option } from "effect"
+import { Argument, Flag } from "effect/cli"
+import { defaultLimits } from "../Defaults.ts"
+
+export const on = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
+
+/** Makes a flag optional. */
+export const optional = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
+  flag.pipe(Flag.optional, Flag.map(Option.getOrUndefined))
+
+/** Makes an argument optional. */
+export const optionalArgument = <A>(argument: Argument.Argument<A>): Argument.Argument<A | undefined> =>
+  argument.pipe(Argument.optional, Argument.map(Option.getOrUndefined))
+
+export const text = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
+
+export const whole = (name: string, metavar: string, description: string) =>
+  Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
+
+export const many = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.atLeast(0))
+
+export const cohort = Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"))
+
+export const sources = Argument.String("PATH").pipe(
+  Argument.withDescription("Files and folders (default: cohorts, scenarios, workspaces in ~/.healthsim)"),
+  Argument.variadic()
+)
+
+export const onConflict = Flag.Literals("on-conflict", ["fail", "skip", "replace", "rename"]).pipe(
+  Flag.withDescription("What to do when a cohort of that name exists with other content (default: fail)"),
+  optional
+)
+
+export const dryRun = on("dry-run", "Read and report everything, write nothing").pipe(Flag.withAlias("n"))
+
+export const jobs = whole("jobs", "N", "How much to read, compress and compute at once (default: as the cores allow)")
+
+/** The bounds of what is read. */
+export const limits = {
+  maxFileSize: text("max-file-size", "SIZE", "Reject sources with a larger file, without reading it (default: none)"),
+  maxEntitySize: Flag.String("max-entity-size").pipe(
+    Flag.withMetavar("SIZE"),
+    Flag.withDescription("Largest entity or string (default: 64MiB)"),
+    Flag.withDefault(defaultLimits.maxEntitySize)
+  ),
+  maxDepth: Flag.Int("max-depth").pipe(
+    Flag.withMetavar("LEVELS"),
+    Flag.withDescription("Deepest nesting (default: 10000)"),
+    Flag.withDefault(defaultLimits.maxDepth)
+  )
+}
+
+/** The passphrase of copies, from a file or asked for. */
+export const passphrase = {
+  passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+  passphrase: on("backup-passphrase", "Ask for the passphrase of encrypted copies, on the terminal")
+}
+
+/** How sources are copied before anything is written. */
+export const backup = {
+  noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
+  backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+  backupPassphraseFile: text("backup-passphrase-file", "FILE", "Encrypt the copies with the passphrase in this file"),
+  backupPassphrase: on("backup-passphrase", "Encrypt the copies with a passphrase that is asked for on the terminal"),
+  backupRecipients: many("backup-recipient", "AGE1", "Encrypt the copies to this age recipient (may be repeated)")
+}
+
+export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")
