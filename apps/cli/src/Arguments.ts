@@ -8,12 +8,13 @@ const bareFlags = (): Readonly<Record<string, { readonly value: RegExp; readonly
 })
 
 /** The arguments without the `--` that package managers hand on before those of a script; a bare
- * `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. */
+ * `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. `help COMMAND` is `COMMAND --help`. */
 export const argumentsOf = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
   const at = argv[0] === "--" ? 0 : argv[1] === "--" ? 1 : -1
   const args = at < 0 ? argv : [...argv.slice(0, at), ...argv.slice(at + 1)]
   const end = args.indexOf("--")
   const flags = bareFlags()
+  if (args[0] === "help") return [...args.slice(1), "--help"]
   return args.map((arg, index) => {
     const bare = end < 0 || index < end ? flags[arg] : undefined
     return bare === undefined || bare.value.test(args[index + 1] ?? "") ? arg : `${arg}=${bare.meant}`

@@ -61,7 +61,7 @@ export interface Described {
 }
 
 /** Refused requests that are no matter of how the command was given. */
-const failures: ReadonlySet<string> = new Set(["bad-json", "not-read", "not-written", "own-tables"])
+const failures: ReadonlySet<string> = new Set(["bad-json", "no-file", "not-read", "not-written", "own-tables"])
 
 /** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
 const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Described => {

@@ -14,6 +14,8 @@ export interface RunView {
   readonly databaseFlag: string
   /** Quotes a word for a shell. */
   readonly quote: (word: string) => string
+  /** Nothing was to be written: a plan was asked for. */
+  readonly isPlan?: boolean | undefined
   /** Says what stands at a remark about a source, where that is to be shown. */
   readonly shownValue?: ((source: string, remark: Remark) => string | undefined) | undefined
 }
@@ -242,6 +244,9 @@ const verificationLines = (
   ]
 }
 
+/** Codes of what is refused because it is not as it was planned. */
+const planned: ReadonlySet<string> = new Set(["changed-since-plan", "gone-since-plan", "decided-otherwise"])
+
 const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const { databaseFlag, invocation, quote } = view
   const stored = report.items.filter(
@@ -258,6 +263,9 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
     case "nothing-to-do":
       return ["name folders or files that hold JSON"]
     case "done-with-rejects":
+      if (report.items.some(({ remarks }) => remarks.some(({ code }) => planned.has(code)))) {
+        return ["plan again: what is not as it was planned was left alone"]
+      }
       if (!report.items.some(({ remarks }) => remarks.some(({ code }) => code === "name-taken"))) {
         return ["mend the files marked ✗, then run the same command again: the others count as unchanged"]
       }
@@ -265,7 +273,11 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
     case "done":
       break
   }
-  if (report.dry_run) return ["run the same command without --dry-run"]
+  if (report.dry_run) {
+    return view.isPlan === true
+      ? [`${invocation} plan with --out FILE keeps the plan, and ${invocation} migrate --plan FILE carries it out`]
+      : ["run the same command without --dry-run"]
+  }
   if (example === undefined) return [`${invocation} list${databaseFlag}`]
   return [`${invocation} list${databaseFlag}`, `${invocation} export ${quote(example.cohort ?? "")}${databaseFlag}`]
 }

@@ -38,6 +38,9 @@ export const renderReport = (report: RunReport, format: ReportFormat, text: (rep
   }
 }
 
+/** What to do about a name that does not tell. */
+export const KNOWN_FORMS = "Let its name end in .html, .json, .md, .xml or .txt."
+
 /** How a report is shown to who asked for it. */
 export const viewOf = (
   report: RunReport,

@@ -58,6 +58,8 @@ describe("the command line", () => {
   it("loses the -- that a package manager hands on", () => {
     assert.deepEqual(argumentsOf(["migrate", "--", "x", "--db", "y"]), ["migrate", "x", "--db", "y"])
     assert.deepEqual(argumentsOf(["--", "list"]), ["list"])
+    assert.deepEqual(argumentsOf(["help", "backup", "list"]), ["backup", "list", "--help"])
+    assert.deepEqual(argumentsOf(["help"]), ["--help"])
     assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])
   })
 

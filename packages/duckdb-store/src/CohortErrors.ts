@@ -44,6 +44,7 @@ export const RequestReason = Schema.Literals([
   "several-files",
   "bad-file-name",
   "own-tables",
+  "no-file",
   "not-read",
   "not-written"
 ])
@@ -69,6 +70,7 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "bad-file-name": "A file of the cohort has a name that leads out of the folder. Nothing was written.",
   "own-tables":
     "The database holds tables or views that are not Mallard's, which a purge would lose. Move them to a database of their own first.",
+  "no-file": "There is nothing at the path. Check how it is spelt.",
   "not-read": "The file cannot be read, or is not UTF-8. Check the path and the permissions, or save it as UTF-8.",
   "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk."
 }

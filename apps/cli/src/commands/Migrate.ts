@@ -27,7 +27,7 @@ import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
-import { formatOf, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
+import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf, parseSize } from "../Size.ts"
@@ -96,10 +96,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
     return yield* usage("--memory is no size.", "Give one like 1GB.")
   }
   if (command.report !== undefined && formatOf(command.report) === undefined) {
-    return yield* usage(
-      "--report names a file of no known form.",
-      "Let its name end in .html, .json, .md, .xml or .txt."
-    )
+    return yield* usage("--report names a file of no known form.", KNOWN_FORMS)
   }
   if (command.moveOriginals !== undefined && (command.noBackup || command.noVerify)) {
     return yield* usage(
@@ -155,7 +152,9 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   if (command.json) terminal.out(`${JSON.stringify(planned ?? report)}\n`)
   else {
     const shownValue = command.showValues === true ? valuesIn() : undefined
-    terminal.out(textOfLines(renderRun(report, { ...viewOf(report, session, command, terminal.paint), shownValue })))
+    const isPlan = command.planning !== undefined
+    const view = { ...viewOf(report, session, command, terminal.paint), isPlan, shownValue }
+    terminal.out(textOfLines(renderRun(report, view)))
     if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))
   }
   if (planned !== undefined && command.planning?.out !== undefined) {

@@ -1,12 +1,12 @@
 /** `mallard report`: the report of a run from the ledger, in any of its forms. */
 import { type RunReport, storedReport } from "@mallard/migrator"
 import { Effect } from "effect"
-import { resolve } from "node:path"
+import { extname, resolve } from "node:path"
 import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { fileFailure } from "../Outputs.ts"
 import { renderStoredRun } from "../RenderReport.ts"
-import { formatOf, type ReportFormat, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
+import { formatOf, KNOWN_FORMS, type ReportFormat, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import type { Paint } from "../Terminal.ts"
 import { printable } from "../Text.ts"
@@ -22,6 +22,9 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
   const named = command.out === undefined ? undefined : formatOf(command.out)
   const format = command.format ?? (command.json ? "json" : (named ?? "text"))
   if (command.out === "") return yield* usage("--out names no file.")
+  if (command.out !== undefined && extname(command.out) !== "" && named === undefined && command.format === undefined) {
+    return yield* usage("--out names a file of no known form.", `${KNOWN_FORMS} Or give the form with --format.`)
+  }
   const report = yield* withDatabase(session, command.db, (database) =>
     storedReport(database, command.run ?? "last")
   ).pipe(
