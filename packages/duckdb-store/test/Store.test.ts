@@ -99,6 +99,8 @@ describe("a new database", () => {
       assert.strictEqual((yield* opening({ path: join(folder, "x.duckdb"), readonly: true })).reason, "missing")
       writeFileSync(join(folder, "file"), "")
       assert.strictEqual((yield* opening({ path: join(folder, "file", "x.duckdb") })).reason, "bad-path")
+      assert.strictEqual((yield* opening({ path: join(folder, "n".repeat(250)) })).reason, "bad-path")
+      assert.strictEqual((yield* opening({ path: join(folder, "a\0b.duckdb") })).reason, "bad-path")
       assert.deepStrictEqual(readdirSync(folder), ["file"])
     })
   )

@@ -302,6 +302,30 @@ describe("moving originals", () => {
     })
   )
 
+  it.effect("takes nothing out of a folder in which something is not stored, and says so", () =>
+    Effect.gen(function* () {
+      const good = (name: string) => `{"name":"${name}","patients":[{"id":"${name}"}]}`
+      const { database, folder, source } = yield* folderOf({
+        "whole/a.json": good("a"),
+        "whole/copy/a.json": good("a"),
+        "whole/profile.json": '{"profile":{"name":"p"},"version":"1.0"}',
+        "partly/b.json": good("b"),
+        "partly/bad.json": "{",
+        "partly/deep/c.json": good("c")
+      })
+      const backup = { store: backupStoreOf(database) }
+      const report = yield* run(database, [source], { backup, moveOriginals: join(folder, "old") })
+      assert.includeMembers(Object.keys(contentOf(join(folder, "old"))), ["partly/deep/c.json", "whole/a.json"])
+      assert.includeMembers(Object.keys(contentOf(source)), ["partly/b.json", "partly/bad.json"])
+      assert.deepStrictEqual(report.notes, [
+        `Not moved: what is stored of ${join(source, "partly")}, because something else in it is not.`
+      ])
+      writeFileSync(join(source, "partly", "bad.json"), good("mended"))
+      yield* run(database, [source], { backup, moveOriginals: join(folder, "old") })
+      assert.includeMembers(Object.keys(contentOf(join(folder, "old"))), ["partly/b.json", "partly/bad.json"])
+    })
+  )
+
   it.effect("that was cut short is finished by the next run, and a folder that is one cohort moves at once", () =>
     Effect.gen(function* () {
       const { database, folder, source } = yield* folderOf(files)

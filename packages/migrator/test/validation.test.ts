@@ -272,3 +272,29 @@ describe("a run with a bound on rejects", () => {
     assert.deepStrictEqual(["", "-1", "1.5", "101%", "%", "many"].map(parseRejectLimit), Array(6).fill(undefined))
   })
 })
+
+describe("what a rule finds", () => {
+  it.live("is named by file, line and column, in a file, in one of several and among lines", () =>
+    Effect.gen(function* () {
+      const { source, database } = yield* folderOf({
+        "twice.json": '{"name": "twice",\n "patients": [\n  {"id": "p"},\n  {"id": "é"},  {"id": "p"}\n]}',
+        "folder/scenario.json": '{"name":"folder"}',
+        "folder/patients.json": '{"patients":[{"id":"a"},\n{"id":"a"}]}',
+        "rows.ndjson": '{"patient_id":"r","mrn":"1"}\n{"patient_id":"s","mrn":"2"}\n\n{"patient_id":"r","mrn":"3"}\n',
+        "wide.json": Buffer.from('\ufeff{"name":"wide","patients":[\n{"id":"w"},{"id":"w"}]}', "utf16le")
+      })
+      const report = yield* run(database, [source])
+      const found = report.items.flatMap(({ cohort, remarks }) =>
+        remarks
+          .filter(({ code }) => code === "duplicate-id")
+          .map(({ column, line, part, pointer }) => [cohort, part ?? null, pointer, line, column])
+      )
+      assert.sameDeepMembers(found, [
+        ["twice", null, "/patients/2", 4, 17],
+        ["folder", "patients.json", "/patients/1", 2, 1],
+        ["rows", null, "/2", 4, 1],
+        ["wide", null, "/patients/1", 2, 12]
+      ])
+    })
+  )
+})
