@@ -80,18 +80,30 @@ const withWorkers = async (options: CampaignOptions, workers: ReadonlyArray<Work
     ({ number }) => options.only === undefined || options.only.has(number)
   )
   const results: Array<CaseResult> = []
-  // Cases of one scenario share a folder, because databases hold paths.
-  const queues = names.map((name) => cases.filter(({ scenario }) => scenario === name))
-  const longestFirst = queues.toSorted((left, right) => right.length - left.length)
-  await inParallel(workers, longestFirst, async (worker, queue) => {
-    for (const kill of queue) {
+  const waiting = [...cases]
+  const busy = new Set<string>()
+  let freed = Promise.withResolvers<void>()
+  const work = async (worker: Worker): Promise<void> => {
+    while (waiting.length > 0 && options.isStopped?.() !== true) {
+      // Cases of one scenario share a folder, because databases hold paths.
+      const kill = waiting.find(({ scenario }) => !busy.has(scenario))
+      if (kill === undefined) {
+        await freed.promise
+        continue
+      }
+      waiting.splice(waiting.indexOf(kill), 1)
       const state = states.get(kill.scenario)
-      if (state === undefined || options.isStopped?.() === true) continue
+      if (state === undefined) continue
+      busy.add(kill.scenario)
       const result = await runCase(worker, state, kill)
+      busy.delete(kill.scenario)
+      freed.resolve()
+      freed = Promise.withResolvers()
       results.push(result)
       options.onResult?.(result)
     }
-  })
+  }
+  await Promise.all(workers.map(work))
   return results.toSorted((left, right) => left.kill.number - right.kill.number)
 }
 
@@ -350,7 +362,8 @@ interface Ended {
 }
 
 const CHILD = join(import.meta.dirname, "child.ts")
-const TOO_LONG_MS = 180_000
+/** Of a machine that is busy with other work. */
+const TOO_LONG_MS = 900_000
 
 /** A process that carries out steps until it is killed; then the next request has a new one. */
 class Worker {
