@@ -23,10 +23,20 @@ const isVerbose = args.includes("--verbose") || args.includes("-v")
 const terminal = new Terminal(env, args.includes("--no-color"))
 const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const calledFrom = env["INIT_CWD"]
+
+/** Where the program was started; a folder that is gone has a name still, below which there is nothing. */
+const workingFolder = (): string => {
+  try {
+    return process.cwd()
+  } catch {
+    return env["PWD"] ?? "/"
+  }
+}
+
 const session: Session = {
   terminal,
   env,
-  cwd: calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : process.cwd(),
+  cwd: calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder(),
   home: homedir(),
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),

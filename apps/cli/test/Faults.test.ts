@@ -1,31 +1,5 @@
-/** Faults of every sort that this machine can make in seconds, the same ones each time; `pnpm faults` makes many more. */
-import { mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { afterAll, beforeAll, describe, it } from "vitest"
-import { missingFor, runCase } from "./faults/Case.ts"
-import { casesOf } from "./faults/Cases.ts"
-import { World } from "./faults/World.ts"
+/** Faults of sources, names, systems, signals and surroundings; `pnpm faults` makes more. */
+import { outerCases } from "./faults/Cases.ts"
+import { describeFaults } from "./faults/suite.ts"
 
-const SEED = 20_261_121
-const cases = casesOf("pr", SEED)
-
-describe("after each fault the originals, what was stored and the way on are there", () => {
-  let world: World
-  beforeAll(() => {
-    world = new World(mkdtempSync(join(tmpdir(), "mallard-faults-")))
-  })
-  afterAll(() => world.end())
-
-  for (const group of new Set(cases.map((one) => one.group))) {
-    describe(group, () => {
-      for (const one of cases.filter((other) => other.group === group)) {
-        const missing = missingFor(one)
-        it(missing === undefined ? one.name : `${one.name} (skipped: ${missing})`, async (context) => {
-          context.skip(missing !== undefined, missing)
-          await runCase(world, one)
-        })
-      }
-    })
-  }
-})
+describeFaults(outerCases("pr"))

@@ -3,7 +3,7 @@
  * program's own entry, and looks into databases. Faults are put on this process from outside; its output goes where the
  * descriptors 1 and 2 lead.
  */
-import { prepare } from "./faults/Meanwhile.ts"
+import { prepare, setRepeatable } from "./faults/Meanwhile.ts"
 import { openStore } from "@mallard/duckdb-store"
 import { verify } from "@mallard/migrator"
 import { Cause, Effect, Exit } from "effect"
@@ -14,9 +14,22 @@ let runs = 0
 
 const exit = process.exit.bind(process)
 const inherited = { ...process.env }
+const RealDate = Date
 const clock = Date.now
+const STOPPED_AT = Date.UTC(2030, 0, 1)
 
-const setSurroundings = ({ clock: off = 0, env = {}, meanwhile }: Surroundings, home: string): void => {
+/** A clock that stands still, for those too who ask for a new `Date`. */
+const StoppedDate = new Proxy(RealDate, {
+  construct: (target, given) => Reflect.construct(target, given.length === 0 ? [STOPPED_AT] : given),
+  get: (target, name) => (name === "now" ? () => STOPPED_AT : Reflect.get(target, name))
+})
+
+const setSurroundings = (
+  { clock: off = 0, env = {}, isRepeatable = false, meanwhile }: Surroundings,
+  home: string
+): void => {
+  setRepeatable(isRepeatable)
+  globalThis.Date = isRepeatable ? StoppedDate : RealDate
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, inherited, { HOME: home })
   for (const [name, value] of Object.entries(env)) {
@@ -28,11 +41,12 @@ const setSurroundings = ({ clock: off = 0, env = {}, meanwhile }: Surroundings, 
 }
 
 /** Runs one command as if the process had been started for it, and gives its exit code. */
-const runCommand = async (args: ReadonlyArray<string>, cwd: string): Promise<number> => {
+const runCommand = async (args: ReadonlyArray<string>, cwd: string, mayExit: boolean): Promise<number> => {
   process.argv = [process.execPath, "mallard", ...args]
   process.chdir(cwd)
   const ended = new Promise<number>((resolve) => {
-    Object.assign(process, { exit: (code?: number) => resolve(code ?? 0) })
+    // One that does not wait for what is under way takes the process with it.
+    if (!mayExit) Object.assign(process, { exit: (code?: number) => resolve(code ?? 0) })
   })
   runs++
   await import(`../src/main.ts?run=${runs}`)
@@ -89,7 +103,9 @@ const answer = async (request: Request): Promise<Answer> => {
   switch (request._tag) {
     case "Run": {
       setSurroundings(request.surroundings, request.folder)
-      const code = await runCommand(request.args, request.cwd)
+      const does = request.surroundings.meanwhile?.does
+      const mayExit = does?._tag === "Signal" && does.twice === true
+      const code = await runCommand(request.args, request.cwd, mayExit)
       setSurroundings({}, request.folder)
       return { _tag: "Ran", code, open: openBelow(request.folder) }
     }

@@ -112,6 +112,9 @@ const systemReasons: Readonly<Record<string, StoreReason>> = {
   ENOTDIR: "bad-path",
   EISDIR: "bad-path",
   ENAMETOOLONG: "bad-path",
+  ELOOP: "bad-path",
+  // Node's answer to a NUL in a path.
+  ERR_INVALID_ARG_VALUE: "bad-path",
   EACCES: "permission",
   EPERM: "permission",
   EROFS: "permission",
@@ -122,6 +125,8 @@ const systemReasons: Readonly<Record<string, StoreReason>> = {
 // DuckDB's text lies below Effect's `SqlError`; a full disk is told apart only by it.
 const reasonOf = (cause: unknown): StoreReason => {
   for (let error = cause, level = 0; level < 8 && error instanceof Error; level++) {
+    // Removing gives it no code of its own.
+    if (/File name too long/i.test(error.message)) return "bad-path"
     if ("code" in error && typeof error.code === "string") return systemReasons[error.code] ?? "io"
     if (/No space left|disk quota/i.test(error.message)) return "no-space"
     if (/Corrupt|checksum/i.test(error.message)) return "damaged"

@@ -199,6 +199,7 @@ const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]>
   [/with version number|newer version of DuckDB|storage version/i, "newer-version"],
   [/No space left|File too large|disk quota/i, "no-space"],
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
+  [/File name too long|Too many levels of symbolic links/i, "bad-path"],
   [
     /Corrupt|checksum|Could not read enough bytes|WAL|Serialization Error|INTERNAL Error|FATAL Error|Failed to deserialize/i,
     "damaged"

@@ -1,54 +1,43 @@
 /**
- * System calls that fail on demand: strace is put on the running program, and makes the N-th call of a kind fail, or that
- * one and all after it. Each thread of the program counts for itself.
+ * System calls that fail on demand: strace is put on one thread of the running program, and makes its N-th call of a kind
+ * fail, or that one and all after it.
  */
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import type { World } from "./World.ts"
 
-/** Calls that change something on the disk, or that lead to it. */
-export const writingCalls = [
-  "write",
-  "pwrite64",
-  "fsync",
-  "openat",
-  "mkdir",
-  "rename",
-  "link",
-  "unlink",
-  "rmdir",
-  "ftruncate",
-  "chmod",
-  "utimensat"
-] as const
-export type WritingCall = (typeof writingCalls)[number]
+/** Calls that change something on the disk, or that lead to it. Systems differ in which of two alike they use. */
+const writingCalls =
+  "write pwrite64 writev pwritev ftruncate fallocate fsync fdatasync openat mkdir mkdirat rename renameat renameat2 link linkat unlink unlinkat rmdir chmod fchmod fchmodat utimensat".split(
+    " "
+  )
 
-export const errors = ["ENOSPC", "EIO", "EACCES", "EMFILE", "EINTR"] as const
-export type CallError = (typeof errors)[number]
+export const callErrors = ["ENOSPC", "EIO", "EACCES", "EMFILE", "EINTR"] as const
+export type CallError = (typeof callErrors)[number]
 
-/** One call of a kind that is to fail. */
-export interface CallFault {
-  readonly call: WritingCall
-  readonly error: CallError
-  /** The number of the call, from 1. */
-  readonly when: number
-  /** Whether all calls after it fail too. */
-  readonly forever: boolean
-}
+/** The thread that runs the program's own text, or the others, which wait for disks and databases. */
+export type Thread = "main" | "other"
 
-export interface Traced<A> {
-  readonly result: A
-  /** The calls below the folder of the case, in order. */
-  readonly calls: ReadonlyArray<TracedCall>
-}
-
-export interface TracedCall {
-  readonly thread: string
+/** A call below the folder of the case. */
+export interface Call {
+  readonly thread: Thread
   readonly call: string
-  /** The path, below the folder of the case; that of the descriptor where there is one. */
+  /** Its number among the calls of this kind of its thread, from 1. */
+  readonly when: number
+  /** Its number among those on the same path. */
+  readonly whenOnPath: number
+  /** Below the folder of the case; of a descriptor, where that leads. */
   readonly path: string
   readonly isInjected: boolean
+}
+
+/** A call that is to fail. */
+export interface CallFault {
+  readonly at: Pick<Call, "thread" | "call" | "when" | "whenOnPath" | "path">
+  readonly error: CallError
+  /** Whether all calls after it fail too. */
+  readonly forever: boolean
 }
 
 /** Whether strace is there and may be put on a process that it did not start. */
@@ -56,82 +45,87 @@ export const canTrace = (): boolean => {
   const sleeper = spawn("sleep", ["5"], { stdio: "ignore" })
   sleeper.on("error", () => {})
   try {
-    const args = ["-p", String(sleeper.pid ?? 0), "-e", "inject=none", "-o", "/dev/null"]
-    const tried = spawnSync("timeout", [
-      "-s",
-      "INT",
-      "0.3",
-      "strace",
-      ...args.slice(0, 2),
-      "-e",
-      "trace=write",
-      ...args.slice(4)
-    ])
-    return /attached/.test(tried.stderr.toString("utf8"))
-  } catch {
-    return false
+    const args = ["-e", "trace=write", "-o", "/dev/null", "-p", String(sleeper.pid ?? 0)]
+    return /attached/.test(spawnSync("timeout", ["-s", "INT", "0.3", "strace", ...args]).stderr.toString("utf8"))
   } finally {
     sleeper.kill()
   }
 }
 
-/** Runs something while the calls of the program are written down, and fail if that is asked. */
+/** Runs something and writes down the calls of the program below the folder of the case; some fail if that is asked. */
 export const traced = async <A>(
   world: World,
-  calls: ReadonlyArray<WritingCall>,
-  fault: CallFault | undefined,
-  paths: ReadonlyArray<string>,
-  use: () => Promise<A>
-): Promise<Traced<A>> => {
+  use: () => Promise<A>,
+  fault?: CallFault
+): Promise<{ readonly result: A; readonly calls: ReadonlyArray<Call> }> => {
   const log = join(world.root, "calls")
   rmSync(log, { force: true })
-  const child = spawn(
-    "strace",
-    [
-      "-f",
-      "-y",
-      "-s",
-      "0",
-      "-o",
-      log,
-      "-p",
-      String(world.program.pid),
-      "-e",
-      `trace=${calls.join(",")}`,
-      ...paths.flatMap((path) => ["-P", path]),
-      ...(fault === undefined
-        ? []
-        : ["-e", `inject=${fault.call}:error=${fault.error}:when=${fault.when}${fault.forever ? "+" : ""}`])
-    ],
-    { stdio: ["ignore", "ignore", "pipe"] }
-  )
+  // A thread of the program's own counts alone; all others count each for itself.
+  const target = fault?.at.thread === "main" ? [] : ["-f"]
+  const what =
+    fault === undefined ? `trace=${writingCalls.map((call) => `?${call}`).join(",")}` : `trace=${fault.at.call}`
+  // Threads also write to wake each other up, and open modules, as often as it comes: only what is on the path counts.
+  const isByPath = fault?.at.call === "write" || fault?.at.call === "openat"
+  const when = isByPath ? fault.at.whenOnPath : fault?.at.when
+  const inject =
+    fault === undefined
+      ? []
+      : [
+          "-e",
+          `inject=${fault.at.call}:error=${fault.error}:when=${when}${fault.forever ? "+" : ""}`,
+          ...(isByPath ? ["-P", join(world.folder, fault.at.path)] : [])
+        ]
+  const thread = fault?.at.thread === "other" ? otherThread.get(world.program.pid) : undefined
+  const pid = thread ?? String(world.program.pid)
+  const args = [...(thread === undefined ? target : []), "-y", "-s", "0", "-o", log, "-e", what, ...inject, "-p", pid]
+  const child = spawn("strace", args, { stdio: ["ignore", "ignore", "pipe"] })
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))
   await new Promise<void>((resolve, reject) => {
     let said = ""
     child.stderr.on("data", (text) => {
       said += String(text)
-      if (/attached/.test(said)) resolve()
+      if (said.includes("attached")) resolve()
     })
     child.once("exit", () => reject(new Error(`strace does not start: ${said}`)))
+    child.once("error", reject)
   })
   try {
     const result = await use()
     child.kill("SIGINT")
     await ended
-    return { result, calls: existsSync(log) ? callsIn(readFileSync(log, "utf8"), world.folder) : [] }
+    return { result, calls: existsSync(log) ? callsIn(readFileSync(log, "utf8"), world, pid) : [] }
   } finally {
     child.kill("SIGKILL")
     await ended
   }
 }
 
-const callsIn = (log: string, folder: string): ReadonlyArray<TracedCall> =>
-  log.split("\n").flatMap((line) => {
-    const [, thread = "", call = "", rest = ""] = /^(\d+) +(\w+)\((.*)$/.exec(line) ?? []
-    const isInjected = rest.includes("(INJECTED)")
-    const at = rest.indexOf(`${folder}/`)
-    const isBelow = at >= 0 && !rest.startsWith("AT_FDCWD<") ? true : rest.includes(`"${folder}/`) || at >= 0
-    if (!isBelow && !isInjected) return []
+/** The thread that makes the calls of databases, where it is one alone, by process. */
+const otherThread = new Map<number, string>()
+
+const callsIn = (log: string, world: World, traced: string): ReadonlyArray<Call> => {
+  const counts = new Map<string, number>()
+  const calls: Array<Call> = []
+  const others = new Set<string>()
+  const main = String(world.program.pid)
+  for (const line of log.split("\n")) {
+    // With one thread alone, lines do not name it.
+    const [, id = traced, call = "", rest = ""] = /^(?:(\d+) +)?(\w+)\((.*)$/.exec(line) ?? []
+    if (call === "") continue
+    const when = (counts.get(`${id} ${call}`) ?? 0) + 1
+    counts.set(`${id} ${call}`, when)
     const path = /"(\/[^"]*)"/.exec(rest)?.[1] ?? /^\d+<([^>]*)>/.exec(rest)?.[1] ?? ""
-    return [{ thread, call, path: path.startsWith(`${folder}/`) ? path.slice(folder.length + 1) : path, isInjected }]
-  })
+    const onPath = `${id} ${call} ${path}`
+    const whenOnPath = (counts.get(onPath) ?? 0) + 1
+    counts.set(onPath, whenOnPath)
+    const isInjected = rest.includes("(INJECTED)")
+    const isBelow = path.startsWith(`${world.folder}/`)
+    if (!isBelow && !isInjected) continue
+    if (id !== main) others.add(id)
+    const below = isBelow ? path.slice(world.folder.length + 1) : `outside: ${path}`
+    calls.push({ thread: id === main ? "main" : "other", call, when, whenOnPath, path: below, isInjected })
+  }
+  const [other] = others
+  if (traced === main && other !== undefined && others.size === 1) otherThread.set(world.program.pid, other)
+  return calls
+}

@@ -6,6 +6,9 @@ import { checkInvariants, type Expected } from "./Invariants.ts"
 import type { Ended } from "./Program.ts"
 import { asNobody, treeOf, type World } from "./World.ts"
 
+/** How much is tried: with every change, every night, before a release. */
+export type Tier = "pr" | "nightly" | "release"
+
 /** What a machine needs for some faults. */
 export type Need = "strace" | "prlimit" | "nobody" | "mkfifo" | "mknod" | "bytes"
 
@@ -21,7 +24,7 @@ export interface FaultCase {
   readonly expect: Expected | ((world: World, ended: Ended) => Expected | Promise<Expected>)
 }
 
-/** Carries out a case and checks everything that must hold. */
+/** Carries out a case and checks everything that must hold. Throws `Missed` where the fault could not be put. */
 export const runCase = async (world: World, { act, arrange, expect }: FaultCase): Promise<void> => {
   await arrange(world)
   world.freeze()
@@ -48,7 +51,7 @@ const needs: Readonly<Record<Need, readonly [works: () => boolean, why: string]>
 const found = new Map<Need, string | undefined>()
 
 /** Why a case cannot be carried out on this machine; undefined if it can. */
-export const missingFor = ({ needs: needed = [] }: FaultCase): string | undefined => {
+export const missingFor = ({ needs: needed = [] }: Pick<FaultCase, "needs">): string | undefined => {
   for (const need of needed) {
     if (!found.has(need)) found.set(need, needs[need][0]() ? undefined : needs[need][1])
     const missing = found.get(need)

@@ -1,20 +1,42 @@
 /** All cases of a tier. `pr` is for every change and takes seconds; `nightly` and `release` draw more and go through all calls. */
-import type { FaultCase } from "./Case.ts"
+import type { FaultCase, Tier } from "./Case.ts"
+import { backupCases } from "./cases/Backups.ts"
+import { allCallCases, someCallCases } from "./cases/Calls.ts"
 import { damageCases, databaseCases } from "./cases/Databases.ts"
+import { logCases } from "./cases/Logs.ts"
+import { nameAndPathCases } from "./cases/Names.ts"
 import { sourceCases } from "./cases/Sources.ts"
+import { surroundingsAndSignalCases } from "./cases/Surroundings.ts"
 import { systemCases } from "./cases/System.ts"
 import { randomOf } from "./Random.ts"
-
-export const tiers = ["pr", "nightly", "release"] as const
-export type Tier = (typeof tiers)[number]
+import type { World } from "./World.ts"
 
 /** How many damages of each sort are drawn. */
-const damages: Readonly<Record<Tier, number>> = { pr: 3, nightly: 200, release: 1000 }
+const damages: Readonly<Record<Tier, number>> = { pr: 3, nightly: 60, release: 400 }
 
-/** The same seed gives the same cases. */
-export const casesOf = (tier: Tier, seed: number): ReadonlyArray<FaultCase> => [
-  ...sourceCases,
+/** Faults of sources, names, systems, signals and surroundings. */
+export const outerCases = (tier: Tier): ReadonlyArray<FaultCase> => [
+  ...sourceCases(tier),
+  ...nameAndPathCases,
+  ...systemCases,
+  ...surroundingsAndSignalCases(tier)
+]
+
+/** Faults of databases, logs and backups; the same seed draws the same. */
+export const storedCases = (tier: Tier, seed: number): ReadonlyArray<FaultCase> => [
   ...databaseCases,
   ...damageCases(randomOf(seed), damages[tier]),
-  ...systemCases
+  ...logCases,
+  ...backupCases(randomOf(seed + 1), Math.ceil(damages[tier] * 0.6))
+]
+
+/** All cases of a tier; those of calls are found by running the commands. */
+export const casesOf = async (
+  tier: Tier,
+  seed: number,
+  world: World | undefined
+): Promise<ReadonlyArray<FaultCase>> => [
+  ...outerCases(tier),
+  ...storedCases(tier, seed),
+  ...(tier === "pr" || world === undefined ? someCallCases : await allCallCases(world))
 ]

@@ -1,8 +1,9 @@
 /**
- * Lets something happen at a chosen moment of a command: when it opens a certain file, or says a certain thing. Imported
- * before anything that uses the file system.
+ * Lets something happen at a chosen moment of a command, when it opens a certain file or says a certain thing; and gives it
+ * the same random names each time, where that is wanted. Imported before anything that uses either.
  */
 import { spawnSync } from "node:child_process"
+import crypto from "node:crypto"
 import fs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 import { dirname, join } from "node:path"
@@ -18,6 +19,19 @@ let opened = 0
 export const prepare = (meanwhile: Meanwhile | undefined): void => {
   waiting = meanwhile
   opened = 0
+}
+
+const { randomBytes, randomUUID } = crypto
+let drawn: number | undefined
+
+/** From here on, random names are the same ones each time, or random again. */
+export const setRepeatable = (isRepeatable: boolean): void => {
+  drawn = isRepeatable ? 0 : undefined
+}
+
+const draw = (digits: number): string => {
+  drawn = (drawn ?? 0) + 1
+  return drawn.toString(16).padStart(digits, "0")
 }
 
 const happen = (does: MeanwhileAction): void => {
@@ -79,5 +93,9 @@ const watchedWrite = (
   return Number(written)
 }
 Object.assign(fs, { writeSync: watchedWrite })
+Object.assign(crypto, {
+  randomUUID: () => (drawn === undefined ? randomUUID() : `00000000-0000-4000-8000-${draw(12)}`),
+  randomBytes: (size: number) => (drawn === undefined ? randomBytes(size) : Buffer.from(draw(size * 2), "hex"))
+})
 
 syncBuiltinESMExports()

@@ -15,6 +15,9 @@ export interface Ended {
   readonly open: ReadonlyArray<string>
 }
 
+/** Longer than any command takes on a machine that is busy with much else; then it hangs. */
+const LONGEST_MS = 300_000
+
 export class Program {
   private readonly folder: string
   private readonly before: ReadonlyArray<string>
@@ -48,7 +51,9 @@ export class Program {
   private async ask(request: Request): Promise<Answer | { readonly _tag: "Died"; readonly signal: string | null }> {
     const { child } = this.start()
     const answer = await new Promise<Answer | { readonly _tag: "Died"; readonly signal: string | null }>((resolve) => {
+      const hangs = setTimeout(() => child.kill("SIGKILL"), LONGEST_MS)
       const done = (value: Answer | { readonly _tag: "Died"; readonly signal: string | null }): void => {
+        clearTimeout(hangs)
         child.removeAllListeners()
         resolve(value)
       }
@@ -75,6 +80,8 @@ export class Program {
       stdout: readFileSync(join(this.folder, "stdout"), "utf8"),
       stderr: readFileSync(join(this.folder, "stderr"), "utf8")
     }
+    const ownExit = answer._tag === "Died" ? /^exit (\d+)$/.exec(answer.signal ?? "")?.[1] : undefined
+    if (ownExit !== undefined) return { ...texts, code: Number(ownExit), signal: null, open: [] }
     if (answer._tag === "Ran") return { ...texts, code: answer.code, signal: null, open: answer.open }
     return { ...texts, code: null, signal: answer._tag === "Died" ? answer.signal : "wrong answer", open: [] }
   }
@@ -102,4 +109,8 @@ export class Program {
 }
 
 /** Nothing of the environment of the tests but where programs are. One thread makes all calls of a database: they are counted. */
-const environment: NodeJS.ProcessEnv = { PATH: process.env["PATH"], UV_THREADPOOL_SIZE: "1" }
+const environment: NodeJS.ProcessEnv = {
+  PATH: process.env["PATH"],
+  NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+  UV_THREADPOOL_SIZE: "1"
+}

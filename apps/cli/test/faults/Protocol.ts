@@ -32,6 +32,8 @@ export interface Surroundings {
   /** Milliseconds that the clock is off. */
   readonly clock?: number | undefined
   readonly meanwhile?: Meanwhile | undefined
+  /** Whether random names are the same ones each time, and the clock stands still: then each call has a path known before. */
+  readonly isRepeatable?: boolean | undefined
 }
 
 export type Request =

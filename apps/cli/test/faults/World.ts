@@ -49,7 +49,11 @@ export class World {
   readonly limited: Program
   /** The tree of sources as the program must leave it. */
   frozen: Tree = new Map()
+  /** The run of `beginMigrated`. */
+  firstRun = ""
   private readonly undisturbed = new Map<string, Inspection>()
+  private readonly inspections = new Map<string, Inspection>()
+  private readonly continued = new Map<string, { readonly again: Ended; readonly found: Inspection }>()
 
   constructor(root: string) {
     this.root = realpathSync(root)
@@ -78,7 +82,8 @@ export class World {
     const kept = join(this.root, "migrated")
     if (!existsSync(kept)) {
       this.begin()
-      const { code, stderr } = await this.migrate()
+      const { code, stderr, stdout } = await this.migrate()
+      this.firstRun = /"run":"([0-9a-f-]+)"/.exec(stdout)?.[1] ?? ""
       if (code !== 0) throw new Error(`The first migration ends with ${String(code)}: ${stderr}`)
       cpSync(this.folder, kept, { recursive: true, preserveTimestamps: true })
       return
@@ -109,6 +114,11 @@ export class World {
     return this.program.run(args, this.folder)
   }
 
+  /** Runs the program so that it makes the same calls with the same names each time. */
+  repeat(...args: ReadonlyArray<string>): Promise<Ended> {
+    return this.program.run(args, this.folder, { isRepeatable: true })
+  }
+
   /** Migrates all sources in other surroundings. */
   migrateIn(surroundings: Surroundings & { readonly cwd?: string }, ...more: ReadonlyArray<string>): Promise<Ended> {
     return this.program.run([...this.migration, ...more], this.folder, surroundings)
@@ -126,9 +136,8 @@ export class World {
 
   /** What a migration of the sources as they are now leads to where nothing is in its way. */
   async expected(): Promise<Inspection> {
-    const key = createHash("sha256")
-      .update(JSON.stringify([...treeOf(this.source)].map(([path, { content, type }]) => [path, type, content])))
-      .digest("hex")
+    const tree = [...treeOf(this.source)].map(([path, { content, type }]) => [path, type, content])
+    const key = sha256(JSON.stringify(tree))
     const known = this.undisturbed.get(key)
     if (known !== undefined) return known
     const aside = join(this.root, "undisturbed")
@@ -141,6 +150,29 @@ export class World {
     removeTree(aside)
     this.undisturbed.set(key, found)
     return found
+  }
+
+  /** Verifies a database; the same bytes are verified once. */
+  async inspected(database: string): Promise<Inspection> {
+    const key = keyOf(treeOf(dirname(database)), ([name]) => /\.duckdb(?:\.wal)?$/.test(name))
+    const known = this.inspections.get(key)
+    if (known !== undefined) return known
+    const found = await this.program.inspect(database)
+    // Reading changes nothing, and if it did, the bytes were others now.
+    this.inspections.set(key, found)
+    return found
+  }
+
+  /** Migrates once more and verifies what comes of it; where everything on the disk is as it was before, so is this. */
+  async goOn(database: string, withSources: boolean): Promise<{ readonly again: Ended; readonly found: Inspection }> {
+    const key = [database, withSources, keyOf(treeOf(this.source)), keyOf(treeOf(dirname(database)))].join()
+    const known = this.continued.get(key)
+    if (known !== undefined) return known
+    const again = await this.run("migrate", this.source, "--db", database, "--json", "--no-verify")
+    const found = await this.program.inspect(database, withSources ? [this.source] : [])
+    const result = { again, found }
+    this.continued.set(key, result)
+    return result
   }
 
   async end(): Promise<void> {
@@ -183,10 +215,13 @@ export const treeOf = (folder: string): Tree => {
   return tree
 }
 
+const keyOf = (tree: Tree, isWanted: (entry: readonly [string, Entry]) => boolean = () => true): string =>
+  sha256(JSON.stringify([...tree].filter(isWanted)))
+
 export const sha256 = (bytes: string | Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
 /** Removes a folder, also where modes are in the way. */
-export const removeTree = (folder: string): void => {
+const removeTree = (folder: string): void => {
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
 }
 

@@ -1,5 +1,5 @@
 /** Sources that change, vanish or become something else while a run reads them. */
-import type { FaultCase } from "../Case.ts"
+import type { FaultCase, Tier } from "../Case.ts"
 import type { SourceChange } from "../Protocol.ts"
 import { cohortText } from "../World.ts"
 
@@ -22,9 +22,12 @@ const moments = [
 
 const files = { "a.json": cohortText("a"), "changing.json": cohortText("changing"), "z.json": cohortText("z") }
 
-export const sourceCases: ReadonlyArray<FaultCase> = [
-  ...changes.flatMap(([change, what]) =>
-    moments.map(([nth, when]): FaultCase => ({
+/** In the suite, changes take turns. */
+const momentsFor = (tier: Tier, at: number) => (tier === "pr" ? moments.slice(at % 2, (at % 2) + 1) : moments)
+
+export const sourceCases = (tier: Tier): ReadonlyArray<FaultCase> => [
+  ...changes.flatMap(([change, what], at) =>
+    momentsFor(tier, at).map(([nth, when]): FaultCase => ({
       group: "a source that changes",
       name: `${what} ${when}`,
       needs: change === "fifo" ? ["mkfifo"] : [],
@@ -45,7 +48,7 @@ export const sourceCases: ReadonlyArray<FaultCase> = [
       }
     }))
   ),
-  ...moments.map(([nth, when]): FaultCase => ({
+  ...momentsFor(tier, 0).map(([nth, when]): FaultCase => ({
     group: "a source that changes",
     name: `vanishes with its folder ${when}`,
     arrange: (world) => world.begin({ "a.json": cohortText("a"), "sub/gone.json": cohortText("gone") }),
