@@ -1,16 +1,17 @@
 /**
  * Kills the program with `kill -9` at random moments, goes on as a user would, and compares the end with an undisturbed run.
  *
- *     pnpm crash [--kills 200] [--seed N]
+ *     pnpm crash [--kills 200] [--seed N] [--workers N]
  *     pnpm crash --kills 200 --seed N --only A,B    some kills again
  *
+ * A signal ends it after the kills at hand, with the sums so far.
  * Ends with exit code 1 when anything differs, and says how to see it again.
  */
 import { withTempDirectory } from "@mallard/testkit"
 import { randomInt } from "node:crypto"
 import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
-import { type CaseResult, runCampaign } from "./crash/Campaign.ts"
+import { type CampaignOptions, type CaseResult, runCampaign } from "./crash/Campaign.ts"
 
 const MAX_WORKERS = 4
 const PROGRESS_SECONDS = 10
@@ -21,21 +22,21 @@ const main = async (): Promise<number> => {
     options: {
       kills: { type: "string", default: "200" },
       seed: { type: "string", default: String(randomInt(2 ** 31)) },
+      workers: { type: "string", default: String(Math.min(MAX_WORKERS, availableParallelism())) },
       only: { type: "string" }
     }
   })
   const seed = wholeNumber("seed", values.seed)
   const kills = wholeNumber("kills", values.kills)
   const only = values.only?.split(",").map((number) => wholeNumber("only", number))
-  return withTempDirectory((folder) => crash(seed, kills, only === undefined ? undefined : new Set(only), folder))
+  const workers = Math.max(1, wholeNumber("workers", values.workers))
+  return withTempDirectory((folder) =>
+    crash({ seed, kills, workers, only: only === undefined ? undefined : new Set(only), folder })
+  )
 }
 
-const crash = async (
-  seed: number,
-  kills: number,
-  only: ReadonlySet<number> | undefined,
-  folder: string
-): Promise<number> => {
+const crash = async (options: CampaignOptions): Promise<number> => {
+  const { kills, only, seed } = options
   const started = performance.now()
   const seconds = (): string => `${Math.round((performance.now() - started) / 1000)} s`
   console.log(`${only?.size ?? kills} kills, seed ${seed}`)
@@ -52,9 +53,10 @@ const crash = async (
       `\n${described(result)}\nreplay: pnpm crash --kills ${kills} --seed ${seed} --only ${result.kill.number}\n`
     )
   }
+  let signal: NodeJS.Signals | undefined
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => (signal ??= name))
   try {
-    const workers = Math.max(1, Math.min(MAX_WORKERS, availableParallelism()))
-    const results = await runCampaign({ seed, kills, folder, workers, only, onResult })
+    const results = await runCampaign({ ...options, onResult, isStopped: () => signal !== undefined })
     const recoveries = results.flatMap(({ recoveryHits }) => recoveryHits)
     console.log(table("killed after", count(results.map(({ hit }) => hit)), count(recoveries)))
     console.log(
@@ -70,7 +72,8 @@ const crash = async (
     )
     console.log(`${sum(({ aside }) => aside)} unfinished files of killed processes lie beside databases and originals`)
     console.log(`${wrong} differences (seed ${seed}, ${seconds()})`)
-    return wrong === 0 ? 0 : 1
+    if (signal !== undefined) console.log(`stopped by ${signal}`)
+    return wrong > 0 ? 1 : signal === undefined ? 0 : signal === "SIGINT" ? 130 : 143
   } finally {
     clearInterval(progress)
   }

@@ -21,7 +21,7 @@ interface Moment {
 }
 
 /** One kill, what it hits, and the kills of what goes on after it. */
-export interface KillCase {
+interface KillCase {
   readonly number: number
   readonly scenario: string
   readonly point: string
@@ -55,6 +55,8 @@ export interface CampaignOptions {
   readonly workers: number
   /** Numbers of the cases to run; all if not given. */
   readonly only?: ReadonlySet<number> | undefined
+  /** Asked between cases; true ends with the results so far. */
+  readonly isStopped?: (() => boolean) | undefined
   readonly onResult?: ((result: CaseResult) => void) | undefined
 }
 
@@ -84,7 +86,7 @@ const withWorkers = async (options: CampaignOptions, workers: ReadonlyArray<Work
   await inParallel(workers, longestFirst, async (worker, queue) => {
     for (const kill of queue) {
       const state = states.get(kill.scenario)
-      if (state === undefined) continue
+      if (state === undefined || options.isStopped?.() === true) continue
       const result = await runCase(worker, state, kill)
       results.push(result)
       options.onResult?.(result)
@@ -95,12 +97,6 @@ const withWorkers = async (options: CampaignOptions, workers: ReadonlyArray<Work
 
 /** The first word of a point. */
 export const phaseOf = (point: string): string => point.split("/")[0] ?? point
-
-/** The points that no scenario passes. */
-const pointsNotPassed = (states: ReadonlyMap<string, State>): ReadonlyArray<string> => {
-  const passed = new Set([...states.values()].flatMap(({ trace }) => trace.map(({ point }) => point)))
-  return failpoints.filter((point) => !passed.has(point))
-}
 
 // ---- drawing
 
@@ -113,24 +109,29 @@ const moments = fc.record({
 })
 const draws = fc.record({
   moment: moments,
-  recoveries: fc.oneof(fc.constant([]), fc.array(moments, { minLength: 1, maxLength: 3 })),
+  recoveries: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(moments, { minLength: 1, maxLength: 3 }) }
+  ),
   asWriter: fc.boolean()
 })
 
 /** Cases of a seed: all phases, scenarios and points as evenly as can be, the moments at random. */
 const drawCases = (seed: number, kills: number, states: ReadonlyMap<string, State>): ReadonlyArray<KillCase> => {
-  const missing = pointsNotPassed(states)
+  // In an order that does not depend on which process was quicker.
+  const pairs = Object.keys(scenarios).flatMap((scenario) => {
+    const passed = new Set(states.get(scenario)?.trace.map(({ point }) => point))
+    return failpoints.filter((point) => passed.has(point)).map((point) => ({ scenario, point }))
+  })
+  const missing = failpoints.filter((point) => !pairs.some((pair) => pair.point === point))
   if (missing.length > 0) throw new Error(`No scenario passes ${missing.join(", ")}`)
-  const pairs = [...states].flatMap(([scenario, { trace }]) =>
-    [...new Set(trace.map(({ point }) => point))].map((point) => ({ scenario, point }))
-  )
   const order = fc.shuffledSubarray(pairs, { minLength: pairs.length })
   const [shuffled = []] = fc.sample(fc.noBias(order), { seed, numRuns: 1 })
   const used = new Map<string, number>()
   const uses = (...keys: ReadonlyArray<string>): number => keys.reduce((sum, key) => sum + (used.get(key) ?? 0), 0)
   return fc.sample(fc.noBias(draws), { seed, numRuns: kills }).map((drawn, at) => {
     const cost = ({ point, scenario }: (typeof pairs)[number]): number =>
-      uses(scenario, phaseOf(point), point) + 4 * uses(`${scenario} ${point}`)
+      uses(scenario, point) + 3 * uses(phaseOf(point)) + 4 * uses(`${scenario} ${point}`)
     const next = shuffled.reduce((best, pair) => (cost(pair) < cost(best) ? pair : best))
     const { point, scenario } = next
     for (const key of [scenario, phaseOf(point), point, `${scenario} ${point}`]) used.set(key, uses(key) + 1)
@@ -227,7 +228,7 @@ const runCase = async (worker: Worker, state: State, kill: KillCase): Promise<Ca
   const untouched = problemOfOriginals(state, "between")
   if (untouched !== undefined) return result(untouched)
   for (const moment of kill.recoveries) {
-    const points = [...new Set(trace.map(({ point }) => point))]
+    const points = failpoints.filter((point) => trace.some((passed) => passed.point === point))
     const passed = points[Math.floor(moment.point * points.length)] ?? kill.point
     const again = await worker.ask(state, [opened, "finish"], at(trace, passed, 1, moment.delay))
     if (again.isKilled) recoveryHits.push(again.last)

@@ -23,6 +23,8 @@ import { type Inspection, type Request, type StepName, templateOf } from "./Prot
 import { onStored, type Place, placeIn, rememberOriginals, scenarios } from "./Scenarios.ts"
 
 process.umask(0o077)
+// Who stops the whole waits for the case at hand.
+process.on("SIGINT", () => {})
 
 /** Written at once: a line that is told stays told whatever comes after it. */
 const tell = (line: string): void => {

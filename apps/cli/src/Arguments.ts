@@ -1,17 +1,27 @@
 /** What stands on the command line, and how the user got there. */
 import type { Environment } from "./Terminal.ts"
 
-/** The arguments without the `--` that package managers hand on before those of a script; a bare `--wait` is for ever. */
+/** Flags that may go without a value: what a value looks like, and what is meant without one. */
+const bareFlags = (): Readonly<Record<string, { readonly value: RegExp; readonly meant: string }>> => ({
+  "--wait": { value: /^\d+(?:\.\d+)?$/, meant: FOR_EVER },
+  "--otlp": { value: /^https?:/i, meant: FROM_ENVIRONMENT }
+})
+
+/** The arguments without the `--` that package managers hand on before those of a script; a bare
+ * `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. */
 export const argumentsOf = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
   const at = argv[0] === "--" ? 0 : argv[1] === "--" ? 1 : -1
   const args = at < 0 ? argv : [...argv.slice(0, at), ...argv.slice(at + 1)]
   const end = args.indexOf("--")
-  return args.map((arg, index) =>
-    arg === "--wait" && (end < 0 || index < end) && !/^\d+(?:\.\d+)?$/.test(args[index + 1] ?? "")
-      ? `--wait=${FOR_EVER}`
-      : arg
-  )
+  const flags = bareFlags()
+  return args.map((arg, index) => {
+    const bare = end < 0 || index < end ? flags[arg] : undefined
+    return bare === undefined || bare.value.test(args[index + 1] ?? "") ? arg : `${arg}=${bare.meant}`
+  })
 }
+
+/** What `--otlp` without a URL means. */
+export const FROM_ENVIRONMENT = "environment"
 
 /** What `--wait` without a number of seconds means. */
 export const FOR_EVER = "forever"

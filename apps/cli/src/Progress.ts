@@ -75,6 +75,7 @@ export class ProgressReport {
   }
 
   readonly step = (step: Step): void => {
+    this.session.telemetry.onProgress?.(step)
     const { phase } = this.state
     switch (step.phase) {
       case "found":
@@ -121,7 +122,8 @@ export class ProgressReport {
       phase,
       sources,
       items,
-      bytes,
+      // Half a byte is one that was copied and is not proven yet.
+      bytes: Math.floor(bytes),
       total_bytes: totalBytes,
       entities,
       done,

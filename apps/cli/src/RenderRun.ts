@@ -14,6 +14,8 @@ export interface RunView {
   readonly databaseFlag: string
   /** Quotes a word for a shell. */
   readonly quote: (word: string) => string
+  /** Says what stands at a remark about a source, where that is to be shown. */
+  readonly shownValue?: ((source: string, remark: Remark) => string | undefined) | undefined
 }
 
 /** The whole report, line by line. */
@@ -59,7 +61,7 @@ const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<st
         ? `${paint("yellow", "!")} ${nameOf(item, view)}: no entity recognised, kept whole${would}${replayOf(item)}`
         : `${paint("green", "✓")} ${nameOf(item, view)}: ${entities(sum(item.entities))}${would}${replayOf(item)}${originOf(item, view)}`
       const rest = item.remarks.filter(({ code }) => code !== "no-entity-recognised")
-      return [line, ...remarkLines(rest, item.remark_count - (item.remarks.length - rest.length), view)]
+      return [line, ...remarkLines(item, rest, item.remark_count - (item.remarks.length - rest.length), view)]
     }
     case "unchanged":
       return quiet ? [] : [`${paint("dim", "=")} ${nameOf(item, view)}: unchanged${originOf(item, view)}`]
@@ -68,10 +70,10 @@ const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<st
     case "rejected":
     case "failed": {
       const [first, ...rest] = item.remarks
-      const reason = first === undefined ? item.outcome : problemOf(first)
+      const reason = first === undefined ? item.outcome : problemOf(first, item, view)
       return [
         `${paint("red", "✗")} ${path}: ${view.verbose ? reason : shortened(reason)}`,
-        ...(view.verbose ? rest.map((remark) => `    ${problemOf(remark)}`) : moreOf(rest.length))
+        ...(view.verbose ? rest.map((remark) => `    ${problemOf(remark, item, view)}`) : moreOf(rest.length))
       ]
     }
   }
@@ -91,9 +93,14 @@ const moreOf = (count: number): Array<string> =>
 const reasonOf = (remark: Remark): string => printable(remark.message)
 
 /** Why an item was not stored: where, what, code. */
-const problemOf = (remark: Remark): string => {
+const problemOf = (remark: Remark, item: ItemReport, view: RunView): string => {
   const place = placeOf(remark)
-  return `${place === "" ? "" : `${place}: `}${reasonOf(remark)} [${printable(remark.code)}]`
+  return `${place === "" ? "" : `${place}: `}${reasonOf(remark)}${valueText(remark, item, view)} [${printable(remark.code)}]`
+}
+
+const valueText = (remark: Remark, { path }: ItemReport, { shownValue }: RunView): string => {
+  const value = shownValue?.(path, remark)
+  return value === undefined ? "" : `: ${value}`
 }
 
 const placeOf = ({ column, line, part, pointer }: Remark): string =>
@@ -103,12 +110,12 @@ const placeOf = ({ column, line, part, pointer }: Remark): string =>
     ...(pointer === null ? [] : [pointer === "" ? "the whole document" : `at ${printable(pointer)}`])
   ].join(", ")
 
-const remarkLines = (remarks: ReadonlyArray<Remark>, total: number, view: RunView): Array<string> => {
+const remarkLines = (item: ItemReport, remarks: ReadonlyArray<Remark>, total: number, view: RunView): Array<string> => {
   const dim = (text: string): string => view.paint("dim", text)
   if (view.verbose) {
     const unlisted = total - remarks.length
     return [
-      ...remarks.map((remark) => dim(`    ${problemOf(remark)}`)),
+      ...remarks.map((remark) => dim(`    ${problemOf(remark, item, view)}`)),
       ...(unlisted > 0 ? [dim(`    and ${counted(unlisted, "more remark")} that the report does not list`)] : [])
     ]
   }
@@ -121,7 +128,9 @@ const remarkLines = (remarks: ReadonlyArray<Remark>, total: number, view: RunVie
   return [...codes.values()].map(({ count, first }) => {
     const place = placeOf(first)
     const where = place === "" ? "" : count > 1 ? `, as in ${place}` : `, ${place}`
-    return dim(`    ${grouped(count)} × ${printable(first.code)}${where}: ${reasonOf(first)}`)
+    return dim(
+      `    ${grouped(count)} × ${printable(first.code)}${where}: ${reasonOf(first)}${valueText(first, item, view)}`
+    )
   })
 }
 

@@ -1,4 +1,5 @@
 /** What a command knows of the place it runs in. */
+import type { Progress } from "@mallard/migrator"
 import type { Environment, Terminal } from "./Terminal.ts"
 
 /** A request to stop, made by a signal. */
@@ -14,6 +15,12 @@ interface LockPatience {
   wait: string | undefined
 }
 
+/** Whether traces and metrics are sent, as `--otlp` says, and who counts meanwhile. */
+interface TelemetryRequest {
+  url: string | undefined
+  onProgress: ((step: Progress) => void) | undefined
+}
+
 export interface Session {
   readonly terminal: Terminal
   readonly env: Environment
@@ -27,6 +34,7 @@ export interface Session {
   readonly stop: StopRequest
   readonly now: () => number
   readonly lock: LockPatience
+  readonly telemetry: TelemetryRequest
 }
 
 /** What every command takes. */

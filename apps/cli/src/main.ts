@@ -42,6 +42,7 @@ const session: Session = {
   invocation: invocationOf(env),
   stop,
   lock: { wait: undefined },
+  telemetry: { url: undefined, onProgress: undefined },
   now: () => performance.now()
 }
 

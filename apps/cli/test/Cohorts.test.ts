@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -206,6 +206,21 @@ describe("mallard export --format", () => {
     assert.sameMembers(readdirSync(join(folder, "tables")), ["patients.parquet", "encounters.parquet"])
     const odd = await mallard("export", cohort.name, "--format", "v1", "--out", "odd.json")
     assert.include(odd.stderr, "! lone-surrogate: diabetes.json /patients/1: ")
+  })
+
+  it("with --json prints the document, or the files that it wrote with their remarks", async () => {
+    const { folder, mallard } = filled()
+    const document = await mallard("export", "wards", "--compact", "--json")
+    assert.deepStrictEqual([document.code, document.stdout], [0, wards], document.all)
+    const written = await mallard("export", cohort.name, "--format", "v1", "--out", "odd.json", "--json")
+    const { files, remarks } = JSON.parse(written.stdout)
+    assert.deepStrictEqual(files, [join(realpathSync(folder), "odd.json")])
+    assert.deepStrictEqual(
+      remarks.map(({ code }: { readonly code: string }) => code),
+      ["lone-surrogate"]
+    )
+    const all = JSON.parse((await mallard("export", "--all", "--out", "all", "--json")).stdout)
+    assert.strictEqual(all.files.length, 2)
   })
 })
 

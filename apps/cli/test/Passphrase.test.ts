@@ -1,43 +1,9 @@
 /** Passphrases are asked for on a terminal, never shown there, and nowhere else. */
-import { spawn } from "node:child_process"
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { typed } from "../src/Secret.ts"
-import { cohort, makeFolder, program, run, writeFiles } from "./support.ts"
-
-/** Gives a program a terminal of its own; its options are those of Linux. */
-const SCRIPT = "/usr/bin/script"
-const hasTerminals = process.platform === "linux" && existsSync(SCRIPT)
-
-/** Runs the program on a terminal of its own; each answer is typed once its question stands there. */
-const onTerminal = (
-  folder: string,
-  args: ReadonlyArray<string>,
-  answers: ReadonlyArray<readonly [question: string, keys: string]>
-): Promise<{ readonly code: number | null; readonly shown: string }> =>
-  new Promise((resolve, reject) => {
-    const command = [process.execPath, program, ...args].map((word) => `'${word}'`).join(" ")
-    const child = spawn(SCRIPT, ["-qefc", command, "/dev/null"], {
-      cwd: folder,
-      env: { PATH: process.env["PATH"], HOME: folder, TERM: "dumb" },
-      stdio: ["pipe", "pipe", "pipe"]
-    })
-    const left = [...answers]
-    let shown = ""
-    let seen = 0
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      shown += text
-      const [next] = left
-      const at = next === undefined ? -1 : shown.indexOf(next[0], seen)
-      if (next === undefined || at < 0) return
-      seen = at + next[0].length
-      left.shift()
-      child.stdin.write(next[1])
-    })
-    child.on("error", reject)
-    child.on("close", (code) => resolve({ code, shown }))
-  })
+import { cohort, hasTerminals, makeFolder, onTerminal, run, writeFiles } from "./support.ts"
 
 const once = "Passphrase of the copies: "
 const again = "Once more: "

@@ -19,6 +19,7 @@ describe("mallard plan", () => {
     const planned = await run(folder, ["plan", "in", "saved", ...db, "--out", "plan.json"])
     assert.strictEqual(planned.code, 3, planned.stderr)
     assert.match(planned.stdout, /^Estimate: about .+ of database, .+ of copies; .+ free$/m)
+    assert.match(planned.stdout, /^ +\(time as usual .+, database as usual, copies as .+ of it compress\)$/m)
     assert.isFalse(existsSync(join(folder, "test.duckdb")))
     assert.strictEqual(statSync(join(folder, "plan.json")).mode & 0o777, 0o600)
     const plan = JSON.parse(readFileSync(join(folder, "plan.json"), "utf8"))

@@ -1,7 +1,41 @@
+import { existsSync, readFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { cohort, makeFolder, run, writeFiles } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
+
+describe("mallard rollback --restore-files", () => {
+  it("puts back what is missing byte by byte, overwrites nothing, and undoes nothing if that cannot be done", async () => {
+    const folder = makeFolder()
+    const files = { "in/a.json": ' {"name": "a", "patients": []}\n', "in/b.json": '{"name":"b","patients":[{"id":1}]}' }
+    writeFiles(folder, { ...files, "key.txt": "open sesame" })
+    const key = ["--backup-passphrase-file", "key.txt"]
+    const old = ["--move-originals", "old"]
+    const migrated = await run(folder, ["migrate", "in", ...db, ...key, ...old])
+    assert.strictEqual(migrated.code, 0, migrated.stderr)
+    assert.isFalse(existsSync(join(folder, "in/a.json")))
+    const undo = ["rollback", "last", ...db, "--restore-files"]
+    assert.strictEqual((await run(folder, undo)).code, 12)
+    assert.lengthOf(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), 2)
+    writeFiles(folder, { "in/b.json": "mine" })
+    const test = await run(folder, [...undo, ...key, "--test"])
+    assert.include(test.stdout, "1 original would be put back, 1 left as they are\n")
+    assert.isFalse(existsSync(join(folder, "in/a.json")))
+    const undone = await run(folder, [...undo, ...key])
+    assert.strictEqual(undone.code, 3, undone.stderr)
+    assert.include(
+      undone.stdout,
+      "- in/b.json: left as it is, other bytes are there\n1 original put back, 1 left as they are\n"
+    )
+    assert.strictEqual(readFileSync(join(folder, "in/a.json"), "utf8"), files["in/a.json"])
+    assert.strictEqual(readFileSync(join(folder, "in/b.json"), "utf8"), "mine")
+    assert.deepEqual(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), [])
+    const without = await run(folder, ["rollback", "last", ...db, "--restore-files"])
+    assert.strictEqual(without.code, 1)
+    assert.include(without.stderr, "Nothing was undone; leave out --restore-files.")
+  })
+})
 
 describe("mallard rollback", () => {
   it("undoes a run and then that, and says which cohorts were left alone", async () => {

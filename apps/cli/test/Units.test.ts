@@ -61,6 +61,19 @@ describe("the command line", () => {
     assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])
   })
 
+  it("may go without a value for --wait and --otlp", () => {
+    assert.deepEqual(argumentsOf(["list", "--wait", "--otlp"]), ["list", "--wait=forever", "--otlp=environment"])
+    assert.deepEqual(argumentsOf(["migrate", "--otlp", "in", "--wait", "5"]), [
+      "migrate",
+      "--otlp=environment",
+      "in",
+      "--wait",
+      "5"
+    ])
+    const url = ["migrate", "--otlp", "http://localhost:4318", "--", "--otlp"]
+    assert.deepEqual(argumentsOf(url), url)
+  })
+
   it("is named as it was called", () => {
     assert.strictEqual(invocationOf({}), "mallard")
     assert.strictEqual(invocationOf({ npm_lifecycle_event: "test" }), "mallard")

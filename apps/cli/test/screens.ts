@@ -43,8 +43,8 @@ interface Frame {
   readonly lines: ReadonlyArray<string>
   readonly wrapped: number
   readonly columns: number
-  /** The picture of it. */
-  readonly svg: (theme: Theme) => string
+  /** The picture of it: what was written until then is read once more. */
+  readonly svg: (theme: Theme) => Promise<string>
 }
 
 export interface TerminalRun {
@@ -74,6 +74,11 @@ export const runOnTerminal = (
 ): TerminalRun => {
   const screen = makeScreen(columns, rows)
   const frames: Array<Frame> = []
+  const done: Array<(screen: Screen) => Promise<void> | void> = []
+  const act = (action: (screen: Screen) => Promise<void> | void) => {
+    done.push(action)
+    return action(screen)
+  }
   const waiting = new Set<() => void>()
   let raw = ""
   let rest = ""
@@ -87,14 +92,18 @@ export const runOnTerminal = (
   })
   const take = (text: string) => {
     shown = shown.then(async () => {
-      await screen.write(text)
+      await act((to) => to.write(text))
       if (!text.endsWith(FRAME_END)) return
-      const pictures = { dark: svgOf(screen, "dark"), light: svgOf(screen, "light") }
+      const until = done.length
       frames.push({
         lines: screen.lines(),
         wrapped: screen.wrapped(),
         columns: screen.terminal.cols,
-        svg: (theme) => pictures[theme]
+        svg: async (theme) => {
+          const again = makeScreen(columns, rows)
+          for (const action of done.slice(0, until)) await action(again)
+          return svgOf(again, theme)
+        }
       })
       for (const look of waiting) look()
     })
@@ -131,7 +140,7 @@ export const runOnTerminal = (
     kill: (signal) => child.kill(signal),
     resize: (wide, high) => {
       child.resize(wide, high)
-      shown = shown.then(() => screen.terminal.resize(wide, high))
+      shown = shown.then(() => act((to) => to.terminal.resize(wide, high)))
     },
     frame: (isMeant) =>
       new Promise((resolve, reject) => {
@@ -201,8 +210,8 @@ export const svgOf = ({ terminal }: Screen, theme: Theme): string => {
 }
 
 /** Keeps a screen as text and as a picture. */
-export const keepScreen = (name: string, frame: Frame, theme: Theme = "dark"): void => {
+export const keepScreen = async (name: string, frame: Frame, theme: Theme = "dark"): Promise<void> => {
   mkdirSync(screensFolder, { recursive: true })
   writeFileSync(join(screensFolder, `${name}.txt`), `${frame.lines.join("\n")}\n`)
-  writeFileSync(join(screensFolder, `${name}.svg`), frame.svg(theme))
+  writeFileSync(join(screensFolder, `${name}.svg`), await frame.svg(theme))
 }

@@ -113,3 +113,36 @@ export const folderCohort: Readonly<Record<string, string>> = {
   "saved/bob/scenario.json": '{"name":"bob","description":"er visit"}',
   "saved/bob/patients.json": '{"patients":[{"id":"b1","gender":"male"}]}'
 }
+
+/** Gives a program a terminal of its own; its options are those of Linux. */
+const SCRIPT = "/usr/bin/script"
+export const hasTerminals = process.platform === "linux" && existsSync(SCRIPT)
+
+/** Runs the program on a terminal of its own; each answer is typed once its question stands there. */
+export const onTerminal = (
+  folder: string,
+  args: ReadonlyArray<string>,
+  answers: ReadonlyArray<readonly [question: string, keys: string]> = []
+): Promise<{ readonly code: number | null; readonly shown: string }> =>
+  new Promise((resolve, reject) => {
+    const command = [process.execPath, program, ...args].map((word) => `'${word}'`).join(" ")
+    const child = spawn(SCRIPT, ["-qefc", command, "/dev/null"], {
+      cwd: folder,
+      env: { PATH: process.env["PATH"], HOME: folder, TERM: "dumb" },
+      stdio: ["pipe", "pipe", "pipe"]
+    })
+    const left = [...answers]
+    let shown = ""
+    let seen = 0
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      shown += text
+      const [next] = left
+      const at = next === undefined ? -1 : shown.indexOf(next[0], seen)
+      if (next === undefined || at < 0) return
+      seen = at + next[0].length
+      left.shift()
+      child.stdin.write(next[1])
+    })
+    child.on("error", reject)
+    child.on("close", (code) => resolve({ code, shown }))
+  })

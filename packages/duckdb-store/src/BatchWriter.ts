@@ -679,10 +679,10 @@ const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: s
 
 /**
  * Members of the contents from `firstContent` on whose id another member of their kind and content has had before, as
- * JSON pointers by content. Sees what the current transaction has published.
+ * JSON pointers by content, each of a part. Sees what the current transaction has published.
  */
 export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
-  const found = new Map<number, Array<string>>()
+  const found = new Map<number, Array<{ readonly part: number; readonly pointer: string }>>()
   const { client } = writer
   if (client === undefined) return found
   const present = yield* queryRows(
@@ -708,7 +708,7 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
       if (place === undefined) continue
       const list = found.get(Number(contentId)) ?? []
       found.set(Number(contentId), list)
-      list.push(place.list ? `${place.pointer}/${Number(ordinal)}` : place.pointer)
+      list.push({ part: Number(part), pointer: place.list ? `${place.pointer}/${Number(ordinal)}` : place.pointer })
     }
   }
   return found

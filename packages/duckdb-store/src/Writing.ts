@@ -19,7 +19,14 @@ import { type SqlError } from "effect/sql"
 import { hash, randomUUID } from "node:crypto"
 import { BatchWriter, type NewPart, type NewRevision } from "./BatchWriter.ts"
 import { type CohortNotFound, InvalidRequest, NameTaken } from "./CohortErrors.ts"
-import { collectionsOf, membersOfContent, type RevisionState, revisionsOf, storedParts } from "./internal/content.ts"
+import {
+  collectionsOf,
+  membersOfContent,
+  partHeads,
+  type RevisionState,
+  revisionsOf,
+  storedParts
+} from "./internal/content.ts"
 import { type Heads } from "./internal/heads.ts"
 import { elementsOf, isList, isObject, membersOf } from "./internal/jsonScan.ts"
 import { nextIds, record } from "./Ledger.ts"
@@ -141,6 +148,14 @@ export interface Lookup {
   readonly any: (nameOrId: string) => Effect.Effect<RevisionState, CohortNotFound | SqlError.SqlError>
 }
 
+/** Adds a revision to the transaction under way; gives its id. */
+type Save = (revision: NewRevision, parts: ReadonlyArray<NewPart>) => number
+
+const stateOfNew = (revision: NewRevision, revisionId: number): RevisionState => {
+  const { contentId = revisionId, predecessor: _, ...state } = revision
+  return { ...state, revisionId, contentId }
+}
+
 /** Ends a transaction that turned out to have nothing to write. */
 class NothingToWrite {
   readonly _tag = "NothingToWrite"
@@ -165,11 +180,19 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
 
   /** Runs a change that writes documents. */
   const writing = <A, E>(
-    change: (writer: BatchWriter) => Effect.Effect<A, E>
+    change: (writer: BatchWriter, save: Save) => Effect.Effect<A, E>
   ): Effect.Effect<A, E | SqlError.SqlError> =>
     Effect.gen(function* () {
       const current = yield* currentWriter
-      const result = yield* current.writer.transaction(undefined, change(current.writer))
+      const { writer } = current
+      let saved: RevisionState | undefined
+      const save: Save = (revision, parts) => {
+        const revisionId = writer.save(revision, parts, undefined)
+        saved = stateOfNew(revision, revisionId)
+        return revisionId
+      }
+      const result = yield* writer.transaction(undefined, change(writer, save))
+      if (saved !== undefined) heads.follow(saved, current.nextCommit)
       current.nextCommit++
       return result
     })
@@ -208,7 +231,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
       isChanged: true
     })
     if (kept !== undefined) {
-      return changed(yield* writing((writer) => Effect.sync(() => writer.save(revision, [], undefined))))
+      return changed(yield* writing((_, save) => Effect.sync(() => save(revision, []))))
     }
     const next = yield* ids
     const revisionId = next.get("revisions") ?? 1
@@ -295,7 +318,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
 
   /** Reads a document and writes it as a revision. */
   const stage = (staged: Staged): Effect.Effect<Saved, Problem> =>
-    writing((writer) =>
+    writing((writer, write) =>
       Effect.gen(function* () {
         const { document, given, recogniser } = staged
         const result = yield* readDocument(writer, document, recogniser)
@@ -354,7 +377,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
             new NothingToWrite({ ...answer, revisionId: head.revisionId, seq: head.seq, outcome: "unchanged" })
           )
         }
-        const revisionId = writer.save(revision, parts, undefined)
+        const revisionId = write(revision, parts)
         return {
           ...answer,
           revisionId,
@@ -410,19 +433,19 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
         ? yield* lookup.live(nameOrId).pipe(Effect.catchTag("CohortNotFound", () => Effect.succeed(undefined)))
         : yield* lookup.live(nameOrId)
     if (head === undefined) return yield* save({ name: nameOrId, entities })
-    const before = yield* storedParts(sql, head.contentId)
-    const collections = yield* collectionsOf(sql, head.contentId)
     const keep = {
       name: head.name,
       description: head.description,
       tags: head.tags,
       product: head.product
     }
-    const only = before.length === 1 ? before[0] : undefined
+    const parts = yield* partHeads(sql, head.contentId)
+    const only = parts.length === 1 ? parts[0] : undefined
     if (only !== undefined) {
-      const text = (yield* partText(sql, yield* makeRenderer(sql), head.contentId, 0)).toString("utf8")
-      const stored = collections.get(0) ?? []
-      const longer = stored.some(({ pointer }) => pointer === "") ? undefined : withAdditions(text, additions)
+      const stored = (yield* collectionsOf(sql, head.contentId)).get(0) ?? []
+      const longer = stored.some(({ pointer }) => pointer === "")
+        ? undefined
+        : withAdditions((yield* partText(sql, yield* makeRenderer(sql), head.contentId, 0)).toString("utf8"), additions)
       if (longer !== undefined) {
         return yield* stage({
           document: yield* prepare(longer),
@@ -436,6 +459,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
         })
       }
     }
+    const before = yield* storedParts(sql, head.contentId)
     // What is no object with lists of entities gets a further file.
     const paths = new Set(before.map(({ path }) => path))
     return yield* stage({
@@ -508,7 +532,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
       savedAt: yield* now,
       digest: source.digest
     }
-    const revisionId = yield* writing((writer) => Effect.sync(() => writer.save(revision, parts, undefined)))
+    const revisionId = yield* writing((_, save) => Effect.sync(() => save(revision, parts)))
     return { cohortId: revision.cohortId, name, revisionId, seq: revision.seq, isChanged: true }
   })
 

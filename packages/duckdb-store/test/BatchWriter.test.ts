@@ -158,7 +158,7 @@ describe("the batch writer", () => {
             return yield* duplicateIds(writer, 1)
           })
         )
-        assert.deepStrictEqual([...found], [[1, ["/3"]]])
+        assert.deepStrictEqual([...found], [[1, [{ part: 0, pointer: "/3" }]]])
       })
     )
   )

@@ -1,14 +1,20 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import * as fc from "fast-check"
+import { hash } from "node:crypto"
 import { join } from "node:path"
-import { afterAll, beforeAll } from "vitest"
-import { CohortStore, openStore, verifyDatabase } from "../src/index.ts"
+import { CohortStore, openStore, verifyContents, verifyDatabase } from "../src/index.ts"
 import { temporaryFolder } from "./support.ts"
 
-/** `MODEL_RUNS=500` tries so many sequences instead of a few. */
-const RUNS = Number(process.env["MODEL_RUNS"] ?? 25)
+/** `MODEL_RUNS=20000` tries so many sequences instead. */
+const RUNS = Number(process.env["MODEL_RUNS"] ?? 1000)
+
+/** Sequences are tried in several databases at once: most of their time goes by in DuckDB and on the disk. */
+const LANES = 4
+
+/** Sequences between two verifications of a whole database. */
+const VERIFY_EVERY = 50
 
 type Entities = Readonly<Record<string, ReadonlyArray<unknown>>>
 
@@ -297,70 +303,104 @@ const steps = [
     )
 ]
 
-describe("any sequence of changes", () => {
-  let scope: Scope.Closeable
-  let client: DuckDbSqlClient
-  let store: CohortStore["Service"]
-  let sequence = 0
+/** A database, and the sequences that are tried in it one after the other. */
+class Lane {
+  readonly client: DuckDbSqlClient
+  readonly store: CohortStore["Service"]
+  private sequence = 0
 
-  beforeAll(async () => {
-    scope = await Effect.runPromise(Scope.make())
-    const opened = Effect.gen(function* () {
-      const folder = yield* temporaryFolder
-      const client = yield* openStore({ path: join(folder, "model.duckdb") })
-      const store = yield* CohortStore.pipe(
-        Effect.provide(CohortStore.layerNoDeps),
-        Effect.provideService(DuckDbClient, client)
-      )
-      return { client, store }
-    })
-    ;({ client, store } = await Effect.runPromise(Effect.provideService(opened, Scope.Scope, scope)))
-  })
-  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  constructor(client: DuckDbSqlClient, store: CohortStore["Service"]) {
+    this.client = client
+    this.store = store
+  }
 
-  it("leaves what a simple model in memory says, and a database that verifies", async () => {
-    const commands = fc.commands(steps, { maxCommands: 20, size: "+1" })
+  async tries(runs: number): Promise<void> {
+    const commands = fc.commands(steps, { maxCommands: 10 })
     await fc.assert(
       fc.asyncProperty(commands, async (all) => {
         const model = new Model()
         // Sequences share a database and keep apart by their names.
-        const prefix = `s${sequence++} `
-        await fc.asyncModelRun(() => ({ model, real: { store, prefix } }), all)
-        await compare(model, prefix)
+        const prefix = `s${this.sequence++} `
+        const [next] = await this.values("SELECT coalesce(max(revision_id), 0) + 1 FROM mallard.revisions")
+        await fc.asyncModelRun(() => ({ model, real: { store: this.store, prefix } }), all)
+        await this.compare(model, prefix)
+        const { findings } = await Effect.runPromise(verifyContents(this.client, Number(next)))
+        assert.deepStrictEqual(findings, [])
+        // Nothing is ever altered, so what is wrong stays wrong: what only the whole database can tell is asked now and then.
+        if (this.sequence % VERIFY_EVERY === 0) await this.verify()
       }),
-      { numRuns: RUNS }
+      { numRuns: runs }
     )
-  }, 600_000)
+    await this.verify()
+  }
 
-  const compare = async (model: Model, prefix: string): Promise<void> => {
+  private async verify(): Promise<void> {
+    assert.deepStrictEqual((await Effect.runPromise(verifyDatabase(this.client))).findings, [])
+  }
+
+  private async values(query: string): Promise<ReadonlyArray<unknown>> {
+    return (await Effect.runPromise(this.client.unsafe(query).valuesUnprepared))[0] ?? []
+  }
+
+  private async compare(model: Model, prefix: string): Promise<void> {
+    const { store } = this
     const live = model.cohorts
       .filter((cohort) => model.head(cohort).change !== "deleted")
       .sort((left, right) => model.head(right).order - model.head(left).order)
     const { items } = await Effect.runPromise(store.page({ search: prefix }))
     assert.deepStrictEqual(
-      items.map(({ cohortId, entities, name, seq, tags }) => ({ cohortId, entities, name, seq, tags })),
+      items.map(({ cohortId, digest, entities, name, seq, tags }) => ({ cohortId, digest, entities, name, seq, tags })),
       live.map((cohort) => ({
-        entities: countsOf(JSON.parse(model.head(cohort).text).entities),
         cohortId: cohort.cohortId,
+        digest: hash("sha256", model.head(cohort).text),
+        entities: countsOf(JSON.parse(model.head(cohort).text).entities),
         name: model.head(cohort).name,
         seq: cohort.revisions.length,
         tags: [...model.head(cohort).tags]
       }))
     )
-    for (const cohort of live) {
-      const { documents } = await Effect.runPromise(store.load(cohort.cohortId))
+    const [first] = live
+    if (first !== undefined) {
+      const { documents } = await Effect.runPromise(store.load(first.cohortId))
       assert.deepStrictEqual(
         documents.map(({ text }) => text),
-        [model.head(cohort).text]
+        [model.head(first).text]
       )
     }
     for (const cohort of model.cohorts) {
       const history = await Effect.runPromise(store.history(cohort.cohortId))
       assert.deepStrictEqual(
-        history.map(({ change, name, tags }) => ({ change, name, tags })),
-        cohort.revisions.map(({ change, name, tags }) => ({ change, name, tags: [...tags] }))
+        history.map(({ change, digest, name, tags }) => ({ change, digest, name, tags })),
+        // The verification renders all of these documents and compares their digests.
+        cohort.revisions.map(({ change, name, tags, text }) => ({
+          change,
+          digest: hash("sha256", text),
+          name,
+          tags: [...tags]
+        }))
       )
     }
-    assert.deepStrictEqual((await Effect.runPromise(verifyDatabase(client))).findings, [])
   }
+}
+
+describe("any sequence of changes", () => {
+  it.effect(
+    "leaves what a simple model in memory says, and a database that verifies",
+    () =>
+      Effect.gen(function* () {
+        const folder = yield* temporaryFolder
+        const lanes = yield* Effect.forEach(Array.from({ length: LANES }).keys(), (number) =>
+          Effect.gen(function* () {
+            const client = yield* openStore({ path: join(folder, `model${number}.duckdb`), threads: 1 })
+            const store = yield* CohortStore.pipe(
+              Effect.provide(CohortStore.layerNoDeps),
+              Effect.provideService(DuckDbClient, client)
+            )
+            return new Lane(client, store)
+          })
+        )
+        yield* Effect.promise(() => Promise.all(lanes.map((lane) => lane.tries(Math.ceil(RUNS / LANES)))))
+      }),
+    600_000
+  )
 })

@@ -3,7 +3,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { CohortStore, diffTexts, type MergeConflict, verifyDatabase, withAdditions } from "../src/index.ts"
-import { temporaryFolder, withStore } from "./support.ts"
+import { temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
   Effect.flatMap(temporaryFolder, (folder) =>
@@ -264,6 +264,52 @@ describe("appending", () => {
           assert.propertyVal(yield* Effect.flip(store.append("b", empty)), "reason", "no-entities")
         }
         assert.propertyVal(yield* Effect.flip(store.append("b", [])), "reason", "not-an-object")
+      })
+    )
+  )
+
+  it.effect("takes as many statements for a large cohort as for a small one, and writes no entity again", () =>
+    inStore(
+      Effect.fnUntraced(function* (store) {
+        const sql = yield* DuckDbClient
+        let statements = 0
+        const counting = new Proxy(sql, {
+          get: (target, key) => {
+            if (key === "unsafe" || key === "appender" || key === "streamChunks") statements++
+            return Reflect.get(target, key)
+          }
+        })
+        const counted = yield* CohortStore.pipe(
+          Effect.provide(CohortStore.layerNoDeps),
+          Effect.provideService(DuckDbClient, counting)
+        )
+        const rows = Effect.map(
+          valuesOf(`SELECT (SELECT count(*) FROM mallard.patients), (SELECT count(*) FROM mallard.cohort_members),
+            (SELECT count(*) FROM mallard.entity_shapes), (SELECT count(*) FROM mallard.part_texts)`),
+          ([row = []]) => row.map(Number)
+        )
+        const costs: Array<{ readonly statements: number; readonly rows: ReadonlyArray<number> }> = []
+        for (const size of [2, 600]) {
+          const patients = Array.from({ length: size }, (_, at) => ({ id: `${size} ${at}`, mrn: `M${at}` }))
+          yield* counted.save({ name: `of ${size}`, entities: { patients } })
+          const before = yield* rows
+          statements = 0
+          yield* counted.append(`of ${size}`, { patients: [{ id: `${size} new`, mrn: "M" }, patients[0]] })
+          const taken = statements
+          costs.push({ statements: taken, rows: (yield* rows).map((count, at) => count - (before[at] ?? 0)) })
+        }
+        // The members of a revision are written anew: they say in which order its entities stand.
+        assert.deepStrictEqual(
+          costs.map(({ rows }) => rows),
+          [
+            [1, 4, 0, 1],
+            [1, 602, 0, 1]
+          ]
+        )
+        assert.strictEqual(costs[1]?.statements, costs[0]?.statements)
+        assert.isBelow(costs[0]?.statements ?? 0, 30)
+        assert.deepStrictEqual((yield* verifyDatabase(sql)).findings, [])
+        assert.strictEqual((yield* store.find("of 600")).entityCount, 602)
       })
     )
   )

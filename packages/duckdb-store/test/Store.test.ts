@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSyn
 import { join } from "node:path"
 import {
   deleteUnrecordedRows,
+  Failpoints,
   idColumns,
   inspectSchema,
   type Migration,
@@ -253,6 +254,23 @@ describe("an existing database", () => {
       instance.closeSync()
     })
   )
+
+  for (const point of ["tables/changed", "tables/committed", "checkpoint/begun", "checkpoint/done"] as const) {
+    it.effect(`is migrated in the end, also in an empty file, when that broke off at ${point}`, () =>
+      Effect.gen(function* () {
+        const path = join(yield* temporaryFolder, "store.duckdb")
+        yield* plainDatabase(path)
+        const broken = yield* Effect.exit(
+          Effect.provideService(Effect.scoped(openStore({ path })), Failpoints, (reached) => {
+            if (reached === point) throw new Error(reached)
+          })
+        )
+        assert.isTrue(Exit.hasDies(broken))
+        assert.deepStrictEqual(yield* withStore({ path }, inspectSchema), { _tag: "Ours", version: 1 })
+        assert.isFalse(existsSync(`${path}.wal`))
+      })
+    )
+  }
 
   it.effect("has no write-ahead log after its writer's scope, whether that ends well or not", () =>
     Effect.gen(function* () {

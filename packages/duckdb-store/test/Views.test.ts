@@ -506,6 +506,40 @@ describe("derivation", () => {
     )
   )
 
+  it.effect("patients with a row for each of their keys join as by either key, each match once", () =>
+    inNewStore(
+      Effect.gen(function* () {
+        const patients = [
+          { id: "p1", mrn: "M1" },
+          { id: "M2", mrn: "M2" },
+          { id: "p3", mrn: null },
+          { id: null, mrn: "M4" },
+          { id: null, mrn: null },
+          { id: "M1", mrn: "M6" }
+        ]
+        const named = ["p1", "M1", "M2", "p3", "M4", "M6", "M7", null]
+        yield* insert("patients", ...patients.map((patient, at) => ({ entity_id: at + 1, ...patient })))
+        yield* insert("encounters", ...named.map((patient_mrn, at) => ({ entity_id: at + 1, patient_mrn })))
+        yield* content(1, [
+          [
+            { pointer: "/patients", list: true, members: patients.map((_, at) => ["patient", at + 1]) },
+            { pointer: "/encounters", list: true, members: named.map((_, at) => ["encounter", at + 1]) }
+          ]
+        ])
+        yield* recordAll
+        const joined = (patient: string, on: string) =>
+          valuesOf(`SELECT p.entity_id, e.entity_id FROM ${patient} p
+            JOIN encounters e ON e.cohort_id = p.cohort_id AND ${on} ORDER BY ALL`)
+        const byKey = yield* joined(
+          "(SELECT *, unnest(list_distinct([mrn, id])) AS key FROM patients)",
+          "e.patient_mrn = p.key"
+        )
+        assert.deepStrictEqual(byKey, yield* joined("patients", "e.patient_mrn IN (p.mrn, p.id)"))
+        assert.strictEqual(byKey.length, 7)
+      })
+    )
+  )
+
   it.effect("a query of a few columns reads no others, whichever ways the entities are reached", () =>
     inNewStore(
       Effect.gen(function* () {

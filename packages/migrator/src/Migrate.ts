@@ -5,7 +5,7 @@
 import { hash, randomUUID } from "node:crypto"
 import { closeSync, existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join, resolve, sep } from "node:path"
+import { dirname, join, resolve, sep } from "node:path"
 import {
   BatchWriter,
   blobText,
@@ -33,7 +33,12 @@ import {
   type FoundSources,
   notCohortNames,
   type PartRead,
+  mayHoldLines,
+  placesOf,
   readPart,
+  readWholeFile,
+  toUtf8,
+  type ValuePlace,
   ReadBuffers,
   type Source,
   type SourceEncoding,
@@ -45,7 +50,7 @@ import {
 } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Effect, Option, Schema } from "effect"
+import { Clock, Effect, Option, Result, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { isStopped } from "./report/Summary.ts"
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
@@ -192,7 +197,9 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
 
 const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const started = yield* Clock.currentTimeMillis
-  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
+    Effect.withSpan("mallard.find")
+  )
   const [missing] = onDisk.missing
   if (missing !== undefined) return yield* missing
   const isTaken = ({ path }: Source): boolean =>
@@ -245,7 +252,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     loaded.exceeded ||
     loaded.verifyFrom === undefined
       ? noVerification
-      : yield* verifyRun(options, loaded.verifyFrom)
+      : yield* Effect.withSpan(verifyRun(options, loaded.verifyFrom), "mallard.verify")
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const report: RunReport = {
@@ -282,13 +289,14 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
 /** Whether a run takes all sources that it finds. */
 const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
 
-/** Planned sources that are there no more. */
+/** Sources that were planned, or are to be taken again, and are there no more. */
 const goneSince = (
-  { plan }: MigrateOptions,
+  { only, plan }: MigrateOptions,
   found: ReadonlyArray<{ readonly path: string }>
 ): ReadonlyArray<ItemReport> => {
-  if (plan === undefined) return []
   const there = new Set(found.map(({ path }) => path))
+  // Skipped, and not rejected once more: what was rejected has its copy in the run that did so.
+  if (plan === undefined) return [...(only ?? [])].filter((path) => !there.has(path)).map(goneItem)
   return [...plan]
     .filter(([path]) => !there.has(path))
     .map(([path, { bytes }]) =>
@@ -336,15 +344,35 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
     report.items.filter(({ outcome }) => outcome === "migrated" || outcome === "unchanged").map(({ path }) => path)
   )
   const all = found.sources.flatMap(filesOnDisk)
-  const files = found.sources.filter(({ path }) => stored.has(path)).flatMap(filesOnDisk)
-  const { moved, notes } = yield* moveOriginals({ folder, files, all, backup, cipher: options.backup?.cipher })
+  // What is left in a folder is to be mended and migrated there: nothing is taken away beside it.
+  const isWaiting = ({ path, remarks }: ItemReport): boolean =>
+    !stored.has(path) && !remarks.some(({ code }) => code === "identical-content" || code === "not-a-cohort")
+  const waiting = new Set(report.items.filter(isWaiting).map(({ path }) => dirname(path)))
+  const isWhole = ({ path }: Source): boolean => stored.has(path) && !waiting.has(dirname(path))
+  const left = found.sources.filter((source) => stored.has(source.path) && !isWhole(source))
+  const sources = found.sources.filter(isWhole)
+  const { moved, notes } = yield* moveOriginals({
+    folder,
+    sources: sources.map(({ kind, path, ...source }) => ({
+      files: filesOnDisk(source),
+      directory: kind === "directory" ? path : undefined
+    })),
+    all,
+    backup,
+    cipher: options.backup?.cipher
+  })
   const aside: RunReport = {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
-    ...(notes.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes] })
+    ...(notes.length + left.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes, ...leftNotes(left)] })
   }
   return aside
 })
+
+const leftNotes = (left: ReadonlyArray<Source>): ReadonlyArray<string> =>
+  [...new Set(left.map(({ path }) => dirname(path)))].map(
+    (folder) => `Not moved: what is stored of ${folder}, because something else in it is not.`
+  )
 
 /** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
 const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
@@ -391,6 +419,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
       })
     )
   )
+
+const entitiesOf = ({ entities }: ItemReport): number => Object.values(entities).reduce((sum, count) => sum + count, 0)
 
 const largestOf = (files: ReadonlyArray<SourceFile>): number =>
   files.reduce((most, { bytes }) => Math.max(most, bytes), 0)
@@ -501,7 +531,7 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
-        const backup = yield* backUp(options, originals, run)
+        const backup = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
@@ -519,7 +549,7 @@ const load = Effect.fnUntraced(function* (
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
-        yield* loader.run(found.sources)
+        yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
         const items = changes.items.slice(0, reports.length)
@@ -649,7 +679,8 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
 })
 
 /** The files of a source; a cohort of a database is none. */
-const filesOnDisk = ({ files }: Source): ReadonlyArray<SourceFile> => files.filter(({ open }) => open === undefined)
+const filesOnDisk = ({ files }: Pick<Source, "files">): ReadonlyArray<SourceFile> =>
+  files.filter(({ open }) => open === undefined)
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -703,7 +734,7 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
         const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
-        yield* dry.run(found.sources).pipe(Effect.catchTag("SqlError", Effect.die))
+        yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
       })
   const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
@@ -746,7 +777,7 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
     const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
-    yield* loader.run(found.sources)
+    yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
 })
@@ -826,10 +857,15 @@ const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
   ...(resumes === undefined ? {} : { resumes })
 })
 
+const endings: Readonly<Record<UnfinishedRun["state"], string>> = {
+  killed: "was cut short",
+  interrupted: "was interrupted",
+  "not-proven": "ended before its proof",
+  "not-undone": "rejected too much and was not undone"
+}
+
 const resumedNote = ({ run, state }: UnfinishedRun): string => {
-  const how =
-    state === "not-proven" ? "ended before its proof" : state === "killed" ? "was cut short" : "was interrupted"
-  return `Went on with run ${run.slice(0, 8)}, which ${how}: what it had stored counts as unchanged and is proven with the rest.`
+  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}: what it had stored counts as unchanged and is proven with the rest.`
 }
 
 /** An item whose rows wait in the current transaction. */
@@ -1001,11 +1037,8 @@ class Loader {
         }
       } else {
         const end = [firstHeavy, firstRival, sources.length].find((boundary) => boundary > next) ?? sources.length
-        next = yield* this.batch(
-          sources,
-          next,
-          next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
-        )
+        const most = next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
+        next = yield* Effect.withSpan(this.batch(sources, next, most), "mallard.batch")
       }
     }
     if (this.disowned.size > 0) {
@@ -1041,6 +1074,13 @@ class Loader {
         this.pending = { first, end: batch.end, before, staged: result, committed }
         return batch.end
       }),
+      Effect.tap(() =>
+        Effect.annotateCurrentSpan({
+          "mallard.sources": batch.end - batch.first,
+          "mallard.bytes": batch.bytes,
+          "mallard.entities": batch.staged.reduce((sum, { report }) => sum + entitiesOf(report), 0)
+        })
+      ),
       Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
@@ -1068,6 +1108,7 @@ class Loader {
       if (pending === undefined) return true
       this.pending = undefined
       return yield* pending.committed.pipe(
+        Effect.withSpan("mallard.commit"),
         Effect.map(() => {
           this.finish(pending.staged)
           return true
@@ -1171,8 +1212,7 @@ class Loader {
         this.told = 0
         const staged = yield* this.item(source, batch.end, large, this.nextFiles(sources, batch.end))
         batch.staged.push(staged)
-        const { entities, outcome } = staged.report
-        if (outcome !== "unchanged") this.tellEntities(Object.values(entities).reduce((sum, count) => sum + count, 0))
+        if (staged.report.outcome !== "unchanged") this.tellEntities(entitiesOf(staged.report))
         this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
         batch.bytes += size
         batch.end++
@@ -1198,6 +1238,14 @@ class Loader {
       const takenBack = yield* this.takeBack()
       yield* writer.publish
       const found = yield* this.remarksByRevision(batch.from)
+      let left = LOCATED_BYTES
+      for (const { number, revisionId } of batch.staged) {
+        const remarks = revisionId === undefined ? undefined : found.get(revisionId)
+        const source = sources[number]
+        if (remarks === undefined || revisionId === undefined || source === undefined) continue
+        found.set(revisionId, yield* located(source, remarks, left))
+        left -= bytesOf(source)
+      }
       const reports = batch.staged.map((item) => {
         const remarks = item.revisionId === undefined ? [] : (found.get(item.revisionId) ?? [])
         if (remarks.some(({ isReason }) => isReason)) {
@@ -1224,22 +1272,24 @@ class Loader {
   private readonly remarksByRevision = Effect.fnUntraced({ self: this }, function* (from: number) {
     const { strict = false, rules } = this.options
     const found = new Map<number, Array<FoundRemark>>()
-    const add = (revisionId: number, remark: Remark, level: "warn" | "reject"): void => {
+    const add = (revisionId: number, part: number, remark: Remark, level: "warn" | "reject"): void => {
       const list = found.get(revisionId) ?? []
       found.set(revisionId, list)
-      list.push({ remark, isReason: strict || level === "reject" })
+      list.push({ part, remark, isReason: strict || level === "reject" })
     }
     const level = duplicateLevel(rules)
     if (level !== "off") {
       const message = "an entity with the same id stands before it"
       const kept = strict || level === "reject" ? message : `${message}; both are kept`
-      for (const [revisionId, pointers] of yield* duplicateIds(this.writer, from)) {
-        for (const pointer of pointers) add(revisionId, { ...plainRemark("duplicate-id", kept), pointer }, level)
+      for (const [revisionId, places] of yield* duplicateIds(this.writer, from)) {
+        for (const { part, pointer } of places) {
+          add(revisionId, part, { ...plainRemark("duplicate-id", kept), pointer }, level)
+        }
       }
     }
-    for (const { check, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
+    for (const { check, part, pointer, revisionId } of yield* findViolations(this.writer, from, this.checks)) {
       const { code, message } = remarkOfCheck(check)
-      add(revisionId, { ...plainRemark(code, message), pointer }, check.level)
+      add(revisionId, part, { ...plainRemark(code, message), pointer }, check.level)
     }
     return found
   })
@@ -1433,7 +1483,7 @@ class Loader {
             return yield* rejected(
               rejectedFor(
                 base,
-                described.remarks.map((remark) => ({ remark, isReason: true }))
+                described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
               )
             )
           }
@@ -1559,6 +1609,8 @@ class Loader {
 
 /** Something that a rule found, and whether it is a reason to reject. */
 interface FoundRemark {
+  /** Number of the file in its source. */
+  readonly part: number
   readonly remark: Remark
   readonly isReason: boolean
 }
@@ -1570,6 +1622,37 @@ const rejectedFor = (report: ItemReport, found: ReadonlyArray<FoundRemark>): Ite
   )
   return { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: remarks.length }
 }
+
+/** Bytes of sources that are read once more per batch, so that what rules found in their rows is told by line. */
+const LOCATED_BYTES = 64 << 20
+
+/** Says of what was found in rows in which file of a source and on which line it stands, as far as that is cheap. */
+const located = Effect.fnUntraced(function* (source: Source, found: Array<FoundRemark>, most: number) {
+  const places = new Map<number, ReadonlyMap<string, ValuePlace>>()
+  if (bytesOf(source) <= most) {
+    for (const part of new Set(found.map((one) => one.part))) {
+      const file = source.files[part]
+      if (file === undefined || file.open !== undefined) continue
+      const bytes = yield* Effect.option(readWholeFile(file.path, { maxBytes: file.bytes, expected: file.identity }))
+      const text = Option.flatMap(bytes, (raw) => Option.getSuccess(Result.map(toUtf8(raw), (utf8) => utf8.bytes)))
+      if (Option.isNone(text)) continue
+      const pointers = found.flatMap(({ part: own, remark }) => (own === part ? [remark.pointer ?? ""] : []))
+      places.set(part, placesOf(text.value, pointers, mayHoldLines(file.name)))
+    }
+  }
+  return found.map((one): FoundRemark => {
+    const place = places.get(one.part)?.get(one.remark.pointer ?? "")
+    const file = source.kind === "directory" ? source.files[one.part] : undefined
+    return {
+      ...one,
+      remark: {
+        ...one.remark,
+        ...(place === undefined ? {} : { line: place.line, column: place.column }),
+        ...(file === undefined ? {} : { part: file.name })
+      }
+    }
+  })
+})
 
 type RevisionDescription = Pick<
   NewRevision,
@@ -1773,6 +1856,13 @@ const tooLargeItem = (source: Source, most: number): ItemReport => {
   const message = `its file has ${sizeText(first?.bytes ?? 0)}, and ${sizeText(most)} is the most that --max-file-size allows; it was neither read nor copied`
   return rejectedItem(source.path, bytesOf(source), [{ ...plainRemark("file-too-large", message), ...file }])
 }
+
+const goneItem = (path: string): ItemReport => ({
+  ...bareItem(path, 0),
+  outcome: "skipped",
+  remarks: [plainRemark("gone", "it is not there any more; a copy of what was rejected can be exported and mended")],
+  remark_count: 1
+})
 
 const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDatabase): ItemReport => ({
   ...bareItem(path, bytes),

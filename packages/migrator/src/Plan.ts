@@ -2,9 +2,8 @@
  * What a run would do, as a value: every source with its bytes' SHA-256 and what is decided about it, and what the whole is
  * estimated to take. A run that is given a plan does that and refuses whatever is not as it was.
  */
-import { existsSync, statfsSync } from "node:fs"
-import { dirname } from "node:path"
 import { Effect, Schema } from "effect"
+import { Estimate } from "./Estimate.ts"
 import { SourceChange } from "./Incremental.ts"
 import { type ItemReport, Remark, type RunReport, Totals } from "./Report.ts"
 import { AskedOptions } from "./Resume.ts"
@@ -29,16 +28,6 @@ export const PlannedItem = Schema.Struct({
 })
 export type PlannedItem = typeof PlannedItem.Type
 
-/** Rough, and rather too much than too little. */
-export const Estimate = Schema.Struct({
-  milliseconds: Schema.Int,
-  database_bytes: Schema.Int,
-  backup_bytes: Schema.Int,
-  /** Where the database is; null if the system does not tell. */
-  free_bytes: Schema.NullOr(Schema.Int)
-})
-export type Estimate = typeof Estimate.Type
-
 export const Plan = Schema.Struct({
   format: Schema.Literal(1),
   program: Schema.String,
@@ -60,35 +49,8 @@ const actions: Readonly<Record<ItemReport["outcome"], PlannedAction>> = {
   failed: "reject"
 }
 
-/** What a byte of JSON takes of a database and of a backup, and how many times as long as reading storing and proof take. */
-const DATABASE_SHARE = 0.35
-const BACKUP_SHARE = 0.3
-const TIMES_READING = 4
-/** What an empty run takes, and a new database. */
-const START_MS = 2500
-const NEW_DATABASE_BYTES = 12 << 20
-
-/** What is known of the place of a database. */
-export interface DatabasePlace {
-  readonly isNew: boolean
-  readonly freeBytes: number | null
-}
-
-/** The estimate from a rehearsal. */
-export const estimateOf = (report: RunReport, { freeBytes, isNew }: DatabasePlace): Estimate => {
-  const stored = report.items.filter(({ outcome }) => outcome === "migrated")
-  const bytes = stored.reduce((sum, item) => sum + item.bytes, 0)
-  const share = report.totals.bytes === 0 ? 0 : bytes / report.totals.bytes
-  return {
-    milliseconds: Math.ceil(report.timings.find + report.timings.load * (1 + share * TIMES_READING) + START_MS),
-    database_bytes: Math.ceil(bytes * DATABASE_SHARE) + (isNew ? NEW_DATABASE_BYTES : 0),
-    backup_bytes: report.options?.["backup"] === true ? Math.ceil(report.totals.bytes * BACKUP_SHARE) : 0,
-    free_bytes: freeBytes
-  }
-}
-
 /** The plan that a rehearsal comes to. */
-export const planOf = (report: RunReport, place: DatabasePlace): Plan => ({
+export const planOf = (report: RunReport, estimate: Estimate): Plan => ({
   format: 1,
   program: report.program ?? "",
   planned_at: report.started_at ?? "",
@@ -111,23 +73,10 @@ export const planOf = (report: RunReport, place: DatabasePlace): Plan => ({
   ),
   ignored: report.ignored,
   totals: report.totals,
-  estimate: estimateOf(report, place)
+  estimate
 })
 
 const decodeAsked = Schema.decodeUnknownSync(AskedOptions)
-
-/** Looks at the place of a database. */
-export const databasePlace = (path: string): DatabasePlace => {
-  const isNew = !existsSync(path)
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    try {
-      const { bavail, bsize } = statfsSync(folder)
-      return { isNew, freeBytes: bavail * bsize }
-    } catch {
-      if (folder === dirname(folder)) return { isNew, freeBytes: null }
-    }
-  }
-}
 
 /** The text is no plan, or one of another version. */
 export class PlanUnreadable extends Schema.TaggedError<PlanUnreadable>()("PlanUnreadable", { path: Schema.String }) {

@@ -7,6 +7,7 @@ import { resolve } from "node:path"
 import { findRun, type LedgerRun, openStore, readRuns } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
+import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
 
@@ -51,9 +52,9 @@ export interface UnfinishedRun {
   readonly started_at: string
   /**
    * `killed`: it wrote no end; `interrupted`: it was stopped in good order; `not-proven`: all was stored, and the proof that
-   * was asked for is missing.
+   * was asked for is missing; `not-undone`: it rejected more than it was allowed to, and what was stored is still there.
    */
-  readonly state: "killed" | "interrupted" | "not-proven"
+  readonly state: "killed" | "interrupted" | "not-proven" | "not-undone"
   readonly asked: AskedOptions
   /** The first revision that it, or a run that it went on with, made. */
   readonly firstRevision: number | undefined
@@ -65,9 +66,8 @@ export interface UnfinishedRun {
  */
 export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<UnfinishedRun> => {
   const asked = new Map(runs.map((run) => [run.runId, Option.getOrUndefined(readAsked(run.options))]))
-  const undone = new Set(
-    runs.flatMap(({ options }) => Option.toArray(readUndone(options)).map(({ undone_run }) => undone_run))
-  )
+  const undone = undoneRuns(runs)
+  const toUndo = runsToUndo(runs)
   const firsts = new Map<string, number | undefined>()
   const unfinished: Array<UnfinishedRun> = []
   for (const [at, run] of runs.entries()) {
@@ -76,12 +76,12 @@ export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<Un
     const before = own.resumes === undefined ? undefined : firsts.get(own.resumes)
     const first = before ?? run.firstRevision
     firsts.set(run.runId, first)
-    const state = stateOf(run, own)
-    if (state === undefined || undone.has(run.runId)) continue
+    const state = stateOf(run, own, toUndo)
+    if (state === undefined || (state !== "not-undone" && undone.has(run.runId))) continue
     const wasContinued = runs.slice(at + 1).some((later) => {
       const theirs = asked.get(later.runId)
       if (theirs === undefined) return false
-      return theirs.resumes === run.runId || (stateOf(later, theirs) === undefined && sameSources(own, theirs))
+      return theirs.resumes === run.runId || (stateOf(later, theirs, toUndo) === undefined && sameSources(own, theirs))
     })
     if (!wasContinued)
       unfinished.push({ run: run.runId, started_at: run.startedAt, state, asked: own, firstRevision: first })
@@ -109,9 +109,38 @@ export const continuedRun = (
     (run) => run.run === asked.resumes || (asked.resumes === undefined && sameSources(run.asked, asked))
   )
 
-const stateOf = (run: LedgerRun, asked: AskedOptions): UnfinishedRun["state"] | undefined => {
+const undoneRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlySet<string> =>
+  new Set(runs.flatMap(({ options }) => Option.toArray(readUndone(options)).map(({ undone_run }) => undone_run)))
+
+/**
+ * By run, the runs whose revisions go when it rejects too much, the last one first: itself and those that it went on with,
+ * as far as they had a bound too and are not undone yet.
+ */
+const runsToUndo = (runs: ReadonlyArray<LedgerRun>): ReadonlyMap<string, ReadonlyArray<string>> => {
+  const undone = undoneRuns(runs)
+  const found = new Map<string, ReadonlyArray<string>>()
+  for (const { options, revisions, runId } of runs) {
+    const asked = Option.getOrUndefined(readAsked(options))
+    if (asked?.max_rejects === undefined) continue
+    const own = revisions > 0 && !undone.has(runId) ? [runId] : []
+    found.set(runId, [...own, ...(found.get(asked.resumes ?? "") ?? [])])
+  }
+  return found
+}
+
+/** What `runsToUndo` says of one run. */
+export const readRunsToUndo = Effect.fn("readRunsToUndo")(function* (database: string, run: string) {
+  return runsToUndo(yield* reading(database, readRuns())).get(run) ?? []
+})
+
+const stateOf = (
+  run: LedgerRun,
+  asked: AskedOptions,
+  toUndo: ReadonlyMap<string, ReadonlyArray<string>>
+): UnfinishedRun["state"] | undefined => {
   if (run.finishedAt === undefined) return "killed"
   if (run.outcome === "interrupted") return "interrupted"
+  if (hasTooManyRejects(run, asked)) return (toUndo.get(run.runId) ?? []).length > 0 ? "not-undone" : undefined
   return asked.verify && run.revisions > 0 && run.proof === undefined ? "not-proven" : undefined
 }
 
@@ -125,6 +154,15 @@ const sourcesOf = ({ cwd, only, paths }: Sources): string =>
     only?.toSorted() ?? null
   ])
 
+const hasTooManyRejects = ({ totals }: LedgerRun, { max_rejects: text }: AskedOptions): boolean => {
+  const limit = text === undefined ? undefined : parseRejectLimit(text)
+  const counts = Option.getOrUndefined(readCounts(totals))
+  return limit !== undefined && counts !== undefined && isExceeded(limit, counts)
+}
+
+const readCounts = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ found: Schema.Int, rejected: Schema.Int, failed: Schema.Int }))
+)
 const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
 const readUndone = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ undone_run: Schema.String })))
 

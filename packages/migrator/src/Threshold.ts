@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { migrate, type MigrateOptions } from "./Migrate.ts"
 import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { type ItemReport, type RunReport, totalsOf } from "./Report.ts"
+import { readRunsToUndo } from "./Resume.ts"
 import { rollback } from "./Undo.ts"
 
 export { parseRejectLimit, type RejectLimit } from "./internal/rejectLimit.ts"
@@ -22,19 +23,23 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     }
     return told
   }
-  if (report.totals.migrated === 0) {
+  // With it goes what a run had stored that was killed, and that this one went on with.
+  const runs = yield* readRunsToUndo(options.database, report.run)
+  const undoings = yield* Effect.forEach(runs, (run) =>
+    rollback({ database: options.database, run, cascade: false, test: false, program: options.program })
+  )
+  const [undone] = undoings
+  if (undone === undefined) {
     const stopped: RunReport = { ...report, notes: [...(report.notes ?? []), `${rejected}: the run was stopped.`] }
     return stopped
   }
-  const undone = yield* rollback({
-    database: options.database,
-    run: report.run,
-    cascade: false,
-    test: false,
-    program: options.program
-  })
+  const takenBack = new Set(
+    undoings.flatMap(({ cohorts }) =>
+      cohorts.flatMap(({ action, cohort_id }) => (action === "kept" ? [] : [cohort_id]))
+    )
+  )
   const items = report.items.map((item): ItemReport =>
-    item.outcome === "migrated"
+    item.outcome === "migrated" || (item.outcome === "unchanged" && takenBack.has(item.cohort_id ?? ""))
       ? {
           ...item,
           outcome: "skipped",
@@ -58,7 +63,7 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     totals: totalsOf(report.totals.found, items),
     notes: [
       ...(report.notes ?? []),
-      `${rejected}: the run was stopped and undone (by run ${undone.run.slice(0, 8)}); every cohort is as it was before.`
+      `${rejected}: the run was stopped and undone (by run ${undoings.map(({ run }) => run.slice(0, 8)).join(", ")}); every cohort is as it was before.`
     ]
   }
   return taken

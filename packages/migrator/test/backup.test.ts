@@ -1,4 +1,5 @@
 /** Backups: byte-exact, proven, each content once; what is damaged is named, and nothing is ever overwritten. */
+import { Failpoints } from "@mallard/duckdb-store"
 import { findSources } from "@mallard/legacy-json"
 import {
   backupStoreOf,
@@ -298,6 +299,53 @@ describe("moving originals", () => {
       assert.deepStrictEqual((yield* storedReport(database, "last")).moved, report.moved)
       yield* restoreBackup({ store, backup: "last" })
       assert.deepStrictEqual(contentOf(source), before)
+    })
+  )
+
+  it.effect("takes nothing out of a folder in which something is not stored, and says so", () =>
+    Effect.gen(function* () {
+      const good = (name: string) => `{"name":"${name}","patients":[{"id":"${name}"}]}`
+      const { database, folder, source } = yield* folderOf({
+        "whole/a.json": good("a"),
+        "whole/copy/a.json": good("a"),
+        "whole/profile.json": '{"profile":{"name":"p"},"version":"1.0"}',
+        "partly/b.json": good("b"),
+        "partly/bad.json": "{",
+        "partly/deep/c.json": good("c")
+      })
+      const backup = { store: backupStoreOf(database) }
+      const report = yield* run(database, [source], { backup, moveOriginals: join(folder, "old") })
+      assert.includeMembers(Object.keys(contentOf(join(folder, "old"))), ["partly/deep/c.json", "whole/a.json"])
+      assert.includeMembers(Object.keys(contentOf(source)), ["partly/b.json", "partly/bad.json"])
+      assert.deepStrictEqual(report.notes, [
+        `Not moved: what is stored of ${join(source, "partly")}, because something else in it is not.`
+      ])
+      writeFileSync(join(source, "partly", "bad.json"), good("mended"))
+      yield* run(database, [source], { backup, moveOriginals: join(folder, "old") })
+      assert.includeMembers(Object.keys(contentOf(join(folder, "old"))), ["partly/b.json", "partly/bad.json"])
+    })
+  )
+
+  it.effect("that was cut short is finished by the next run, and a folder that is one cohort moves at once", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const old = join(folder, "old")
+      const moving = run(database, [source], { backup: { store: backupStoreOf(database) }, moveOriginals: old })
+      const passed: Array<string> = []
+      const cut = yield* Effect.provideService(moving, Failpoints, (point) => {
+        if (!point.startsWith("originals/")) return
+        passed.push(point)
+        if (point === "originals/linked") throw new Error(point)
+      })
+      assert.deepStrictEqual(passed, ["originals/linked", "originals/moved"])
+      assert.lengthOf(cut.moved ?? [], 2)
+      assert.isTrue(existsSync(join(source, "a", "good.json")))
+      assert.isTrue(existsSync(join(old, "a", "good.json")))
+      assert.isFalse(existsSync(join(source, "case")))
+      const again = yield* moving
+      assert.lengthOf(again.moved ?? [], 1)
+      assert.deepStrictEqual(Object.keys(contentOf(source)), ["b/bad.json"])
+      assert.lengthOf(Object.keys(contentOf(old)), 3)
     })
   )
 

@@ -124,3 +124,26 @@ describe("rejected sources", () => {
     })
   )
 })
+
+describe("sources that are to be taken again", () => {
+  it.effect("and are gone are named, and the copy of what was rejected can be had as before", () =>
+    Effect.gen(function* () {
+      const { database, keeping, out, report, source } = yield* rejected(true)
+      rmSync(join(source, "cut.json"))
+      const only = new Set([join(source, "cut.json"), join(source, "latin.json")])
+      const again = yield* run(database, [source], { ...keeping, only, retries: report.run })
+      assert.deepStrictEqual(
+        again.items.map(({ outcome, path, remarks }) => [path, outcome, remarks[0]?.code]),
+        [
+          [join(source, "latin.json"), "rejected", "invalid-utf8"],
+          [join(source, "cut.json"), "skipped", "gone"]
+        ]
+      )
+      assert.isTrue(again.totals.balanced)
+      const rejects = yield* listRejects(database, undefined)
+      const { missing } = yield* exportRejects({ rejects, out })
+      assert.deepStrictEqual(missing, [])
+      assert.isTrue(rejects.some(({ path }) => path === join(source, "cut.json")))
+    })
+  )
+})

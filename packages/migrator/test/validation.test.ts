@@ -1,13 +1,15 @@
+import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
+  listUnfinished,
   type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
   readRules,
   rulesJsonSchema
 } from "@mallard/migrator"
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import { existsSync, readFileSync } from "node:fs"
 import { cohorts, type Files, folderOf, run } from "./support.ts"
 
@@ -218,6 +220,48 @@ describe("a run with a bound on rejects", () => {
     })
   )
 
+  it.live("is undone by the next one when it was cut short before that, with all that it had stored", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "a.json": bad["good.json"], "b.json": "{", "c.json": "{" })
+      const limited = migrateWithin({
+        paths: [source],
+        database,
+        onConflict: "fail",
+        dryRun: false,
+        program: "test",
+        ...defaultLimits,
+        ...limit("1")
+      })
+      const cutAt = (point: Failpoint) =>
+        Effect.exit(
+          Effect.provideService(limited, Failpoints, (reached) => {
+            if (reached === point) throw new Error(reached)
+          })
+        )
+      assert.isTrue(Exit.hasDies(yield* cutAt("undo/begun")))
+      assert.lengthOf(yield* cohorts(database), 1)
+      assert.deepStrictEqual(
+        (yield* listUnfinished(database)).map(({ state }) => state),
+        ["not-undone"]
+      )
+      // The next one stores nothing itself, and is cut short too.
+      assert.isTrue(Exit.hasDies(yield* cutAt("undo/begun")))
+      assert.lengthOf(yield* cohorts(database), 1)
+      const report = yield* limited
+      assert.deepStrictEqual(
+        report.items.map(({ outcome, remarks }) => [outcome, remarks[0]?.code === "undone"]),
+        [
+          ["skipped", true],
+          ["rejected", false],
+          ["rejected", false]
+        ]
+      )
+      assert.isTrue(report.totals.balanced)
+      assert.deepStrictEqual(yield* cohorts(database), [])
+      assert.deepStrictEqual(yield* listUnfinished(database), [])
+    })
+  )
+
   it("is a number or a percentage", () => {
     assert.deepStrictEqual(["0", "12", "5%", "2.5%"].map(parseRejectLimit), [
       { value: 0, unit: "sources" },
@@ -227,4 +271,30 @@ describe("a run with a bound on rejects", () => {
     ])
     assert.deepStrictEqual(["", "-1", "1.5", "101%", "%", "many"].map(parseRejectLimit), Array(6).fill(undefined))
   })
+})
+
+describe("what a rule finds", () => {
+  it.live("is named by file, line and column, in a file, in one of several and among lines", () =>
+    Effect.gen(function* () {
+      const { source, database } = yield* folderOf({
+        "twice.json": '{"name": "twice",\n "patients": [\n  {"id": "p"},\n  {"id": "é"},  {"id": "p"}\n]}',
+        "folder/scenario.json": '{"name":"folder"}',
+        "folder/patients.json": '{"patients":[{"id":"a"},\n{"id":"a"}]}',
+        "rows.ndjson": '{"patient_id":"r","mrn":"1"}\n{"patient_id":"s","mrn":"2"}\n\n{"patient_id":"r","mrn":"3"}\n',
+        "wide.json": Buffer.from('\ufeff{"name":"wide","patients":[\n{"id":"w"},{"id":"w"}]}', "utf16le")
+      })
+      const report = yield* run(database, [source])
+      const found = report.items.flatMap(({ cohort, remarks }) =>
+        remarks
+          .filter(({ code }) => code === "duplicate-id")
+          .map(({ column, line, part, pointer }) => [cohort, part ?? null, pointer, line, column])
+      )
+      assert.sameDeepMembers(found, [
+        ["twice", null, "/patients/2", 4, 17],
+        ["folder", "patients.json", "/patients/1", 2, 1],
+        ["rows", null, "/2", 4, 1],
+        ["wide", null, "/patients/1", 2, 12]
+      ])
+    })
+  )
 })

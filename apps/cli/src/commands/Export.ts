@@ -26,7 +26,6 @@ export interface ExportCommand extends CommonOptions {
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
   const { all, name, out } = command
-  if (command.json) return yield* usage("export prints JSON anyway.", "Leave out --json.")
   if (out === "") return yield* usage("--out names no file.", "Give the path of a file or folder after it.")
   if (all && name !== undefined) return yield* usage("Give a NAME or --all, not both.")
   if (all && out === undefined) {
@@ -83,10 +82,8 @@ const exportAs = Effect.fnUntraced(function* (
       ascii,
       compact
     })
-    if (!command.quiet) {
-      terminal.error(exported.paths.map((path) => `Wrote ${shownPath(path, session.cwd)}\n`).join(""))
-    }
     remarks = exported.remarks
+    tellFiles(session, command, exported.paths, remarks)
   }
   for (const { code, message, path, pointer } of remarks) {
     terminal.error(`! ${code}: ${printable(path)} ${printable(pointer)}: ${message}\n`)
@@ -143,7 +140,7 @@ const exportOne = Effect.fnUntraced(
       new Map(parts.map(({ part }, index) => [keyOf(cohort.contentId, part), [paths[index]!]]))
     )
     if (broken.length > 0) return yield* changed(session, broken)
-    if (!command.quiet) terminal.error(paths.map((path) => `Wrote ${shownPath(path, session.cwd)}\n`).join(""))
+    tellFiles(session, command, paths)
   },
   (effect, session) =>
     Effect.catchTag(effect, "CohortNotFound", ({ suggestions, wanted }) =>
@@ -179,11 +176,23 @@ const exportAll = Effect.fnUntraced(function* (
   }
   const broken = yield* writeFiles(command, opened, "p.content_id IN (SELECT content_id FROM mallard.heads)", targets)
   if (broken.length > 0) return yield* changed(session, broken)
-  if (!command.quiet) {
+  if (command.json) tellFiles(session, command, [...targets.values()].flat())
+  else if (!command.quiet) {
     const where = shownPath(folder, session.cwd)
     session.terminal.error(`Wrote ${counted(cohorts, "cohort")} in ${counted(files, "file")} to ${where}\n`)
   }
 })
+
+/** Says where the files are: as JSON on stdout, which holds no document then, else on stderr. */
+const tellFiles = (
+  { cwd, terminal }: Session,
+  { json, quiet }: ExportCommand,
+  paths: ReadonlyArray<string>,
+  remarks: ReadonlyArray<ExportRemark> = []
+): void => {
+  if (json) terminal.out(`${JSON.stringify({ files: paths, remarks }, null, 2)}\n`)
+  else if (!quiet) terminal.error(paths.map((path) => `Wrote ${shownPath(path, cwd)}\n`).join(""))
+}
 
 const keyOf = (contentId: number, part: number): string => `${contentId}/${part}`
 

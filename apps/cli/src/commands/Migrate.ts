@@ -3,13 +3,15 @@ import { defaultPlaces, printablePath } from "@mallard/legacy-json"
 import {
   backupStoreOf,
   estimateOf,
-  databasePlace,
+  type Estimate,
   type Plan,
   planOf,
   readPlan,
   readRules,
   type ConflictRule,
   exitCodes,
+  hasRoom,
+  measure,
   migrateWithin,
   parseRejectLimit,
   type Replayed,
@@ -31,6 +33,7 @@ import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
+import { checkShown, valuesIn } from "../Values.ts"
 
 export interface MigrateCommand extends CommonOptions {
   readonly paths: ReadonlyArray<string>
@@ -63,6 +66,7 @@ export interface MigrateCommand extends CommonOptions {
   readonly resumes?: string | undefined
   readonly retries?: string | undefined
   readonly only?: ReadonlySet<string> | undefined
+  readonly showValues?: boolean | undefined
   /** The file of a plan to carry out. */
   readonly plan?: string | undefined
   /** Prints the plan rather than the report of a rehearsal, and writes it to the file, if one is named. */
@@ -72,13 +76,14 @@ export interface MigrateCommand extends CommonOptions {
 export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: MigrateCommand) {
   const { stop, terminal } = session
   const plan = asked.plan === undefined ? undefined : yield* planFrom(session, asked, asked.plan)
-  const command = plan === undefined ? asked : planned(asked, plan)
+  const command = plan === undefined ? asked : asPlanned(asked, plan)
   if (command.overwrite && command.onConflict !== undefined && command.onConflict !== "replace") {
     return yield* usage(
       `--overwrite means --on-conflict replace, and --on-conflict ${command.onConflict} was given too.`,
       "Give one of the two."
     )
   }
+  yield* checkShown(session, command)
   const maxEntityBytes = parseSize(command.maxEntitySize)
   if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
   const maxFileBytes = command.maxFileSize === undefined ? undefined : parseSize(command.maxFileSize)
@@ -145,14 +150,17 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
     })
   )
   const report = yield* progress.during(migrated)
-  const isPlanning = command.planning !== undefined
-  if (command.json)
-    terminal.out(`${JSON.stringify(isPlanning ? planOf(report, databasePlace(report.database)) : report)}\n`)
+  const estimate = report.dry_run ? estimateOf(report, yield* measure(report)) : undefined
+  const planned = command.planning === undefined || estimate === undefined ? undefined : planOf(report, estimate)
+  if (command.json) terminal.out(`${JSON.stringify(planned ?? report)}\n`)
   else {
-    terminal.out(textOf(report, session, command, terminal.paint))
-    if (report.dry_run && !command.quiet) terminal.out(estimateText(report))
+    const shownValue = command.showValues === true ? valuesIn() : undefined
+    terminal.out(textOfLines(renderRun(report, { ...viewOf(report, session, command, terminal.paint), shownValue })))
+    if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))
   }
-  if (command.planning?.out !== undefined) yield* writePlan(session, command, command.planning.out, report)
+  if (planned !== undefined && command.planning?.out !== undefined) {
+    yield* writePlan(session, command, command.planning.out, planned)
+  }
   if (command.report !== undefined) yield* writeFile(session, command, command.report, report)
   if (report.outcome === "interrupted" && !command.json && command.quiet) {
     terminal.error("Stopped. What is stored is whole; run the same command again to go on.\n")
@@ -168,22 +176,29 @@ const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptio
   ...(dryRun || noVerify ? [] : (["verifying"] as const))
 ]
 
-const estimateText = (report: RunReport): string => {
-  const { backup_bytes, database_bytes, free_bytes, milliseconds } = estimateOf(report, databasePlace(report.database))
+/** What a run will take, what that rests on, and whether there is room for it. */
+const estimateText = (estimate: Estimate, paint: Paint): string => {
+  const { backup_bytes, basis, database_bytes, free_bytes, milliseconds } = estimate
   const free = free_bytes === null ? "" : `; ${size(free_bytes)} free`
-  return `Estimate: about ${duration(milliseconds)}, ${size(database_bytes)} of database, ${size(backup_bytes)} of copies${free}\n`
+  const runs = basis?.runs ?? 0
+  const grounds = [
+    `time as ${runs === 0 ? "usual beside that of reading it just now" : runs === 1 ? "in the run before" : `in ${runs} runs before`}`,
+    `database ${basis === undefined || basis.stored_bytes === 0 ? "as usual" : "as it is now for what it holds"}`,
+    ...(backup_bytes === 0
+      ? []
+      : [
+          `copies ${basis === undefined || basis.sampled_bytes === 0 ? "as usual" : `as ${size(basis.sampled_bytes)} of it compress`}`
+        ])
+  ]
+  const room = hasRoom(estimate) ? "" : `${paint("red", "There is not enough space for it.")}\n`
+  return `Estimate: about ${duration(milliseconds)}, ${size(database_bytes)} of database, ${size(backup_bytes)} of copies${free}\n${paint("dim", `          (${grounds.join(", ")})`)}\n${room}`
 }
 
 /** Writes the plan, which holds names of cohorts, for its owner alone. */
-const writePlan = Effect.fnUntraced(function* (
-  session: Session,
-  command: MigrateCommand,
-  out: string,
-  report: RunReport
-) {
+const writePlan = Effect.fnUntraced(function* (session: Session, command: MigrateCommand, out: string, plan: Plan) {
   const path = resolve(session.cwd, out)
   yield* Effect.tryPromise({
-    try: () => writeReport(path, `${JSON.stringify(planOf(report, databasePlace(report.database)), null, 2)}\n`),
+    try: () => writeReport(path, `${JSON.stringify(plan, null, 2)}\n`),
     catch: (cause) =>
       fileFailure(cause) ??
       new CommandFailed({ code: exitCode.failed, what: `Cannot write the plan ${printablePath(path)}.` })
@@ -232,7 +247,7 @@ const planFrom = Effect.fnUntraced(function* (session: Session, command: Migrate
   return plan
 })
 
-const planned = (command: MigrateCommand, { database, options }: Plan): MigrateCommand => ({
+const asPlanned = (command: MigrateCommand, { database, options }: Plan): MigrateCommand => ({
   ...command,
   db: database,
   paths: options.paths,

@@ -19,6 +19,7 @@ export interface PlanCommand extends CommonOptions {
   readonly maxDepth: number
   readonly jobs: number | undefined
   readonly memory: string | undefined
+  readonly showValues: boolean
 }
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {

@@ -9,6 +9,7 @@ import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
+import { checkShown, valuesIn } from "../Values.ts"
 import { runMigrate } from "./Migrate.ts"
 import { noSuchRun } from "./Report.ts"
 
@@ -17,6 +18,7 @@ export interface RejectsCommand extends CommonOptions {
 }
 
 export interface RejectCommand extends RejectsCommand {
+  readonly showValues: boolean
   readonly source: string
 }
 
@@ -69,6 +71,8 @@ export const runRejectsList = Effect.fnUntraced(function* (session: Session, com
 
 export const runRejectsShow = Effect.fnUntraced(function* (session: Session, command: RejectCommand) {
   const { terminal } = session
+  yield* checkShown(session, command)
+  const shownValue = command.showValues ? valuesIn() : undefined
   const { rejects } = yield* rejectsOf(session, command)
   const path = resolve(session.cwd, command.source)
   const reject =
@@ -95,13 +99,15 @@ export const runRejectsShow = Effect.fnUntraced(function* (session: Session, com
     terminal.paint("bold", printable(reject.path)),
     ...facts.map(([name = "", value = ""]) => `  ${name.padEnd(14)}${value}`),
     "",
-    ...reject.remarks.map(({ code, column, line, message, part, pointer }) => {
+    ...reject.remarks.map((remark) => {
+      const { code, column, line, message, part, pointer } = remark
+      const value = shownValue?.(reject.path, remark)
       const place = [
         ...(part === undefined ? [] : [part]),
         ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
         ...(pointer === null ? [] : [pointer])
       ].map(printable)
-      return `  ${place.length === 0 ? "" : `${place.join(", ")}: `}${printable(message)} [${printable(code)}]`
+      return `  ${place.length === 0 ? "" : `${place.join(", ")}: `}${printable(message)}${value === undefined ? "" : `: ${value}`} [${printable(code)}]`
     })
   ]
   terminal.out(lines.map((line) => `${line}\n`).join(""))

@@ -1,16 +1,29 @@
 /** `mallard rollback` and `mallard savepoint`: cohorts become again what they were, and nothing is deleted. */
-import { createSavepoint, listSavepoints, restoreSavepoint, rollback, type UndoReport } from "@mallard/migrator"
+import {
+  createSavepoint,
+  listSavepoints,
+  type RestoredOriginals,
+  restoreOriginals,
+  restoreSavepoint,
+  rollback,
+  type UndoReport
+} from "@mallard/migrator"
 import { Effect } from "effect"
 import { databaseFlag, withDatabase } from "../Database.ts"
-import { CommandFailed, Ended, exitCode } from "../Failure.ts"
+import { cipherSettings } from "../Ciphers.ts"
+import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { counted, grouped, printable } from "../Text.ts"
+import { counted, grouped, printable, shownPath } from "../Text.ts"
 import { noSuchRun } from "./Report.ts"
 
 export interface RollbackCommand extends CommonOptions {
   readonly run: string
   readonly cascade: boolean
   readonly test: boolean
+  readonly restoreFiles: boolean
+  readonly passphraseFile: string | undefined
+  readonly passphrase: boolean
+  readonly identityFile: string | undefined
 }
 
 export interface SavepointCommand extends CommonOptions {
@@ -18,12 +31,32 @@ export interface SavepointCommand extends CommonOptions {
 }
 
 export const runRollback = Effect.fnUntraced(function* (session: Session, command: RollbackCommand) {
-  const report = yield* withDatabase(session, command.db, (database) =>
-    rollback({ database, run: command.run, cascade: command.cascade, test: command.test, program: session.program })
+  const hasKey = command.passphrase || command.passphraseFile !== undefined || command.identityFile !== undefined
+  if (hasKey && !command.restoreFiles) return yield* usage("Keys of copies are for --restore-files.", "Add it.")
+  const cipher = yield* cipherSettings(session, command)
+  const { files, report } = yield* withDatabase(session, command.db, (database) =>
+    Effect.gen(function* () {
+      const { cascade, run, test } = command
+      // Before anything is undone: what cannot be put back, for want of a key or a copy, is known then.
+      const would = command.restoreFiles ? yield* restoreOriginals({ database, run, cipher, test: true }) : undefined
+      const undone = would?.run ?? run
+      const report = yield* rollback({ database, run: undone, cascade, test, program: session.program })
+      if (would === undefined || test) return { report, files: would }
+      return { report, files: yield* restoreOriginals({ database, run: undone, cipher, test: false }) }
+    })
   ).pipe(
-    Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates)))
+    Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates))),
+    Effect.catchTag("NoBackup", ({ message }) =>
+      Effect.fail(
+        new CommandFailed({
+          code: exitCode.failed,
+          what: message,
+          next: ["Nothing was undone; leave out --restore-files."]
+        })
+      )
+    )
   )
-  yield* tell(session, command, report)
+  yield* tell(session, command, report, files)
 })
 
 export const runSavepointCreate = Effect.fnUntraced(function* (session: Session, command: SavepointCommand) {
@@ -70,17 +103,40 @@ export const runSavepointRestore = Effect.fnUntraced(function* (
   yield* tell(session, command, report)
 })
 
-const tell = Effect.fnUntraced(function* (session: Session, command: CommonOptions, report: UndoReport) {
+const tell = Effect.fnUntraced(function* (
+  session: Session,
+  command: CommonOptions,
+  report: UndoReport,
+  files?: RestoredOriginals
+) {
   const { terminal } = session
-  if (command.json) terminal.out(`${JSON.stringify(report)}\n`)
+  if (command.json) terminal.out(`${JSON.stringify(files === undefined ? report : { ...report, files })}\n`)
   else
     terminal.out(
-      linesOf(session, command, report)
+      [...linesOf(session, command, report), ...(files === undefined ? [] : fileLines(session, report, files))]
         .map((line) => `${line}\n`)
         .join("")
     )
-  if (report.outcome === "done-with-rejects") return yield* new Ended({ code: exitCode.rejects })
+  if (files !== undefined && files.damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  const isPartly = report.outcome === "done-with-rejects" || (files !== undefined && files.kept.length > 0)
+  if (isPartly) return yield* new Ended({ code: exitCode.rejects })
 })
+
+const fileLines = (session: Session, report: UndoReport, files: RestoredOriginals): ReadonlyArray<string> => {
+  const { paint } = session.terminal
+  const shown = (path: string): string => shownPath(path, session.cwd)
+  const sums = [
+    `${counted(files.restored.length, "original")} ${report.test ? "would be " : ""}put back`,
+    ...(files.present.length > 0 ? [`${grouped(files.present.length)} there already`] : []),
+    ...(files.kept.length > 0 ? [`${grouped(files.kept.length)} left as they are`] : []),
+    ...(files.damaged.length > 0 ? [`${grouped(files.damaged.length)} damaged`] : [])
+  ]
+  return [
+    ...files.damaged.map((path) => `${paint("red", "✗")} ${shown(path)}: not put back, its copy is damaged`),
+    ...files.kept.map((path) => `${paint("yellow", "-")} ${shown(path)}: left as it is, other bytes are there`),
+    sums.join(", ")
+  ]
+}
 
 const linesOf = (session: Session, command: CommonOptions, report: UndoReport): ReadonlyArray<string> => {
   const { paint } = session.terminal

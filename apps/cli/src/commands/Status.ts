@@ -28,7 +28,8 @@ const words: Readonly<Record<ChangedSource["change"], string>> = {
 const states: Readonly<Record<string, string>> = {
   killed: "was cut short",
   interrupted: "was interrupted",
-  "not-proven": "ended before its proof"
+  "not-proven": "ended before its proof",
+  "not-undone": "rejected too much and was not undone"
 }
 
 export const runStatus = Effect.fnUntraced(function* (session: Session, command: StatusCommand) {

@@ -69,4 +69,6 @@ export const backup = {
   backupRecipients: many("backup-recipient", "AGE1", "Encrypt the copies to this age recipient (may be repeated)")
 }
 
+export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
+
 export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")

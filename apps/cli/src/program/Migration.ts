@@ -11,6 +11,7 @@ import {
   optional,
   optionalArgument,
   passphrase,
+  showValues,
   sources,
   text
 } from "./Flags.ts"
@@ -34,7 +35,8 @@ export const migrationCommands = (command: MakeCommand) => {
       ...limits,
       jobs,
       memory,
-      noBackup: on("no-backup", "Plan without copies of the sources")
+      noBackup: on("no-backup", "Plan without copies of the sources"),
+      showValues
     },
     async () => (await import("../commands/Plan.ts")).runPlan
   ).pipe(
@@ -73,7 +75,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDefault("text")
       ),
       report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
-      showValues: on("show-values", "Show keys outside the known vocabulary").pipe(Flag.withHidden)
+      showValues
     },
     async () => (await import("../commands/Migrate.ts")).runMigrate
   ).pipe(

@@ -11,7 +11,8 @@ const shared = {
   quiet: on("quiet", "Print problems and the last line only").pipe(Flag.withAlias("q")),
   verbose: on("verbose", "Print every remark").pipe(Flag.withAlias("v")),
   yes: on("yes", "Confirm everything that would be asked").pipe(Flag.withAlias("y")),
-  noColor: on("no-color", "Print without colours")
+  noColor: on("no-color", "Print without colours"),
+  otlp: text("otlp", "URL", "Send traces and metrics to this collector (no URL: $OTEL_EXPORTER_OTLP_ENDPOINT)")
 }
 
 /** What a command does with the options of all commands and its own input. */
@@ -23,8 +24,9 @@ export const makeRoot = (session: Session) => {
     Command.withSharedFlags(shared),
     Command.withDescription("Legacy JSON into DuckDB, the same JSON back, with proof")
   )
-  const common = Effect.map(root, ({ db, json, quiet, verbose, wait, yes }): CommonOptions => {
+  const common = Effect.map(root, ({ db, json, otlp, quiet, verbose, wait, yes }): CommonOptions => {
     session.lock.wait = wait
+    session.telemetry.url = otlp
     return { db, json, quiet, verbose, yes }
   })
   /** A command whose module is loaded only when it runs: help is there at once. */
@@ -39,7 +41,10 @@ export const makeRoot = (session: Session) => {
       Effect.fnUntraced(function* (input) {
         const options = yield* common
         const run = yield* Effect.promise(load)
-        yield* run(session, Object.assign(options, input))
+        const ran = run(session, Object.assign(options, input))
+        if (session.telemetry.url === undefined) return yield* ran
+        const { withTelemetry } = yield* Effect.promise(() => import("../Telemetry.ts"))
+        yield* withTelemetry(session, name, ran)
       })
     )
   return { root, command }

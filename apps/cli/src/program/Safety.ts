@@ -1,6 +1,17 @@
 /** The commands that put right what a migration did or could not do. */
 import { Argument, Command } from "effect/cli"
-import { backup, dryRun, jobs, memory, on, onConflict, optionalArgument, passphrase, text } from "./Flags.ts"
+import {
+  backup,
+  dryRun,
+  jobs,
+  memory,
+  on,
+  onConflict,
+  optionalArgument,
+  passphrase,
+  showValues,
+  text
+} from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const store = {
@@ -36,7 +47,11 @@ export const safetyCommands = (command: MakeCommand) => {
       ),
       command(
         "show",
-        { source: Argument.String("SOURCE").pipe(Argument.withDescription("Path or name of a source")), ...ofRun },
+        {
+          source: Argument.String("SOURCE").pipe(Argument.withDescription("Path or name of a source")),
+          ...ofRun,
+          showValues
+        },
         async () => (await import("../commands/Rejects.ts")).runRejectsShow
       ).pipe(Command.withDescription("Show all that is wrong with one")),
       command(
@@ -62,7 +77,9 @@ export const safetyCommands = (command: MakeCommand) => {
     {
       run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
       cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
-      test
+      restoreFiles: on("restore-files", "Put back the originals that are missing, from the backup of the run"),
+      test,
+      ...keys
     },
     async () => (await import("../commands/Rollback.ts")).runRollback
   ).pipe(

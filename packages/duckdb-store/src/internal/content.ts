@@ -39,8 +39,8 @@ export const contentStatements = {
   found: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID)
 ORDER BY change = 'deleted', name = ? DESC, revision_id DESC LIMIT 1`,
   counts: "SELECT content_id, kind, sum(entities) FROM mallard.content_counts",
-  lastCommit: "SELECT max(commit_id) FROM mallard.commits",
-  lastRevision: "SELECT max(revision_id), count(*) FROM mallard.revisions",
+  stamp: "SELECT (SELECT max(commit_id) FROM mallard.commits), (SELECT max(revision_id) FROM mallard.revisions)",
+  countAfter: "SELECT count(*) FROM mallard.revisions WHERE revision_id > CAST(? AS BIGINT)",
   revisionsAfter: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE revision_id > CAST(? AS BIGINT)
 ORDER BY revision_id`,
   revisions: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
@@ -184,20 +184,27 @@ export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, co
     members.set(Number(part), of)
     of.push(Number(collection), Number(ordinal), Number(kind), Number(entityId))
   }
-  return (yield* rows(sql, contentStatements.contentParts, [id])).map(
-    ([part, path, format, bytes, sha256, digest, encoding]): NewPart => ({
+  return (yield* partHeads(sql, contentId)).map(({ part, ...head }): NewPart => ({
+    ...head,
+    pieces: pieces.get(part) ?? [],
+    collections: (collections.get(part) ?? []).map(({ list, pointer }): Collection => ({ pointer, list })),
+    members: members.get(part) ?? new MemberRows()
+  }))
+})
+
+/** The parts of a content without what they hold, in order. */
+export const partHeads = (sql: DuckDbSqlClient, contentId: number) =>
+  Effect.map(rows(sql, contentStatements.contentParts, [String(contentId)]), (found) =>
+    found.map(([part, path, format, bytes, sha256, digest, encoding]) => ({
+      part: Number(part),
       path: text(path) ?? "",
       format: String(format),
       bytes: Number(bytes),
       sourceSha256: String(sha256),
       digest: String(digest),
-      encoding: String(encoding),
-      pieces: pieces.get(Number(part)) ?? [],
-      collections: (collections.get(Number(part)) ?? []).map(({ list, pointer }): Collection => ({ pointer, list })),
-      members: members.get(Number(part)) ?? new MemberRows()
-    })
+      encoding: String(encoding)
+    }))
   )
-})
 
 /** A member of a content, with its compact text. */
 export interface StoredMember {

@@ -8,13 +8,15 @@ import { Effect, Option } from "effect"
 import { type SqlError } from "effect/sql"
 import { contentStatements, type RevisionState, stateOf } from "./content.ts"
 
-/** Revisions up to which heads are kept in memory. */
+/** Cohorts, and revisions to read at once, up to which heads are kept in memory. */
 const MOST_KEPT = 5000
 
 /** Where the latest revisions of cohorts are looked up, deleted ones included. */
 export interface Heads {
   /** The number of the last commit; 0 when there is none. */
   readonly lastCommit: Effect.Effect<number, SqlError.SqlError>
+  /** Tells of a revision that this process has just committed. */
+  readonly follow: (state: RevisionState, commit: number) => void
   /** The latest revision of the cohort that has this name, else of one that had it when it was deleted. */
   readonly named: (name: string) => Effect.Effect<RevisionState | undefined, SqlError.SqlError>
   /** The latest revision of the cohort of this name or id; those that are not deleted come first. */
@@ -26,6 +28,7 @@ interface Kept {
   /** Ids by the names that cohorts have now. */
   readonly byName: Map<string, Set<string>>
   lastRevision: number
+  lastCommit: number
 }
 
 export const makeHeads = (sql: DuckDbSqlClient): Heads => {
@@ -33,27 +36,42 @@ export const makeHeads = (sql: DuckDbSqlClient): Heads => {
     sql.unsafe(statement, parameters).valuesUnprepared
   const first = (statement: string, parameters: ReadonlyArray<string>) =>
     Effect.map(rows(statement, parameters), ([row]) => (row === undefined ? undefined : stateOf(row)))
-  const lastCommit = Effect.map(rows(contentStatements.lastCommit), ([row]) => Number(row?.[0] ?? 0))
+  const stamp = Effect.map(rows(contentStatements.stamp), ([row]) => ({
+    lastCommit: Number(row?.[0] ?? 0),
+    lastRevision: Number(row?.[1] ?? 0)
+  }))
   let kept: Kept | undefined
+  /** Databases only grow while they are open. */
+  let isLarge = false
 
   /** Undefined when there are too many to keep, or when what a transaction sees may yet be undone. */
   const current = Effect.gen(function* () {
-    const [last, count] = (yield* rows(contentStatements.lastRevision))[0] ?? []
-    // Revisions are only ever added while a database is open.
-    if (kept !== undefined && kept.lastRevision === Number(last)) return kept
+    if (isLarge) return undefined
+    const { lastCommit, lastRevision } = yield* stamp
+    // A revision comes with a commit, and while a database is open none goes.
+    if (kept?.lastCommit === lastCommit && kept.lastRevision === lastRevision) return kept
     if (Option.isSome(yield* Effect.serviceOption(sql.transactionService))) return undefined
-    if (Number(count) > MOST_KEPT) {
+    const after = String(kept?.lastRevision ?? 0)
+    const [count] = yield* rows(contentStatements.countAfter, [after])
+    isLarge ||= Number(count?.[0]) > MOST_KEPT || (kept?.byId.size ?? 0) > MOST_KEPT
+    const found = isLarge ? [] : yield* rows(contentStatements.revisionsAfter, [after])
+    if (isLarge) {
       kept = undefined
       return undefined
     }
-    const found = yield* rows(contentStatements.revisionsAfter, [String(kept?.lastRevision ?? 0)])
-    kept ??= { byId: new Map(), byName: new Map(), lastRevision: 0 }
+    kept ??= { byId: new Map(), byName: new Map(), lastRevision: 0, lastCommit: 0 }
     for (const row of found) keep(kept, stateOf(row))
+    kept.lastCommit = lastCommit
     return kept
   })
 
   return {
-    lastCommit,
+    lastCommit: Effect.map(stamp, ({ lastCommit }) => lastCommit),
+    follow: (state, commit) => {
+      if (kept?.lastCommit !== commit - 1 || kept.lastRevision >= state.revisionId) return
+      keep(kept, state)
+      kept.lastCommit = commit
+    },
     named: Effect.fnUntraced(function* (name) {
       const known = yield* current
       return known === undefined

@@ -2,7 +2,7 @@
  * Moving originals out of the way, which happens only when the user says so: after the proof of what was stored, and after
  * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is.
  */
-import { linkSync, lstatSync, mkdirSync, rmSync } from "node:fs"
+import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
@@ -11,6 +11,7 @@ import { type CipherSettings, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
 import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { commonFolder } from "./manifest.ts"
+import { isThere } from "./restore.ts"
 
 /** Originals cannot be moved to a place among the sources: the next run would find them there. */
 export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused", { folder: Schema.String }) {
@@ -39,7 +40,11 @@ interface Moved {
 /** Moves the files into the folder, as they lay below the folder that held all of them. */
 export const moveOriginals = (options: {
   readonly folder: string
-  readonly files: ReadonlyArray<SourceFile>
+  readonly sources: ReadonlyArray<{
+    readonly files: ReadonlyArray<SourceFile>
+    /** The folder that the files are one source as, if they are. */
+    readonly directory: string | undefined
+  }>
   /** All files of the run, those that stay included. */
   readonly all: ReadonlyArray<SourceFile>
   readonly backup: BackupReport
@@ -52,11 +57,15 @@ export const moveOriginals = (options: {
       const base = commonFolder(options.all.map(({ path }) => path))
       const moved: Array<{ readonly path: string; readonly to: string }> = []
       const notes: Array<string> = []
-      for (const file of options.files) {
-        const to = join(options.folder, relative(base, file.path))
-        const problem = move(file, to, reached)
-        if (problem === undefined) moved.push({ path: file.path, to })
-        else notes.push(`Not moved: ${file.path} (${problem}).`)
+      const placeOf = (path: string): string => join(options.folder, relative(base, path))
+      for (const { directory, files } of options.sources) {
+        const isMoved = directory !== undefined && moveFolder(directory, files, placeOf(directory), reached)
+        for (const file of files) {
+          const to = placeOf(file.path)
+          const problem = isMoved ? undefined : move(file, to, reached)
+          if (problem === undefined) moved.push({ path: file.path, to })
+          else notes.push(`Not moved: ${file.path} (${problem}).`)
+        }
       }
       for (const folder of new Set(moved.map(({ path }) => dirname(path)))) syncFolder(folder)
       return { moved, notes }
@@ -66,11 +75,38 @@ export const moveOriginals = (options: {
 
 const notMoved = (why: string): string => `No original was moved: ${why}.`
 
+/**
+ * Moves a folder that holds one source and nothing else, at once: with a part of its files it would be another source. False
+ * if it cannot be moved so, and then nothing has been done.
+ */
+const moveFolder = (
+  folder: string,
+  files: ReadonlyArray<SourceFile>,
+  to: string,
+  reached: (point: Failpoint) => void
+): boolean => {
+  try {
+    const names = new Set(files.map(({ path }) => relative(folder, path)))
+    if (isThere(to) || !files.every(isUntouched) || !readdirSync(folder).every((name) => names.has(name))) return false
+    mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
+    renameSync(folder, to)
+    syncFolder(dirname(to))
+    reached("originals/moved")
+    return true
+  } catch {
+    return false
+  }
+}
+
+const isUntouched = ({ identity, path }: SourceFile): boolean => {
+  const { ctimeNs, dev, ino, mtimeNs, size } = lstatSync(path, { bigint: true })
+  return isSameVersion(identity, { ctimeNs, dev, ino, mtimeNs, size })
+}
+
 /** Gives a file its other name first and then takes the one it has: it is never without one, and never replaces another. */
 const move = (file: SourceFile, to: string, reached: (point: Failpoint) => void): string | undefined => {
   try {
-    const { ctimeNs, dev, ino, mtimeNs, size } = lstatSync(file.path, { bigint: true })
-    if (!isSameVersion(file.identity, { ctimeNs, dev, ino, mtimeNs, size })) return "it has changed since it was read"
+    if (!isUntouched(file)) return "it has changed since it was read"
     mkdirSync(dirname(to), { recursive: true, mode: 0o700 })
     // Where a move was cut short, the file has both names already.
     if (!isSameFile(file.path, to)) linkSync(file.path, to)

@@ -1,0 +1,87 @@
+/** The originals that a run read, put back from its backup: what is missing comes back, what is there stays as it is. */
+import { findRun, openStore, readBackups } from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Schema } from "effect"
+import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
+import { BackupError } from "./BackupError.ts"
+import { compareRestored, isThere } from "./internal/restore.ts"
+
+/** The run made no copies. */
+export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { run: Schema.String }) {
+  override get message(): string {
+    return `Run ${this.run} copied no sources, so there is nothing to put back. List the backups to see what there is.`
+  }
+}
+
+export interface RestoreOriginalsOptions {
+  /** Absolute path of the database. */
+  readonly database: string
+  /** Id of the run that read them, how it begins, or `last`. */
+  readonly run: string
+  readonly cipher?: CipherSettings | undefined
+  /** Reads every copy and says what would be put back; nothing is written. */
+  readonly test: boolean
+}
+
+export interface RestoredOriginals {
+  readonly run: string
+  readonly backup_id: string
+  /** Folder of the store. */
+  readonly store: string
+  /** Put back where they were. */
+  readonly restored: ReadonlyArray<string>
+  /** There, with the same bytes. */
+  readonly present: ReadonlyArray<string>
+  /** There with other bytes: left as they are. */
+  readonly kept: ReadonlyArray<string>
+  /** Copies that are damaged. */
+  readonly damaged: ReadonlyArray<string>
+}
+
+/** Puts back byte by byte, with modes and times, what is missing of the files that a run read. */
+export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
+  const { run, backup } = yield* Effect.scoped(
+    Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
+      Effect.provideService(
+        Effect.gen(function* () {
+          const { runId } = yield* findRun(options.run)
+          return { run: runId, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
+        }),
+        DuckDbClient,
+        client
+      )
+    )
+  )
+  if (backup === undefined) return yield* new NoBackup({ run })
+  const { backupId, path: store } = backup
+  const about = { run, backup_id: backupId, store }
+  if (options.test) {
+    const { manifest } = yield* findBackup(store, backupId)
+    const { problems } = yield* verifyBackup({ store, backup: backupId, cipher: options.cipher })
+    const damaged = new Set(problems.map(({ path }) => path))
+    const there = manifest.files.filter(({ path }) => isThere(path))
+    const present = yield* Effect.try({
+      try: () => new Set(there.filter((file) => compareRestored(file.path, file, "bytes"))),
+      catch: (cause) => new BackupError({ reason: "io", store, cause })
+    })
+    const would: RestoredOriginals = {
+      ...about,
+      restored: manifest.files.filter((file) => !there.includes(file) && !damaged.has(file.path)).map(pathOf),
+      present: [...present].map(pathOf),
+      kept: there.filter((file) => !present.has(file)).map(pathOf),
+      damaged: [...damaged]
+    }
+    return would
+  }
+  const result = yield* restoreBackup({ store, backup: backupId, cipher: options.cipher })
+  const restored: RestoredOriginals = {
+    ...about,
+    restored: result.restored,
+    present: result.present,
+    kept: result.kept,
+    damaged: result.problems.map(({ path }) => path)
+  }
+  return restored
+})
+
+const pathOf = ({ path }: { readonly path: string }): string => path
