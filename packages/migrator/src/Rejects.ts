@@ -18,7 +18,7 @@ import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
 import { backupFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
-import type { Replayed } from "./Migrate.ts"
+import type { Replayed } from "./MigrateOptions.ts"
 import { Remark } from "./Report.ts"
 
 /** A source that a run did not store. */

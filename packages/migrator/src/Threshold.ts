@@ -1,6 +1,7 @@
 /** A bound on how many sources may be rejected: a run that passes it stops, and is undone. */
 import { Effect } from "effect"
-import { migrate, type MigrateOptions } from "./Migrate.ts"
+import { migrate } from "./Migrate.ts"
+import type { MigrateOptions } from "./MigrateOptions.ts"
 import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { type ItemReport, type RunReport, totalsOf } from "./Report.ts"
 import { readRunsToUndo } from "./Resume.ts"

@@ -24,7 +24,7 @@ import { Effect, Option, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
-import { MigrationFailed } from "./Migrate.ts"
+import { MigrationFailed } from "./MigrateOptions.ts"
 import { totalsOf, type UndoneCohort } from "./Report.ts"
 
 /** What an undoing run did, or would do. */

@@ -14,7 +14,7 @@ import { digestOfSource, findSources, type Source, SourceError } from "@mallard/
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { expandDatabases } from "./HealthSimDatabase.ts"
-import { MigrationFailed } from "./Migrate.ts"
+import { MigrationFailed } from "./MigrateOptions.ts"
 
 export interface VerifyOptions {
   /** Absolute path of the database. */

@@ -1,0 +1,113 @@
+/** What a migration is asked to do, what it tells while it runs, and how it fails. */
+import { WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
+import { Schema } from "effect"
+import type { CipherSettings } from "./Backup.ts"
+import type { ConflictRule } from "./Decision.ts"
+import type { PlannedItem } from "./Plan.ts"
+import type { ItemReport } from "./Report.ts"
+import type { Rules } from "./Validation.ts"
+import type { RejectLimit } from "./internal/rejectLimit.ts"
+
+export interface MigrateOptions {
+  readonly paths: ReadonlyArray<string>
+  /** Absolute path of the database. */
+  readonly database: string
+  readonly onConflict: ConflictRule
+  readonly dryRun: boolean
+  readonly program: string
+  readonly maxEntityBytes: number
+  readonly maxDepth: number
+  readonly memoryLimit?: string | undefined
+  /** How much is read, compressed and computed at once; without it as the machine's cores allow. Changes no result. */
+  readonly jobs?: number | undefined
+  /** A source with a larger file is rejected, and nothing of it is read. */
+  readonly maxFileBytes?: number | undefined
+  readonly cwd?: string | undefined
+  /** False leaves out the verification of what was stored; `verify` can be run later. */
+  readonly verify?: boolean | undefined
+  /** Asked between items and windows; true ends the run after what is whole has been stored. */
+  readonly isStopped?: (() => boolean) | undefined
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** How a run divides its work; what is left out is as in `defaultSizes`. */
+  readonly sizes?: Partial<Sizes> | undefined
+  /** Where the sources are copied to before anything is written; without it they are not. */
+  readonly backup?: { readonly store: string; readonly cipher?: CipherSettings | undefined } | undefined
+  /** Absolute path of a folder that the originals of what is stored are moved to, once that and the backup are proven. */
+  readonly moveOriginals?: string | undefined
+  /** Where sources that are not stored are copied to when there is no backup of all; without it they are not. */
+  readonly rejectStore?: string | undefined
+  /** Where each source, by path, comes from that an earlier run rejected and that has been mended since. */
+  readonly replays?: ReadonlyMap<string, Replayed> | undefined
+  /** The run that was cut short and that this one goes on with. Without it, the last one over the same sources. */
+  readonly resumes?: string | undefined
+  /** The run whose failures this one takes again. */
+  readonly retries?: string | undefined
+  /** Leaves out all sources but those of these paths. */
+  readonly only?: ReadonlySet<string> | undefined
+  /** What is decided about each source, by path: anything else is refused, and sources not named are left out. */
+  readonly plan?: ReadonlyMap<string, Planned> | undefined
+  /** Rejects what would only be remarked. */
+  readonly strict?: boolean | undefined
+  /** Rules for the content; see `readRules`. */
+  readonly rules?: Rules | undefined
+  /** Stops when more sources are rejected; `migrateWithin` then undoes the run too. */
+  readonly maxRejects?: RejectLimit | undefined
+}
+
+/** What a plan says about a source. */
+export type Planned = Pick<PlannedItem, "action" | "source_sha256" | "bytes">
+
+/** An item of an earlier run. */
+export interface Replayed {
+  readonly run: string
+  readonly item: number
+  /** Where it was then. */
+  readonly path: string
+}
+
+/** How a run divides its work: what it stores does not depend on it. */
+export interface Sizes {
+  /** A batch holds items until it has this many entities, files or bytes. */
+  readonly batchEntities: number
+  readonly batchFiles: number
+  readonly batchBytes: number
+  /** A batch that has taken so long is stored as it is, so that what became of its items is told. */
+  readonly batchMs: number
+  /** Files up to this size are read whole, larger ones through a window. */
+  readonly wholeFileBytes: number
+  readonly windowBytes: number
+}
+
+/** What a run tells while it goes. */
+export type Progress =
+  | { readonly phase: "found"; readonly sources: number; readonly bytes: number }
+  /** Bytes copied, or found to be copied already, and bytes proven: each counts once for either. */
+  | { readonly phase: "backup"; readonly bytes: number }
+  | { readonly phase: "read"; readonly bytes: number }
+  /** Entities read, whatever becomes of them; those of a source that is read again count again, unchanged ones never. */
+  | { readonly phase: "entities"; readonly count: number }
+  | { readonly phase: "item"; readonly item: ItemReport }
+  | { readonly phase: "verify"; readonly done: number; readonly documents: number }
+
+/** The database failed in the middle of a run; what had been committed is whole. */
+export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
+  database: Schema.String,
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `Writing to ${this.database} failed. Nothing is half stored: check the disk, then run the same command again.`
+  }
+}
+
+/** Sizes that measurements have shown to be good. */
+export const defaultSizes: Sizes = {
+  batchEntities: 1_000_000,
+  batchFiles: 500,
+  batchBytes: 512 << 20,
+  batchMs: 10_000,
+  wholeFileBytes: WHOLE_FILE_BYTES,
+  windowBytes: WINDOW_BYTES
+}
+
+/** The default limits: see promise P9. */
+export const defaultLimits = { maxEntityBytes: 64 << 20, maxDepth: 10_000 } as const

@@ -1,0 +1,153 @@
+/** What the documents of a source say about its cohort. */
+import { hash } from "node:crypto"
+import { contentDigest, type NewPart } from "@mallard/duckdb-store"
+import { daysFromCivil, type MemberRows } from "@mallard/entity-serializers"
+import type { PartRead, Source } from "@mallard/legacy-json"
+import { JSON_KIND, kindByCode } from "@mallard/schema"
+import type { PartReport, Remark } from "../Report.ts"
+import { encodingRemark, plainRemark, valueMessage } from "./items.ts"
+
+export interface Description {
+  readonly name: string
+  readonly description: string | undefined
+  readonly tags: ReadonlyArray<string>
+  readonly product: string | undefined
+  readonly legacyId: string | undefined
+  readonly createdAt: bigint | undefined
+  readonly updatedAt: bigint | undefined
+  readonly format: string
+  readonly digest: string
+  readonly sourceSha256: string
+  readonly entities: Readonly<Record<string, number>>
+  readonly remarks: ReadonlyArray<Remark>
+  readonly remarkCount: number
+  readonly parts: ReadonlyArray<PartReport>
+}
+
+/** Variants whose documents may hold nothing that is known. */
+const entityless: ReadonlySet<string> = new Set(["unknown", "V14", "V15", "V16", "lines"])
+
+const METADATA_FILES = /^(?:scenario|cohort|metadata)\.json$/i
+
+export const describe = (source: Source, parts: ReadonlyArray<PartRead>): Description => {
+  const directory = source.kind === "directory"
+  const speaker = directory ? parts.find((part) => METADATA_FILES.test(part.file.name)) : parts[0]
+  const meta = speaker?.meta
+  const entities: Record<string, number> = {}
+  const remarks: Array<Remark> = []
+  let remarkCount = 0
+  for (const part of parts) {
+    part.counts.forEach((count, code) => {
+      const kind = code === 0 ? JSON_KIND.kind : kindByCode(code)!.kind
+      entities[kind] = (entities[kind] ?? 0) + count
+    })
+    const own = directory ? { part: part.file.name } : {}
+    for (const { code, column, line, pointer } of part.remarks) {
+      remarks.push({ code, pointer, line: line ?? null, column: column ?? null, message: valueMessage(code), ...own })
+    }
+    remarkCount += part.remarkCount
+    const encoding = encodingRemark(part.encoding)
+    if (encoding !== undefined) {
+      remarks.push({ ...encoding, ...own })
+      remarkCount++
+    }
+  }
+  const total = Object.values(entities).reduce((sum, count) => sum + count, 0)
+  const unknown = parts.every((part) => entityless.has(part.variant))
+  if (total === 0 && unknown) {
+    remarks.push(plainRemark("no-entity-recognised", "nothing in it is known as an entity; the document is kept whole"))
+    remarkCount++
+  }
+  if (meta?.unusableName === true) {
+    remarks.push(
+      plainRemark(
+        "name-unusable",
+        "its name is empty or no text; the file's name is used, the document is kept as it is"
+      )
+    )
+    remarkCount++
+  }
+  for (const [key, text] of [
+    ["created_at", meta?.createdAt],
+    ["updated_at", meta?.updatedAt]
+  ] as const) {
+    if (text === undefined || sourceTime(text) !== undefined) continue
+    remarks.push({ ...plainRemark("not-a-time", valueMessage("not-a-time")), pointer: `/${key}` })
+    remarkCount++
+  }
+  const partReports = parts.map((part) => ({
+    path: part.file.name,
+    format: part.variant,
+    bytes: part.file.bytes,
+    digest: part.digest,
+    source_sha256: part.sourceSha256
+  }))
+  return {
+    name: meta?.name ?? source.name,
+    description: meta?.description,
+    tags: meta?.tags ?? [],
+    product: meta?.product,
+    legacyId: meta?.legacyId,
+    createdAt: meta?.createdAt === undefined ? undefined : sourceTime(meta.createdAt),
+    updatedAt: meta?.updatedAt === undefined ? undefined : sourceTime(meta.updatedAt),
+    format: directory ? directoryFormat(parts) : parts[0]!.variant,
+    digest: contentDigest(partReports),
+    sourceSha256:
+      parts.length === 1 && !directory
+        ? parts[0]!.sourceSha256
+        : hash("sha256", partReports.map((part) => `${part.path}\t${part.source_sha256}\n`).join(""), "hex"),
+    entities,
+    remarks,
+    remarkCount,
+    parts: partReports
+  }
+}
+
+const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
+  const metadata = parts.find((part) => METADATA_FILES.test(part.file.name))
+  if (metadata?.rootKeys?.includes("files") === true) return "V9"
+  if (metadata?.rootKeys?.includes("cohort") === true) return "V16"
+  const [first] = parts
+  const isExport = first?.variant === "V14" || first?.variant === "V15"
+  return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
+}
+
+/** Microseconds of a source's own time: without zone as written, with an offset the instant. */
+const sourceTime = (text: string): bigint | undefined => {
+  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(
+    text
+  )
+  if (match === null) return undefined
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number
+  ]
+  const date = new Date(Date.UTC(2000, month - 1, day))
+  if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return undefined
+  date.setUTCFullYear(year, month - 1, day)
+  if (date.getUTCMonth() !== month - 1) return undefined
+  const zone = match[8]
+  const offset =
+    zone === undefined || zone === "Z"
+      ? 0
+      : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
+  const seconds =
+    BigInt(daysFromCivil(year, month, day)) * 86_400n + BigInt(hour * 3600 + (minute - offset) * 60 + second)
+  return seconds * 1_000_000n + BigInt((match[7] ?? "").slice(0, 6).padEnd(6, "0"))
+}
+
+export const newPart = (part: PartRead): NewPart => ({
+  path: part.file.name,
+  format: part.variant,
+  bytes: part.file.bytes,
+  sourceSha256: part.sourceSha256,
+  digest: part.digest,
+  encoding: part.encoding,
+  pieces: part.pieces,
+  collections: part.collections,
+  members: part.members satisfies MemberRows
+})
