@@ -143,10 +143,11 @@ const drawCases = (seed: number, kills: number, states: ReadonlyMap<string, Stat
   const uses = (...keys: ReadonlyArray<string>): number => keys.reduce((sum, key) => sum + (used.get(key) ?? 0), 0)
   return fc.sample(fc.noBias(draws), { seed, numRuns: kills }).map((drawn, at) => {
     const cost = ({ point, scenario }: (typeof pairs)[number]): number =>
-      uses(scenario, point) + 3 * uses(phaseOf(point)) + 4 * uses(`${scenario} ${point}`)
+      // A phase that was not hit yet comes before any that was.
+      uses(scenario, point) + 20 * uses(`phase ${phaseOf(point)}`) + 4 * uses(`${scenario} ${point}`)
     const next = shuffled.reduce((best, pair) => (cost(pair) < cost(best) ? pair : best))
     const { point, scenario } = next
-    for (const key of [scenario, phaseOf(point), point, `${scenario} ${point}`]) used.set(key, uses(key) + 1)
+    for (const key of [scenario, `phase ${phaseOf(point)}`, point, `${scenario} ${point}`]) used.set(key, uses(key) + 1)
     return { number: at + 1, scenario, point, ...drawn }
   })
 }

@@ -129,13 +129,13 @@ describe("mallard migrate", () => {
     const patients = [1, 2, 3].map((id) => `{"id":"p${id}","birthDate":"about 190${id}"}`)
     writeFiles(folder, { "remarks.json": `{"name":"remarks","patients":[${patients.join(",")}]}` })
     const short = await run(folder, ["migrate", "remarks.json", ...db, "--dry-run"])
-    const shown = short.stdout.split("\n").filter((line) => line.startsWith("    "))
+    const shown = short.stdout.split("\n").filter((line) => /^ {4}\S/.test(line))
     assert.lengthOf(shown, 1)
     assert.match(shown[0] ?? "", /^ {4}3 × [a-z-]+, as in .*\/patients\/0\/birthDate: /)
     assert.notInclude(short.stdout, "about 190", "values stay out of the report")
     const long = await run(folder, ["migrate", "remarks.json", ...db, "--dry-run", "-v"])
     assert.lengthOf(
-      long.stdout.split("\n").filter((line) => line.startsWith("    ")),
+      long.stdout.split("\n").filter((line) => /^ {4}\S/.test(line)),
       3
     )
   })

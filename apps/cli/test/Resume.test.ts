@@ -13,14 +13,14 @@ registerHooks({ load: (url, context, next) => {
   const loaded = next(url, context)
   if (!url.endsWith("/migrator/src/Migrate.ts")) return loaded
   const source = String(loaded.source)
-  const call = "yield* client.checkpoint"
+  const call = "yield* checkpoint(client)"
   if (!source.includes(call)) throw new Error("nothing to replace")
   return { ...loaded, source: source.replaceAll(call, "process.kill(process.pid, 'SIGKILL')") }
 } })`
 )}`
 
 const dieBeforeEnd = dieBeforeProof.replaceAll(
-  encodeURIComponent("yield* client.checkpoint"),
+  encodeURIComponent("yield* checkpoint(client)"),
   encodeURIComponent("loader.recordRest(unreadable)")
 )
 

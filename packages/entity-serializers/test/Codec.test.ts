@@ -69,6 +69,7 @@ const valueIn = (codec: ColumnCodec, cells: Cells): ColumnValue => {
 const read = (type: SqlType, text: string): Outcome => {
   const codec = codecOf(type)
   const cells = new Cells(codec.layout)
+  cells.grow(1)
   const verdict = readVerdict(codec, cells, text)
   const value = valueIn(codec, cells)
   if (verdict < 0) return { value, reason: reasonOf(verdict) }
