@@ -30,7 +30,7 @@ export interface StoreConfig {
   readonly path: string
   /** Opens an existing database for reading only. Without it, a missing one is created. */
   readonly readonly?: boolean | undefined
-  /** Limit of DuckDB's own memory, such as `1GB`; 600MB if not given. What does not fit goes to `temp`. */
+  /** Limit of DuckDB's own memory, such as `1GB`; 500MB if not given. What does not fit goes to `temp`. */
   readonly memoryLimit?: string | undefined
   /** Threads of DuckDB; half as many as there are cores if not given. */
   readonly threads?: number | undefined
@@ -82,7 +82,7 @@ const needsAlias = (path: string): boolean =>
     .some((part) => part === "mallard" || part === "main" || part === "temp" || part === "system")
 
 /** Leaves room for the program's own memory below the bound that the documentation states. */
-const MEMORY_LIMIT = "600MB"
+const MEMORY_LIMIT = "500MB"
 
 /**
  * DuckDB's threads wait for each other by spinning, and the program itself needs a core: half of them is quicker than all.

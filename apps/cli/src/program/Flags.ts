@@ -71,4 +71,4 @@ export const backup = {
 
 export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
 
-export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 600MB)")
+export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 500MB)")
