@@ -40,7 +40,7 @@ export const measureRecovery = async (settings: Settings): Promise<Report> => {
     drop(killed)
     const [program = "", ...args] = mallard("migrate", data, "--db", killed, "--quiet", ...flags)
     const { find, backup, load } = timings.at(-1) ?? fail("the import failed")
-    const timeout = find + backup + KILLED_AT * load
+    const timeout = Math.round(find + backup + KILLED_AT * load)
     const { signal } = spawnSync(program, args, { timeout, killSignal: "SIGKILL", stdio: "ignore" })
     if (signal !== "SIGKILL" || sizeOf(killed) === 0) fail(`no run was cut off after ${timeout} ms`)
   }

@@ -266,8 +266,8 @@ const problemBetween = (
   stored: ReadonlySet<string>
 ): string | undefined => {
   for (const [cohort, facts] of Object.entries(found.cohorts)) {
-    // Cohorts that are stored and then taken back are neither.
-    const isTransient = scenario.repeats === true && stored.has(cohort)
+    // Cohorts that are stored and then taken back are neither, also before that was told.
+    const isTransient = scenario.repeats === true
     if (!isTransient && facts !== before.cohorts[cohort] && facts !== after.cohorts[cohort]) {
       return `cohort "${cohort}" is neither as before nor as after: ${facts}`
     }

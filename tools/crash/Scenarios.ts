@@ -3,7 +3,7 @@
  * process of its own, on files below one folder.
  */
 import { DuckDBInstance } from "@duckdb/node-api"
-import { openCohortStore, openStore, purge } from "@mallard/duckdb-store"
+import { openCohortStore, openStore, purge, StoreError } from "@mallard/duckdb-store"
 import {
   backupStoreOf,
   createSavepoint,
@@ -104,12 +104,18 @@ const checkReport = ({ totals, verification }: RunReport): void => {
   if (verification.mismatched > 0 || verification.findings.length > 0) throw new Error("the proof found something")
 }
 
+const isMissing = (error: unknown): boolean => error instanceof StoreError && error.reason === "missing"
+
 /** Goes on with the last run that was cut short, if there is one, and then asks for the same again. */
 const goingOn =
   (again: Step): Step =>
   (place) =>
     Effect.gen(function* () {
-      const last = existsSync(place.database) ? (yield* listUnfinished(place.database)).at(-1) : undefined
+      const unfinished = listUnfinished(place.database).pipe(
+        // No database, or a file of DuckDB that is still empty.
+        Effect.catchIf(isMissing, () => Effect.succeed([]))
+      )
+      const last = (yield* unfinished).at(-1)
       if (last !== undefined) {
         const { asked } = last
         const replays = asked.replays?.map(({ source, ...replayed }) => [source, replayed] as const)
@@ -213,7 +219,10 @@ const undoNoted: Step = (place) =>
 
 const retryNoted: Step = (place) =>
   Effect.flatMap(retryOf(place.database, noted(place)), ({ only, run }) =>
-    only.size === 0 ? Effect.void : migrating(place, { retries: run, only })
+    // With nothing left to take again, whoever writes next takes the log into the file.
+    only.size === 0
+      ? Effect.scoped(Effect.asVoid(openStore({ path: place.database, program })))
+      : migrating(place, { retries: run, only })
   )
 
 const replayMended: Step = (place) =>
