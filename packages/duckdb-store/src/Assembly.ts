@@ -125,7 +125,7 @@ const elementsOf = (block: Block): ReadonlyArray<Element> => {
   if (!block.sound) return block.elements
   const { ends, first, keys, kind, text } = block
   if (keys !== "") return elementsOfLines(keys, text, ends, kind)
-  return elementsTaken({ ordinals: Array.from(ends, (_, at) => first + at), keys, text, ends }, kind)
+  return elementsTaken({ first, ordinals: undefined, keys, text, ends }, kind)
 }
 
 /**
@@ -171,14 +171,16 @@ const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where:
 
 /** The rows of a block, in the order of their ordinals. */
 interface Lines {
-  readonly ordinals: ReadonlyArray<number>
+  readonly first: number
+  /** Undefined when they count up from `first`. */
+  readonly ordinals: ReadonlyArray<number> | undefined
   /** Lines of `ordinal id digest`: of all elements, or of those without a text. */
   readonly keys: string
   readonly text: Buffer
   readonly ends: Int32Array
 }
 
-/** `ordinals`: undefined when they count up from `first`. */
+/** `ordinals`: as JSON when rows do not come in the order of theirs, or when those have gaps. */
 const linesOf = (first: number, count: number, ordinals: unknown, keys: unknown, bytes: Buffer): Lines => {
   const text = withLowerEscapes(bytes)
   const ends = new Int32Array(count)
@@ -190,11 +192,15 @@ const linesOf = (first: number, count: number, ordinals: unknown, keys: unknown,
   }
   const lines = { keys: keys === null ? "" : String(keys), text, ends }
   return typeof ordinals === "string"
-    ? sortedLines({ ordinals: JSON.parse(ordinals), ...lines })
-    : { ordinals: Array.from(ends, (_, at) => first + at), ...lines }
+    ? sortedLines(first, JSON.parse(ordinals), lines)
+    : { first, ordinals: undefined, ...lines }
 }
 
-const sortedLines = ({ ends, keys, ordinals, text }: Lines): Lines => {
+const sortedLines = (
+  first: number,
+  ordinals: ReadonlyArray<number>,
+  { ends, keys, text }: Pick<Lines, "keys" | "text" | "ends">
+): Lines => {
   const places = [...ordinals.keys()].sort((a, b) => ordinals[a]! - ordinals[b]!)
   const sorted = Buffer.allocUnsafe(text.length)
   let o = 0
@@ -207,21 +213,28 @@ const sortedLines = ({ ends, keys, ordinals, text }: Lines): Lines => {
     .split("\n")
     .sort((a, b) => integerAt(a, 0) - integerAt(b, 0))
     .join("\n")
-  return { ordinals: places.map((place) => ordinals[place]!), keys: sortedKeys, text: sorted, ends: sortedEnds }
+  const sortedOrdinals = places.map((place) => ordinals[place]!)
+  const isDense = sortedOrdinals.every((ordinal, at) => ordinal === first + at)
+  return {
+    first,
+    ordinals: isDense ? undefined : sortedOrdinals,
+    keys: sortedKeys,
+    text: sorted,
+    ends: sortedEnds
+  }
 }
 
 /** Hashes the text of each line. Nothing is allocated per line but its hash: all that is verified goes through here. */
-const readBlock = ({ ends, keys: dashed, ordinals, text }: Lines, kind: number): Block => {
+const readBlock = ({ ends, first, keys: dashed, ordinals, text }: Lines, kind: number): Block => {
   const keys = dashed.replaceAll("-", "")
-  const first = ordinals[0]!
-  let sound = true
+  let sound = ordinals === undefined
   let p = 0
   let start = 0
   for (let i = 0; i < ends.length; i++) {
     const end = ends[i]!
     const digest = keys.indexOf(" ", keys.indexOf(" ", p) + 1) + 1
     const line = i === ends.length - 1 ? keys.length : keys.indexOf("\n", digest)
-    if (ordinals[i] !== first + i || !matchesDigest(text, start, end, keys, digest, line)) sound = false
+    if (!matchesDigest(text, start, end, keys, digest, line)) sound = false
     p = line + 1
     start = end + 1
   }
@@ -231,21 +244,28 @@ const readBlock = ({ ends, keys: dashed, ordinals, text }: Lines, kind: number):
 }
 
 /** The same without hashing; the keys are of elements that have no text. */
-const takeBlock = ({ ends, keys, ordinals, text }: Lines, kind: number): Block => {
-  const first = ordinals[0]!
-  if (keys !== "" || ordinals.at(-1) !== first + ends.length - 1) {
-    return { sound: false, first: 0, elements: elementsTaken({ ends, keys, ordinals, text }, kind) }
-  }
+const takeBlock = (lines: Lines, kind: number): Block => {
+  const { ends, first, keys, ordinals, text } = lines
+  if (keys !== "" || ordinals !== undefined) return { sound: false, first: 0, elements: elementsTaken(lines, kind) }
   separateBy(COMMA_BYTE, text, ends)
   return { sound: true, first, kind, keys, text, ends }
 }
 
-const elementsTaken = ({ ends, keys, ordinals, text }: Lines, kind: number): Array<Element> => {
+const elementsTaken = ({ ends, first, keys, ordinals, text }: Lines, kind: number): Array<Element> => {
   const holes = keys.split("\n")
   let hole = 0
   return Array.from(ends, (end, at) => {
     const start = at === 0 ? 0 : ends[at - 1]! + 1
-    const taken = { ordinal: ordinals[at]!, kind, id: 0, digest: "", matches: true, bytes: text, start, end }
+    const taken = {
+      ordinal: ordinals?.[at] ?? first + at,
+      kind,
+      id: 0,
+      digest: "",
+      matches: true,
+      bytes: text,
+      start,
+      end
+    }
     if (start < end) return taken
     const [, id, digest = ""] = (holes[hole++] ?? "").split(" ")
     return { ...taken, id: Number(id), digest: digest.replaceAll("-", ""), matches: false }
@@ -365,44 +385,34 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
   }))
   const windows = windowsOf(parts)
   const origin: Origin = { client, renderer, isHashing: visitor.isAsStored === undefined }
-  const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> => {
-    const chosen = windows[at]
-    if (chosen === undefined) return Effect.succeed(undefined)
-    const where = boundsOf(chosen)
-    const pieces = fetchPieces(client, where("t"))
-    // A part larger than a window is fetched slice by slice when its turn comes.
-    return isLarge(chosen)
-      ? Effect.map(pieces, (found) => ({ blocks: new Map(), pieces: found }))
-      : Effect.flatMap(pieces, (found) =>
-          Effect.map(fetchWindow(origin, where), (blocks) => ({ blocks, pieces: found }))
-        )
-  }
+  const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> =>
+    windows[at] === undefined ? Effect.succeed(undefined) : fetchParts(origin, windows[at])
   let next = yield* Effect.forkChild(fetch(0))
   for (const [at, chosen] of windows.entries()) {
     const window = yield* Fiber.join(next)
     // The database works on the next window while this one is looked at.
     next = yield* Effect.forkChild(fetch(at + 1))
     for (const part of chosen) {
-      yield* visitPart(origin, part, window!, isLarge(chosen), visitor)
-      if (visitor.isAsStored?.() === false) yield* visitAgain(client, renderer, part, visitor)
+      yield* visitPart(origin, part, window!, visitor)
+      if (visitor.isAsStored?.() === false) {
+        // Hashes every element, and has those that do not match rendered by the other renderer.
+        const closer: Origin = { ...origin, isHashing: true }
+        yield* visitPart(closer, part, yield* fetchParts(closer, [part]), visitor)
+      }
       visitor.end()
       if (visitor.pause !== undefined) yield* visitor.pause
     }
   }
 })
 
-/** Hashes every element of a part whose text is not as stored, and has others rendered by the other renderer. */
-const visitAgain = Effect.fnUntraced(function* <E>(
-  client: DuckDbSqlClient,
-  renderer: Renderer,
-  part: CountedPart,
-  visitor: PartVisitor<E>
-) {
-  const origin: Origin = { client, renderer, isHashing: true }
-  const where = boundsOf([part])
-  const pieces = yield* fetchPieces(client, where("t"))
-  const blocks = isLarge([part]) ? new Map<string, Array<Block>>() : yield* fetchWindow(origin, where)
-  yield* visitPart(origin, part, { blocks, pieces }, isLarge([part]), visitor)
+/** Fetches consecutive parts. One larger than a window is fetched slice by slice when it is visited. */
+const fetchParts = Effect.fnUntraced(function* (origin: Origin, parts: ReadonlyArray<CountedPart>) {
+  const where = boundsOf(parts)
+  const window: Window = {
+    pieces: yield* fetchPieces(origin.client, where("t")),
+    blocks: parts.some(isLarge) ? new Map() : yield* fetchWindow(origin, where)
+  }
+  return window
 })
 
 interface CountedPart extends StoredPart {
@@ -438,8 +448,8 @@ const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArr
   return windows
 }
 
-const isLarge = (parts: ReadonlyArray<CountedPart>): boolean =>
-  parts.length === 1 && membersAtOnce(parts[0]!) < parts[0]!.members
+/** A part that does not fit in a window, and so is alone in one. */
+const isLarge = (part: CountedPart): boolean => membersAtOnce(part) < part.members
 
 /** Members of a part that are fetched at once, by their average size. */
 const membersAtOnce = ({ bytes, members }: CountedPart): number =>
@@ -459,11 +469,10 @@ const visitPart = Effect.fnUntraced(function* <E>(
   origin: Origin,
   part: CountedPart,
   window: Window,
-  large: boolean,
   visitor: PartVisitor<E>
 ) {
   visitor.start(part)
-  const windowOf = large ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
+  const windowOf = isLarge(part) ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -585,19 +594,15 @@ const visitCollection = Effect.fnUntraced(function* <E>(
   else if (label === "one" && expected !== 1) visitor.gap(collection)
 })
 
-/** The compact text of one part as a whole: for documents that fit in memory. */
-export const partText: (
-  client: DuckDbSqlClient,
-  renderer: Renderer,
-  contentId: number,
-  part: number
-) => Effect.Effect<Buffer, SqlError.SqlError> = Effect.fnUntraced(function* (client, renderer, contentId, part) {
+/** The compact texts of the parts that a condition on `p` selects, each as a whole: for documents that fit in memory. */
+export const partTexts = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, where: string) {
+  const texts: Array<{ readonly path: string; readonly text: Buffer }> = []
   let chunks: Array<Buffer> = []
-  let digest = ""
-  yield* visitParts(client, renderer, `p.content_id = ${contentId} AND p.part = ${part}`, {
+  let current: StoredPart | undefined
+  yield* visitParts(client, renderer, where, {
     start: (part) => {
+      current = part
       chunks = []
-      digest = part.digest
     },
     text: (bytes, start, end) => {
       if (end > start) chunks.push(bytes.subarray(start, end))
@@ -608,9 +613,16 @@ export const partText: (
     isAsStored: () => {
       const sha256 = createHash("sha256")
       for (const chunk of chunks) sha256.update(chunk)
-      return sha256.digest("hex") === digest
+      return sha256.digest("hex") === current?.digest
     },
-    end: () => {}
+    end: () => texts.push({ path: current?.path ?? "", text: Buffer.concat(chunks) })
   })
-  return Buffer.concat(chunks)
+  return texts
 })
+
+/** The compact text of one part as a whole; empty when there is no such part. */
+export const partText = (client: DuckDbSqlClient, renderer: Renderer, contentId: number, part: number) =>
+  Effect.map(
+    partTexts(client, renderer, `p.content_id = ${contentId} AND p.part = ${part}`),
+    ([found]) => found?.text ?? Buffer.alloc(0)
+  )

@@ -9,7 +9,7 @@ import { type SqlError } from "effect/sql"
 import { hash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
-import { visitParts } from "./Assembly.ts"
+import { partTexts } from "./Assembly.ts"
 import { CohortNotFound, InvalidRequest } from "./CohortErrors.ts"
 import { diffSides, type RevisionDiff } from "./Diff.ts"
 import {
@@ -415,21 +415,8 @@ const make = Effect.gen(function* () {
   })
   /** The documents of a content, in order. */
   const documentsOf = Effect.fnUntraced(function* (contentId: number) {
-    const documents: Array<{ readonly path: string; readonly text: string }> = []
-    let path = ""
-    let chunks: Array<Buffer> = []
-    yield* visitParts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`, {
-      start: (part) => {
-        path = part.path
-        chunks = []
-      },
-      text: (bytes, start, end) => chunks.push(bytes.subarray(start, end)),
-      sound: () => {},
-      changed: () => {},
-      gap: () => {},
-      end: () => documents.push({ path, text: Buffer.concat(chunks).toString("utf8") })
-    })
-    return documents
+    const parts = yield* partTexts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`)
+    return parts.map(({ path, text }) => ({ path, text: text.toString("utf8") }))
   })
   const revisionOfRef = Effect.fnUntraced(function* ({ cohort, seq }: RevisionRef) {
     const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)

@@ -4,25 +4,14 @@ import { type Collection, MemberRows } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Schema } from "effect"
-import { type NewPart } from "../BatchWriter.ts"
+import { type NewPart, type NewRevision } from "../BatchWriter.ts"
 import { makeRenderer } from "../Rendering.ts"
 import { type StoredCollection } from "../Recognise.ts"
 
 /** The latest revision of a cohort, or any other, with all that a next one takes over. */
-export interface RevisionState {
+export interface RevisionState extends Omit<NewRevision, "change" | "contentId" | "predecessor"> {
   readonly revisionId: number
-  readonly cohortId: string
-  readonly seq: number
   readonly change: string
-  readonly name: string
-  readonly description: string | undefined
-  readonly tags: ReadonlyArray<string>
-  readonly product: string | undefined
-  readonly legacyId: string | undefined
-  readonly createdAt: bigint | undefined
-  readonly updatedAt: bigint | undefined
-  readonly savedAt: bigint
-  readonly digest: string
   readonly contentId: number
 }
 
