@@ -6,11 +6,11 @@ import { closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 
 import { dirname, join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { constants as zlib, zstdCompressSync } from "node:zlib"
-import { type LedgerRun, openStore, readRuns } from "@mallard/duckdb-store"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { RunProof } from "./internal/RunFacts.ts"
 import { type RunReport, Totals } from "./Report.ts"
+import { reading } from "./internal/reading.ts"
 
 /** Rather too much than too little. */
 export const Estimate = Schema.Struct({
@@ -123,11 +123,7 @@ const readProof = Schema.decodeUnknownOption(Schema.fromJsonString(RunProof))
 /** Measures what the estimate of a rehearsed run rests on. What cannot be measured is left out. */
 export const measure = Effect.fn("measure")(function* (report: RunReport) {
   const runs = existsSync(report.database)
-    ? yield* Effect.scoped(
-        Effect.flatMap(openStore({ path: report.database, readonly: true }), (client) =>
-          Effect.provideService(readRuns(), DuckDbClient, client)
-        )
-      ).pipe(Effect.catch(() => Effect.succeed([])))
+    ? yield* Effect.catch(reading(report.database, readRuns()), () => Effect.succeed([]))
     : []
   const measured: Measured = {
     former: formerRuns(runs),

@@ -50,6 +50,7 @@ import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { bytesOf, filesOnDisk, largestOf } from "./internal/sourceFiles.ts"
 import { type KnownItem, readStored, type Stored } from "./internal/stored.ts"
 import { isStopped } from "./report/Summary.ts"
+import { reading } from "./internal/reading.ts"
 
 /** Runs a migration. */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
@@ -167,7 +168,11 @@ const goneSince = (
 }
 
 /** Moves the originals of what is stored, if that is wanted and everything that it stands on is proven. */
-const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, report: RunReport) {
+const movedAside = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  report: RunReport
+): Effect.fn.Return<RunReport> {
   const { moveOriginals: folder } = options
   const { backup, verification } = report
   if (folder === undefined || options.dryRun) return report
@@ -195,9 +200,9 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
   const isWaiting = ({ path, remarks }: ItemReport): boolean =>
     !stored.has(path) && !remarks.some(({ code }) => code === "identical-content" || code === "not-a-cohort")
   const waiting = new Set(report.items.filter(isWaiting).map(({ path }) => dirname(path)))
-  const isWhole = ({ path }: Source): boolean => stored.has(path) && !waiting.has(dirname(path))
-  const left = found.sources.filter((source) => stored.has(source.path) && !isWhole(source))
-  const sources = found.sources.filter(isWhole)
+  const done = found.sources.filter(({ path }) => stored.has(path))
+  const left = done.filter(({ path }) => waiting.has(dirname(path)))
+  const sources = done.filter(({ path }) => !waiting.has(dirname(path)))
   const { moved, notes } = yield* moveOriginals({
     folder,
     sources: sources.map(({ kind, path, ...source }) => ({
@@ -208,12 +213,11 @@ const movedAside = Effect.fnUntraced(function* (options: MigrateOptions, found: 
     backup,
     cipher: options.backup?.cipher
   })
-  const aside: RunReport = {
+  return {
     ...report,
     ...(moved.length === 0 ? {} : { moved }),
     ...(notes.length + left.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes, ...leftNotes(left)] })
   }
-  return aside
 })
 
 const leftNotes = (left: ReadonlyArray<Source>): ReadonlyArray<string> =>
@@ -481,16 +485,11 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
 
 const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
   const stored = existsSync(options.database)
-    ? yield* Effect.scoped(
-        Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
-          Effect.provideService(
-            Effect.gen(function* () {
-              return { ...(yield* readStored(client)), history: yield* readHistory() }
-            }),
-            DuckDbClient,
-            client
-          )
-        )
+    ? yield* reading(
+        options.database,
+        Effect.gen(function* () {
+          return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory() }
+        })
       ).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )

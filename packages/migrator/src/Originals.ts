@@ -1,10 +1,10 @@
 /** The originals that a run read, put back from its backup: what is missing comes back, what is there stays as it is. */
-import { findRun, openStore, readBackups } from "@mallard/duckdb-store"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { findRun, readBackups } from "@mallard/duckdb-store"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
 import { BackupError } from "./BackupError.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
+import { reading } from "./internal/reading.ts"
 
 /** The run made no copies. */
 export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { run: Schema.String }) {
@@ -40,17 +40,12 @@ export interface RestoredOriginals {
 
 /** Puts back byte by byte, with modes and times, what is missing of the files that a run read. */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
-  const { run, backup } = yield* Effect.scoped(
-    Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
-      Effect.provideService(
-        Effect.gen(function* () {
-          const { runId } = yield* findRun(options.run)
-          return { run: runId, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
-        }),
-        DuckDbClient,
-        client
-      )
-    )
+  const { run, backup } = yield* reading(
+    options.database,
+    Effect.gen(function* () {
+      const { runId } = yield* findRun(options.run)
+      return { run: runId, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
+    })
   )
   if (backup === undefined) return yield* new NoBackup({ run })
   const { backupId, path: store } = backup

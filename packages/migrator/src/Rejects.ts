@@ -4,22 +4,14 @@
  */
 import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs"
 import { basename, dirname, join, relative, sep } from "node:path"
-import {
-  findRun,
-  type LedgerReject,
-  openStore,
-  readBackups,
-  readRejects,
-  readRuns,
-  readStoredSince
-} from "@mallard/duckdb-store"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
 import { backupFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
 import type { Replayed } from "./MigrateOptions.ts"
 import { Remark } from "./Report.ts"
+import { reading } from "./internal/reading.ts"
 
 /** A source that a run did not store. */
 export interface Reject {
@@ -38,11 +30,7 @@ export interface Reject {
 
 /** The rejects of one run; without a run, the last rejection of every source that no later run has stored. */
 export const listRejects = Effect.fn("listRejects")(function* (database: string, wanted: string | undefined) {
-  return yield* Effect.scoped(
-    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
-      Effect.provideService(readAll(wanted), DuckDbClient, client)
-    )
-  )
+  return yield* reading(database, readAll(wanted))
 })
 
 const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {

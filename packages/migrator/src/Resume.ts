@@ -4,12 +4,12 @@
  */
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
-import { findRun, type LedgerRun, openStore, readRuns } from "@mallard/duckdb-store"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
+import { reading } from "./internal/reading.ts"
 
 /** What a run was asked, as far as it takes to ask the same again. */
 export const AskedOptions = Schema.Struct({
@@ -213,10 +213,3 @@ export const isEncrypted = Effect.fn("isEncrypted")(function* (
       asked.has(runId) && Option.exists(readAsked(options), ({ backup_cipher }) => backup_cipher !== undefined)
   )
 })
-
-const reading = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient>) =>
-  Effect.scoped(
-    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
-      Effect.provideService(use, DuckDbClient, client)
-    )
-  )

@@ -5,14 +5,14 @@
 import { createHash, hash } from "node:crypto"
 import { closeSync, openSync, readSync, realpathSync } from "node:fs"
 import { resolve, sep } from "node:path"
-import { openStore, readRuns } from "@mallard/duckdb-store"
+import { readRuns } from "@mallard/duckdb-store"
 import { digestOfSource, findSources, type Source, type SourceFile } from "@mallard/legacy-json"
-import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
 import { readHistory } from "./internal/history.ts"
 import { type UnfinishedRun, migratedPaths, unfinishedRuns } from "./Resume.ts"
+import { reading } from "./internal/reading.ts"
 
 export interface StatusOptions {
   /** Absolute path of the database. */
@@ -36,17 +36,7 @@ export interface StatusReport {
 
 /** Compares the sources with what runs have seen of them. Fails with `missing` for a path given that does not exist. */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
-  const { history, runs } = yield* Effect.scoped(
-    Effect.flatMap(openStore({ path: options.database, readonly: true }), (client) =>
-      Effect.provideService(
-        Effect.gen(function* () {
-          return { history: yield* readHistory(), runs: yield* readRuns() }
-        }),
-        DuckDbClient,
-        client
-      )
-    )
-  )
+  const { history, runs } = yield* reading(options.database, Effect.all({ history: readHistory(), runs: readRuns() }))
   const paths = options.paths.length > 0 ? options.paths.map((path) => resolve(options.cwd, path)) : migratedPaths(runs)
   const { present, covered } = yield* Effect.scoped(
     Effect.gen(function* () {

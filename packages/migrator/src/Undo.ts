@@ -26,6 +26,7 @@ import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
 import { MigrationFailed } from "./MigrateOptions.ts"
 import { totalsOf, type UndoneCohort } from "./Report.ts"
+import { reading } from "./internal/reading.ts"
 
 /** What an undoing run did, or would do. */
 export interface UndoReport {
@@ -127,11 +128,7 @@ export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Pl
 
 /** All savepoints, oldest first. */
 export const listSavepoints = Effect.fn("listSavepoints")(function* (database: string) {
-  return yield* Effect.scoped(
-    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
-      Effect.provideService(savepoints, DuckDbClient, client)
-    )
-  ).pipe(failing(database))
+  return yield* reading(database, savepoints).pipe(failing(database))
 })
 
 /** Gives every cohort the state that it had at the savepoint, as a run of its own. */

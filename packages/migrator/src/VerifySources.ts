@@ -15,6 +15,7 @@ import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { MigrationFailed } from "./MigrateOptions.ts"
+import { HEADS } from "./internal/reading.ts"
 
 export interface VerifyOptions {
   /** Absolute path of the database. */
@@ -98,7 +99,7 @@ const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sou
   for (const [path, digest, sha256] of yield* queryRows(
     client,
     `SELECT p.path, p.digest, p.source_sha256 FROM mallard.parts p JOIN
-       (SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1) h
+       ${HEADS} h
        ON h.content_id = p.content_id WHERE h.change <> 'deleted'`
   )) {
     digests.add(`${path}\t${digest}`)

@@ -1,13 +1,6 @@
 /** Reads sources and stores whole ones, a batch at a time: what cannot be stored is read again on its own and told. */
 import { randomUUID } from "node:crypto"
-import {
-  type BatchWriter,
-  duplicateIds,
-  findViolations,
-  type NewRevision,
-  queryRows,
-  reach
-} from "@mallard/duckdb-store"
+import { type BatchWriter, duplicateIds, findViolations, queryRows, reach } from "@mallard/duckdb-store"
 import {
   mayHoldLines,
   notCohortNames,
@@ -31,7 +24,7 @@ import type { ItemReport, Remark } from "../Report.ts"
 import { checksOf, duplicateLevel, type LevelledCheck, remarkOfCheck } from "../Validation.ts"
 import { isStopped } from "../report/Summary.ts"
 import { SlowestSources } from "./RunFacts.ts"
-import { describe, newPart } from "./describing.ts"
+import { describe, newPart, type RevisionDescription } from "./describing.ts"
 import {
   conflictMessage,
   deviation,
@@ -841,11 +834,6 @@ const located = Effect.fnUntraced(function* (source: Source, found: Array<FoundR
     }
   })
 })
-
-type RevisionDescription = Pick<
-  NewRevision,
-  "description" | "tags" | "product" | "legacyId" | "createdAt" | "updatedAt"
->
 
 const noDescription: RevisionDescription = {
   description: undefined,

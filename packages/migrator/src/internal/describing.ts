@@ -1,20 +1,21 @@
 /** What the documents of a source say about its cohort. */
 import { hash } from "node:crypto"
-import { contentDigest, type NewPart } from "@mallard/duckdb-store"
+import { contentDigest, type NewPart, type NewRevision } from "@mallard/duckdb-store"
 import { daysFromCivil, type MemberRows } from "@mallard/entity-serializers"
 import type { PartRead, Source } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import type { PartReport, Remark } from "../Report.ts"
 import { encodingRemark, plainRemark, valueMessage } from "./items.ts"
 
-export interface Description {
+/** What a revision says of its cohort beside the name. */
+export type RevisionDescription = Pick<
+  NewRevision,
+  "description" | "tags" | "product" | "legacyId" | "createdAt" | "updatedAt"
+>
+
+/** A source in words and numbers. */
+export interface Description extends RevisionDescription {
   readonly name: string
-  readonly description: string | undefined
-  readonly tags: ReadonlyArray<string>
-  readonly product: string | undefined
-  readonly legacyId: string | undefined
-  readonly createdAt: bigint | undefined
-  readonly updatedAt: bigint | undefined
   readonly format: string
   readonly digest: string
   readonly sourceSha256: string

@@ -4,6 +4,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import type { PathHistory } from "../Incremental.ts"
 import { RunFacts } from "./RunFacts.ts"
+import { HEADS } from "./reading.ts"
 
 interface Growing {
   readonly contents: Map<string, boolean>
@@ -19,19 +20,14 @@ export const readHistory = Effect.fnUntraced(function* () {
     client,
     `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome,
        h.content_id IS NOT NULL AND h.change <> 'deleted'
-     FROM mallard.migration_items i LEFT JOIN (
-       SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
-     ) h ON h.content_id = i.revision_id
+     FROM mallard.migration_items i LEFT JOIN ${HEADS} h ON h.content_id = i.revision_id
      WHERE NOT contains(i.remarks, '"code":"interrupted"')
      ORDER BY i.run_id, i.item, i.outcome <> 'migrated'`
   )
   const live = new Set(
-    (yield* queryRows(
-      client,
-      `SELECT digest FROM (
-         SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
-       ) WHERE change <> 'deleted'`
-    )).map(([digest]) => String(digest))
+    (yield* queryRows(client, `SELECT digest FROM ${HEADS} WHERE change <> 'deleted'`)).map(([digest]) =>
+      String(digest)
+    )
   )
   const byRun = Map.groupBy(rows, ([run]) => String(run))
   const paths = new Map<string, Growing>()

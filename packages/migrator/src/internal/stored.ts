@@ -3,6 +3,7 @@ import { blobText, queryRows } from "@mallard/duckdb-store"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { StoredHead } from "../Decision.ts"
+import { HEADS } from "./reading.ts"
 
 /** An item that an earlier run stored, and whose cohort has not changed since. */
 export interface KnownItem {
@@ -23,14 +24,12 @@ export interface Stored {
 
 export const knownKey = (path: string, sha256: string): string => `${sha256} ${path}`
 
-const HEADS = `SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1`
-
 export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const heads = new Map<string, StoredHead>()
   for (const [name, cohortId, revisionId, seq, digest, contentId, change] of yield* queryRows(
     client,
     // Names travel as bytes: the client drops a leading byte order mark.
-    `SELECT encode(name), cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM (${HEADS}) ORDER BY revision_id`
+    `SELECT encode(name), cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM ${HEADS} ORDER BY revision_id`
   )) {
     const head = {
       cohortId: String(cohortId),
@@ -47,7 +46,7 @@ export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) 
   for (const [path, sha256, cohort, cohortId, digest, format, entities] of yield* queryRows(
     client,
     `SELECT i.path, i.source_sha256, encode(h.name), h.cohort_id::VARCHAR, i.digest, i.format, i.entities
-     FROM mallard.migration_items i JOIN (${HEADS}) h ON h.content_id = i.revision_id
+     FROM mallard.migration_items i JOIN ${HEADS} h ON h.content_id = i.revision_id
      WHERE i.outcome = 'migrated' AND h.change <> 'deleted'`
   )) {
     known.set(knownKey(String(path), String(sha256)), {

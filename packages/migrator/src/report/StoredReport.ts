@@ -9,7 +9,6 @@ import {
   findRun,
   type LedgerBackup,
   type LedgerRun,
-  openStore,
   queryRows,
   readBackups,
   readRuns,
@@ -33,6 +32,7 @@ import {
   Totals,
   totalsOf
 } from "../Report.ts"
+import { reading } from "../internal/reading.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -140,11 +140,7 @@ export const storedBackup = Effect.fn("storedBackup")(function* (database: strin
 })
 
 const inDatabase = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient | CohortStore>) =>
-  Effect.scoped(
-    Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
-      use.pipe(Effect.provide(CohortStore.layerNoDeps), Effect.provideService(DuckDbClient, client))
-    )
-  )
+  reading(database, Effect.provide(use, CohortStore.layerNoDeps))
 
 interface StoredFacts {
   readonly database: string
