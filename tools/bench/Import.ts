@@ -9,13 +9,12 @@ import { barsOf, costTable, machine, type Report, type Result, roundsInWords } f
 import { type Job, isFailure, runMeasured, runRounds, type Sample } from "./Runner.ts"
 import {
   buildProgram,
-  clientFolder,
   drop,
   fail,
   generated,
   mallard,
   root,
-  scriptOf,
+  rawJob,
   type Settings,
   sizeOf,
   withoutBackup,
@@ -38,17 +37,9 @@ export const measureImport = async (settings: Settings): Promise<Report> => {
   const many = generated("many", 50, entities)
   const one = generated("one", 1, Math.round(entities * 2))
   const small = generated("small", 2000, Math.round(entities / 5))
-  const raw = join(work, "raw.duckdb")
   const ours = join(work, "ours.duckdb")
   const kept = join(work, "kept.duckdb")
   const exported = join(work, "export")
-  const rawOf = (name: string, data: string): Job => ({
-    name,
-    prepare: () => drop(raw),
-    commands: [[process.execPath, scriptOf("raw.mjs"), data, raw]],
-    // RAW resolves the client from the folder it runs in.
-    options: { cwd: clientFolder }
-  })
   let databaseBytes = 0
   const imports = (name: string, data: string, ...flags: ReadonlyArray<string>): Job => ({
     name,
@@ -61,7 +52,7 @@ export const measureImport = async (settings: Settings): Promise<Report> => {
   drop(kept)
   await mustRun(mallard("migrate", many, "--db", kept, "--quiet", ...bare))
   const jobs: ReadonlyArray<Job> = [
-    rawOf("RAW, 50 files", many),
+    rawJob("RAW, 50 files", many),
     imports("import, 50 files", many, "--no-verify", ...bare),
     imports("import + verify, 50 files", many, ...bare),
     ...(bare.length > 0 ? [imports("import + backup + verify, 50 files", many)] : []),
@@ -73,9 +64,9 @@ export const measureImport = async (settings: Settings): Promise<Report> => {
       commands: [mallard("export", "--all", "--db", kept, "--out", exported)]
     },
     { name: "unchanged re-run", commands: [mallard("migrate", many, "--db", kept, "--quiet", ...bare)] },
-    rawOf("RAW, one file", one),
+    rawJob("RAW, one file", one),
     imports("import, one file", one, "--no-verify", ...bare),
-    rawOf("RAW, 2000 small files", small),
+    rawJob("RAW, 2000 small files", small),
     imports("import, 2000 small files", small, "--no-verify", ...bare),
     { name: "node -e 0", commands: [[process.execPath, "-e", "0"]] },
     { name: "mallard --help", commands: [mallard("--help")] }

@@ -7,19 +7,7 @@ import { copyFileSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { barsOf, costTable, machine, type Report, type Result, roundsInWords } from "./Report.ts"
 import { type Job, runRounds } from "./Runner.ts"
-import {
-  buildProgram,
-  clientFolder,
-  drop,
-  fail,
-  generated,
-  mallard,
-  root,
-  scriptOf,
-  type Settings,
-  sizeOf,
-  work
-} from "./Setting.ts"
+import { buildProgram, drop, fail, generated, mallard, root, rawJob, type Settings, sizeOf, work } from "./Setting.ts"
 import { median, ratioOfRounds } from "./Statistics.ts"
 
 /** Of the time that loading takes: where the run that is gone on with was killed. */
@@ -29,7 +17,6 @@ export const measureRecovery = async (settings: Settings): Promise<Report> => {
   buildProgram()
   const { entities, rounds } = settings
   const data = generated("many", 50, entities)
-  const raw = join(work, "raw.duckdb")
   const whole = join(work, "recovery.duckdb")
   const undone = join(work, "recovery-undone.duckdb")
   const killed = join(work, "recovery-killed.duckdb")
@@ -45,12 +32,7 @@ export const measureRecovery = async (settings: Settings): Promise<Report> => {
     if (signal !== "SIGKILL" || sizeOf(killed) === 0) fail(`no run was cut off after ${timeout} ms`)
   }
   const jobs: ReadonlyArray<Job> = [
-    {
-      name: "RAW, 50 files",
-      prepare: () => drop(raw),
-      commands: [[process.execPath, scriptOf("raw.mjs"), data, raw]],
-      options: { cwd: clientFolder }
-    },
+    rawJob("RAW, 50 files", data),
     {
       name: "import + backup, 50 files",
       prepare: () => {

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Job } from "./Runner.ts"
 
 export const root = join(import.meta.dirname, "..", "..")
 
@@ -54,6 +55,18 @@ export const scriptOf = (name: "generate.mjs" | "raw.mjs"): string => {
   const beside = join(root, "..", "shared", "bench", name)
   if (existsSync(beside)) return beside
   return name === "raw.mjs" ? join(import.meta.dirname, "peers", name) : join(import.meta.dirname, name)
+}
+
+/** RAW on a folder: DuckDB's own `read_json` into tables, which are dropped before each round. */
+export const rawJob = (name: string, data: string): Job => {
+  const raw = join(work, "raw.duckdb")
+  return {
+    name,
+    prepare: () => drop(raw),
+    commands: [[process.execPath, scriptOf("raw.mjs"), data, raw]],
+    // RAW resolves the client from the folder it runs in.
+    options: { cwd: clientFolder }
+  }
 }
 
 /** A folder of generated cohorts, made once and kept: seven kinds, random values, indented by two spaces. */

@@ -169,15 +169,18 @@ export class FileSet {
   drop(file: OpenFile): void {
     const dropped = this.group.filter((one) => one === file)
     this.group = this.group.filter((one) => one !== file)
-    const finishing = discardAll(dropped).finally(() => this.finishing.delete(finishing))
-    this.finishing.add(finishing)
+    this.finish(discardAll(dropped))
   }
 
   /** The group is complete: its files get their names, or go, if it is not sound. */
   settle(isSound: boolean): void {
     const { group } = this
     this.group = []
-    const finishing = (isSound ? this.publish(group) : discardAll(group))
+    this.finish(isSound ? this.publish(group) : discardAll(group))
+  }
+
+  private finish(work: Promise<void>): void {
+    const finishing = work
       .catch((cause: unknown) => {
         this.failure ??= { cause }
       })

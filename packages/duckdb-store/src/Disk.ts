@@ -1,5 +1,5 @@
-/** What all parts of the program that have to do with disks share: sizes as people read them, and names that last. */
-import { closeSync, fsyncSync, openSync } from "node:fs"
+/** What all parts of the program that have to do with disks share: sizes as people read them, whole writes, and names that last. */
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs"
 
 const units = ["B", "kB", "MB", "GB", "TB"]
 
@@ -24,5 +24,13 @@ export const syncFolder = (folder: string): void => {
     return
   } finally {
     if (handle !== undefined) closeSync(handle)
+  }
+}
+
+/** Writes all bytes where the handle stands, or from a position on. */
+export const writeAll = (handle: number, bytes: Uint8Array, position?: number): void => {
+  for (let written = 0; written < bytes.length;) {
+    const at = position === undefined ? null : position + written
+    written += writeSync(handle, bytes, written, bytes.length - written, at)
   }
 }

@@ -22,16 +22,15 @@ export const LockWait = Context.Reference<LockWaiting>("@mallard/duckdb-store/Lo
   defaultValue: () => ({ milliseconds: UNASKED_MS })
 })
 
-const FIRST_DELAY_MS = 25
 /** Short: who lets go of the database for a moment only is to be met in it. */
-const LONGEST_DELAY_MS = 50
+const PAUSE_MS = 50
 
-/** Tries again while another process has the database open, with growing pauses, until the time given is over. */
+/** Tries again while another process has the database open, until the time given is over. */
 export const whileLocked = <A, E, R>(open: Effect.Effect<A, E | StoreError, R>): Effect.Effect<A, E | StoreError, R> =>
   Effect.flatMap(LockWait, ({ milliseconds, onWait }) =>
     Effect.flatMap(Clock.currentTimeMillis, (began) => {
       let isTold = false
-      const attempt = (delay: number): Effect.Effect<A, E | StoreError, R> =>
+      const attempt: Effect.Effect<A, E | StoreError, R> = Effect.suspend(() =>
         Effect.catch(open, (error) => {
           // A process that waited for itself would wait for ever.
           if (!(error instanceof StoreError) || error.reason !== "locked" || error.holder === process.pid)
@@ -41,9 +40,10 @@ export const whileLocked = <A, E, R>(open: Effect.Effect<A, E | StoreError, R>):
             if (left <= 0) return Effect.fail(error)
             if (!isTold) onWait?.(error)
             isTold = true
-            return Effect.andThen(Effect.sleep(Math.min(delay, left)), attempt(Math.min(delay * 2, LONGEST_DELAY_MS)))
+            return Effect.andThen(Effect.sleep(Math.min(PAUSE_MS, left)), attempt)
           })
         })
-      return attempt(FIRST_DELAY_MS)
+      )
+      return attempt
     })
   )

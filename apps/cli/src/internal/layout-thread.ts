@@ -1,6 +1,6 @@
 /** Lays texts out and writes them to files, in a thread of its own: see `LayoutThread.ts`. */
-import { writeSync } from "node:fs"
 import { parentPort } from "node:worker_threads"
+import { writeAll } from "@mallard/duckdb-store/Disk"
 import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 
 /** The next bytes of the text of a file. */
@@ -29,12 +29,8 @@ export interface SystemFailure {
 
 const texts = new Map<number, PrettyText>()
 
-const writeTo = (handle: number, bytes: Uint8Array): void => {
-  for (let written = 0; written < bytes.length;) written += writeSync(handle, bytes, written)
-}
-
 const layOut = ({ handle, isLast, layout, memory, used }: LayoutRequest): void => {
-  const text = texts.get(handle) ?? new PrettyText(layout, (bytes) => writeTo(handle, bytes))
+  const text = texts.get(handle) ?? new PrettyText(layout, (bytes) => writeAll(handle, bytes))
   texts.set(handle, text)
   text.push(new Uint8Array(memory, 0, used))
   if (!isLast) return

@@ -1,8 +1,8 @@
 /** Files that are there whole or not at all: written aside, flushed to the disk, then named. For their owner alone. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs"
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { randomUUID } from "node:crypto"
-import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
 
 /** Where a file is written before it gets its name. */
 export const asideOf = (path: string): string => join(dirname(path), `.${basename(path)}.tmp-${randomUUID()}`)
@@ -23,12 +23,4 @@ export const writeWhole = (path: string, bytes: Uint8Array): void => {
     throw cause
   }
   syncFolder(dirname(path))
-}
-
-/** Writes all bytes where the handle stands, or from a position on. */
-export const writeAll = (handle: number, bytes: Uint8Array, position?: number): void => {
-  for (let written = 0; written < bytes.length;) {
-    const at = position === undefined ? null : position + written
-    written += writeSync(handle, bytes, written, bytes.length - written, at)
-  }
 }

@@ -17,10 +17,10 @@ import {
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
-import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason } from "../BackupError.ts"
-import { asideOf, writeAll } from "./atomic.ts"
+import { asideOf } from "./atomic.ts"
 import type { Cipher } from "./cipher.ts"
 import type { ManifestFile } from "./manifest.ts"
 

@@ -1,5 +1,5 @@
 /** Files that come back from a backup: whole, with mode and times, and never over one that is there. */
-import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
 import { createHash } from "node:crypto"
 import {
   chmodSync,
@@ -14,7 +14,7 @@ import {
   utimesSync
 } from "node:fs"
 import { dirname } from "node:path"
-import { asideOf, writeAll } from "./atomic.ts"
+import { asideOf } from "./atomic.ts"
 import type { ManifestFile } from "./manifest.ts"
 import type { Sink } from "./packs.ts"
 
