@@ -8,7 +8,7 @@ import { kinds } from "@mallard/schema"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
 import { timestampText } from "./Ledger.ts"
-import { quoteName } from "./Tables.ts"
+import { quoteName, quoteText } from "./Tables.ts"
 
 /**
  * `documents`: every document as it was stored. `sharing`: the same without keys that start with `_`, at any depth. `v1`:
@@ -229,4 +229,4 @@ export const ndjsonTexts = (members: ReadonlyArray<StoredMember>): ReadonlyArray
 /** The statement that writes the rows of one kind and cohort to a file. */
 export const copySql = (table: string, cohortId: string, format: "csv" | "parquet", path: string): string =>
   `COPY (SELECT * FROM main.${quoteName(table)} WHERE cohort_id = CAST('${cohortId}' AS UUID) ORDER BY entity_id, source_path, pointer) ` +
-  `TO '${path.replaceAll("'", "''")}' ${format === "csv" ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)"}`
+  `TO ${quoteText(path)} ${format === "csv" ? "(FORMAT csv, HEADER)" : "(FORMAT parquet, COMPRESSION zstd)"}`

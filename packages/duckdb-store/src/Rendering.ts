@@ -20,6 +20,7 @@ import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
 import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
 import { Effect, Stream } from "effect"
 import type { SqlError } from "effect/sql"
+import { quoteText } from "./Tables.ts"
 
 /** Shapes per kind that DuckDB renders; the rest are rare. */
 const SHAPES_IN_SQL = 32
@@ -47,8 +48,6 @@ const pushRows = (rows: Array<ReadonlyArray<unknown>>, chunk: DuckDBDataChunk): 
 }
 
 export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
 
 const codecsByCode: ReadonlyArray<ReadonlyArray<ColumnCodec>> = (() => {
   const byCode: Array<ReadonlyArray<ColumnCodec>> = []
@@ -90,8 +89,8 @@ const timestamp = (column: string, style: string): string => {
   if (match[1] === "d") return `'"' || strftime(${column}, '%Y-%m-%d') || '"'`
   const format = `"%Y-%m-%d${match[2] === "s" ? " " : "T"}%H:%M${match[3] === "m" ? "" : ":%S"}`
   const end = `${match[5] === "z" ? "Z" : ""}${match[6] === "u" ? "+00:00" : ""}"`
-  if (match[4] === undefined) return `strftime(${column}, ${literal(format + end)})`
-  return `strftime(${column}, ${literal(`${format}.`)}) || strftime(${column}, '%f')[:${match[4]}] || ${literal(end)}`
+  if (match[4] === undefined) return `strftime(${column}, ${quoteText(format + end)})`
+  return `strftime(${column}, ${quoteText(`${format}.`)}) || strftime(${column}, '%f')[:${match[4]}] || ${quoteText(end)}`
 }
 
 const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
@@ -125,7 +124,7 @@ export const shapeSql = (code: number, template: Template): string | undefined =
   let collection = 0
   for (let i = 0; i <= template.labels.length; i++) {
     const text = template.literals[i]!
-    if (text !== "") parts.push(literal(text))
+    if (text !== "") parts.push(quoteText(text))
     const label = template.labels[i]
     if (label === undefined) break
     if (label.tag === "column") {

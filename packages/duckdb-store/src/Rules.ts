@@ -8,6 +8,7 @@ import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { BatchWriter } from "./BatchWriter.ts"
 import { quoted, queryRows } from "./Rendering.ts"
+import { quoteText } from "./Tables.ts"
 
 /** One check of the entities of a kind; columns are those of the kind. */
 export type ContentCheck =
@@ -78,7 +79,7 @@ export const findViolations = Effect.fnUntraced(function* <Check extends Content
 
 /** Whether DuckDB takes a regular expression. */
 export const isPattern = (client: DuckDbSqlClient, pattern: string): Effect.Effect<boolean> =>
-  queryRows(client, `SELECT regexp_full_match('', ${literal(pattern)})`).pipe(
+  queryRows(client, `SELECT regexp_full_match('', ${quoteText(pattern)})`).pipe(
     Effect.as(true),
     Effect.orElseSucceed(() => false)
   )
@@ -111,7 +112,7 @@ const conditionOf = (check: ContentCheck): string | readonly [withIds: string, w
       return bounds.length === 0 ? "false" : `(${bounds.join(" OR ")})`
     }
     case "format":
-      return `NOT regexp_full_match(e.${quoted(check.column)}::VARCHAR, ${literal(check.pattern)})`
+      return `NOT regexp_full_match(e.${quoted(check.column)}::VARCHAR, ${quoteText(check.pattern)})`
     case "reference": {
       const ids = check.to.flatMap(({ column, kind: name }) => {
         const kind = kindOf(name)
@@ -133,5 +134,3 @@ const conditionOf = (check: ContentCheck): string | readonly [withIds: string, w
     }
   }
 }
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`

@@ -245,3 +245,6 @@ export const createTablesSql: ReadonlyArray<string> = [
 export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
+
+/** Quotes a text as a literal of SQL. */
+export const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`

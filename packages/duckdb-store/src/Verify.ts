@@ -34,7 +34,7 @@ import {
   type Renderer,
   type StoredShape
 } from "./Rendering.ts"
-import { digestedTableNames, idColumns, storedKinds, tableNames } from "./Tables.ts"
+import { digestedTableNames, idColumns, storedKinds, tableNames, quoteText } from "./Tables.ts"
 
 /** What a check found wrong. `where` names tables, ids and columns, never values. */
 export interface Finding {
@@ -688,7 +688,7 @@ const checkPointers = Effect.fnUntraced(function* (
   for (const shape of renderer.shapes.values()) {
     if (shape.kind !== kind.code) continue
     collectionPointers(shape.template).forEach(({ pointer, list }, at) => {
-      expected.push(`(${shape.id}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
+      expected.push(`(${shape.id}, ${at}, ${quoteText(pointer)}, ${list})`)
     })
   }
   const table = `mallard.${kind.table}`
@@ -699,7 +699,7 @@ const checkPointers = Effect.fnUntraced(function* (
   const foldedRows: Array<string> = []
   for (const [id, extra] of folded) {
     pointersOfFolded(blobText(extra)).forEach(({ pointer, list }, at) => {
-      foldedRows.push(`(${Number(id)}, ${at}, '${pointer.replaceAll("'", "''")}', ${list})`)
+      foldedRows.push(`(${Number(id)}, ${at}, ${quoteText(pointer)}, ${list})`)
     })
   }
   const values = (rows: ReadonlyArray<string>): string => (rows.length === 0 ? "(-1, 0, '', false)" : rows.join(", "))

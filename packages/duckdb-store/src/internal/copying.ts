@@ -15,7 +15,8 @@ import {
   quoteName,
   storedKinds,
   tableColumns,
-  tableNames
+  tableNames,
+  quoteText
 } from "../Tables.ts"
 import { verifyDatabase } from "../Verify.ts"
 import { views } from "../Views.ts"
@@ -50,7 +51,7 @@ export const keptEntities = (schema: string, condition: string): string => `RECU
 
 /** Copies what stays from the database at `path` into the new one that `sql` has open, with ids dense from 1 again. */
 export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path: string, kept: Kept) {
-  yield* query(sql, `ATTACH '${path.replaceAll("'", "''")}' AS former (READ_ONLY)`)
+  yield* query(sql, `ATTACH ${quoteText(path)} AS former (READ_ONLY)`)
   const [foreign] = yield* query<{ readonly count: bigint }>(sql, ownTablesSql, [
     JSON.stringify(tableNames.map((name) => `mallard.${name}`)),
     JSON.stringify(views.map(({ name, schema }) => `${schema}.${name}`))

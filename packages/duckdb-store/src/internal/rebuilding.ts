@@ -14,7 +14,7 @@ import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
 import { openStore, type StoreConfig } from "../Store.ts"
 import { StoreError, toStoreError } from "../StoreError.ts"
-import { type DigestedTableName, digestedTableNames, quoteName, storedKinds } from "../Tables.ts"
+import { type DigestedTableName, digestedTableNames, quoteName, storedKinds, quoteText } from "../Tables.ts"
 import { type Finding, findUnreadable, verifyDatabase, type VerifyReport } from "../Verify.ts"
 
 /** A revision that was not copied. */
@@ -146,7 +146,7 @@ const assess = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
   const recorded = `revision_id < ${next.get("revisions") ?? 1}`
   const kept: Kept = {
     revisions: leftIds.length === 0 ? recorded : `${recorded} AND revision_id NOT IN (${leftIds.join(", ")})`,
-    rows: skipped.size === 0 ? undefined : `t.row_digest NOT IN (${[...skipped].map(literal).join(", ")})`,
+    rows: skipped.size === 0 ? undefined : `t.row_digest NOT IN (${[...skipped].map(quoteText).join(", ")})`,
     isDamaged: unreadable.size > 0,
     leavesOwnTables: true
   }
@@ -157,8 +157,6 @@ const assess = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
 /** With a template that cannot be read, verifying stops before the documents. */
 const isReadToTheEnd = (report: VerifyReport): boolean =>
   report.findings.every(({ code }) => code !== "template-unreadable")
-
-const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
 
 /** Whether the last revision of the cohort of this one says that it is deleted, and is left behind. */
 const isGone = (
