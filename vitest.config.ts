@@ -22,6 +22,8 @@ export default defineConfig({
     // `tools/test.ts` fails for a package without tests; here a package may be run before it has any.
     passWithNoTests: true,
     setupFiles: [join(here, "vitest.setup.ts")],
+    // Once for all projects.
+    globalSetup: [join(here, "vitest.folder.ts")],
     // Real databases on a busy machine of two cores.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,10 +1,11 @@
 import { addEqualityTesters } from "@effect/vitest"
 import { enableCompileCache } from "node:module"
+import { join } from "node:path"
 
 addEqualityTesters()
 
 // Programs that tests start from the sources begin in half the time where Node remembers what it compiled.
-const { directory } = enableCompileCache()
+const { directory } = enableCompileCache(join(import.meta.dirname, "node_modules", ".cache", "mallard", "compiled"))
 if (directory !== undefined) process.env["NODE_COMPILE_CACHE"] = directory
 
 declare module "vitest" {

@@ -17,6 +17,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { cpSync, existsSync, rmSync, writeSync } from "node:fs"
 import { createHash } from "node:crypto"
+import { flushCompileCache } from "node:module"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { type Inspection, type Request, type StepName, templateOf } from "./Protocol.ts"
@@ -157,6 +158,9 @@ const carryOut = async ({ folder, kill, name, steps }: Request): Promise<void> =
   }
   for (const name of steps) tell(`done ${name} ${JSON.stringify((await Effect.runPromise(step[name]())) ?? null)}`)
 }
+
+// A process that is killed keeps nothing of what it compiled, and here all are.
+flushCompileCache()
 
 for await (const line of createInterface({ input: process.stdin })) {
   const request: Request = JSON.parse(line)

@@ -19,6 +19,10 @@ import {
 import { defaultLimits, type FullVerifyReport, migrate, type RunReport, verify } from "@mallard/migrator"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
+import assert from "node:assert/strict"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 
 export interface Engine {
   readonly migrate: (paths: ReadonlyArray<string>, database: string) => Promise<RunReport>
@@ -70,16 +74,35 @@ interface StoredPlace {
   readonly digest: string | undefined
 }
 
-/** The engine as it is. */
+/** The engine as it is, on databases that begin as copies of an empty one: thousands of them are needed. */
 export const mallard: Engine = {
-  migrate: (paths, database) =>
-    Effect.runPromise(
+  migrate: async (paths, database) => {
+    if (!existsSync(database)) writeFileSync(database, await emptyDatabase())
+    return Effect.runPromise(
       migrate({ paths, database, onConflict: "fail", dryRun: false, program: "roundtrip", ...defaultLimits })
-    ),
+    )
+  },
   verify: (sources, database) => Effect.runPromise(verify({ database, sources })),
   read: (database) => reading(database, readSnapshot),
   countRows: (database) => reading(database, countRows)
 }
+
+/** The bytes of a database with the tables and nothing in them, closed and without a log. */
+const makeEmptyDatabase = async (): Promise<Buffer> => {
+  const folder = mkdtempSync(join(tmpdir(), "mallard-empty-"))
+  try {
+    const path = join(folder, "empty.duckdb")
+    await Effect.runPromise(Effect.scoped(openStore({ path, program: "roundtrip" })))
+    assert.deepEqual(readdirSync(folder), ["empty.duckdb"])
+    return readFileSync(path)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+let madeDatabase: Promise<Buffer> | undefined
+
+const emptyDatabase = (): Promise<Buffer> => (madeDatabase ??= makeEmptyDatabase())
 
 const reading = <A, E>(database: string, read: (client: DuckDbSqlClient) => Effect.Effect<A, E>): Promise<A> =>
   Effect.runPromise(Effect.scoped(Effect.flatMap(openStore({ path: database, readonly: true }), read)))

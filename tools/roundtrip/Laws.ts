@@ -59,17 +59,38 @@ export const checkGroup = async (
   folder: string,
   dear: ReadonlySet<DearLaw> = new Set(["rows", "once", "order", "verify"])
 ): Promise<GroupResult> => {
+  const [result] = await checkEngines([engine], specimens, folder, dear)
+  return result ?? { violations: [], contested: [] }
+}
+
+/** The same for several engines, one after the other, over sources that are written once. */
+export const checkEngines = async (
+  engines: ReadonlyArray<Engine>,
+  specimens: ReadonlyMap<number, Specimen>,
+  folder: string,
+  dear: ReadonlySet<DearLaw>
+): Promise<ReadonlyArray<GroupResult>> => {
   await mkdir(folder, { recursive: true })
-  const group = new Group(engine, specimens, folder)
+  const written: Written = new Map()
+  const results: Array<GroupResult> = []
   try {
-    await group.check(dear)
-  } catch (error) {
-    group.report("runs", undefined, inspect(error, { depth: 4 }))
+    for (const engine of engines) {
+      const group = new Group(engine, specimens, folder, written)
+      try {
+        await group.check(dear)
+      } catch (error) {
+        group.report("runs", undefined, inspect(error, { depth: 4 }))
+      }
+      results.push({ violations: group.violations, contested: [...group.contested] })
+    }
   } finally {
     await rm(folder, { recursive: true, force: true, maxRetries: 3 })
   }
-  return { violations: group.violations, contested: [...group.contested] }
+  return results
 }
+
+/** The paths to migrate of each specimen, by the name of the folder that they were written to. */
+type Written = Map<string, ReadonlyMap<number, string>>
 
 /** One file of a specimen and the item that the migration made of it. */
 interface Traced {
@@ -85,11 +106,13 @@ class Group {
   private readonly engine: Engine
   private readonly specimens: ReadonlyMap<number, Specimen>
   private readonly folder: string
+  private readonly written: Written
 
-  constructor(engine: Engine, specimens: ReadonlyMap<number, Specimen>, folder: string) {
+  constructor(engine: Engine, specimens: ReadonlyMap<number, Specimen>, folder: string, written: Written) {
     this.engine = engine
     this.specimens = specimens
     this.folder = folder
+    this.written = written
   }
 
   report(law: Law, specimen: number | undefined, message: string): void {
@@ -119,7 +142,10 @@ class Group {
 
   /** Writes the sources, the folders sorted as the numbers come; gives the path to migrate of each. */
   private async write(name: string, numbers: ReadonlyArray<number>): Promise<ReadonlyMap<number, string>> {
+    const known = this.written.get(name)
+    if (known !== undefined) return known
     const paths = new Map<number, string>()
+    this.written.set(name, paths)
     for (const [at, number] of numbers.entries()) {
       const specimen = this.specimens.get(number)
       if (specimen === undefined) continue

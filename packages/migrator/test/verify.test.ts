@@ -451,28 +451,33 @@ describe("verify", () => {
             yield* assertAllFound([{ table, what: `${text} as ${table}.${column}`, statement }])
           }
         }
-        for (const table of ["claims", "encounters", "patients", "members"]) {
-          const report = yield* verifyAfter(`UPDATE mallard.${table} SET shape_id = 0 WHERE ${firstRow(table)}`)
-          assertFound(report, whereOf(table), `no shape for ${table}`)
-        }
+        // Each finding names its table, and where fragments are too many its row.
+        const shaped = ["claims", "encounters", "patients", "members"]
+        const report = yield* verifyAfter(
+          ...shaped.map((table) => `UPDATE mallard.${table} SET shape_id = 0 WHERE ${firstRow(table)}`)
+        )
+        for (const table of shaped) assertFound(report, new RegExp(`^mallard\\.${table}\\b`), `no shape for ${table}`)
         // One fragment more than the shape asks for, in shapes with none, one and several.
+        const { client } = yield* Store
+        const rows = yield* Effect.forEach(
+          ["members", "claims", "encounters", "patients", "vital_signs"],
+          Effect.fnUntraced(function* (table) {
+            const ids = yield* queryRows(client, `SELECT min(entity_id) FROM mallard.${table} GROUP BY extra IS NULL`)
+            assert.isNotEmpty(ids, table)
+            return ids.map(([id]) => ({ table, id: Number(id) }))
+          })
+        )
         for (const fragment of ["''", "'1'"]) {
-          for (const table of ["members", "claims", "encounters", "patients", "vital_signs"]) {
-            const { client } = yield* Store
-            for (const [id] of yield* queryRows(
-              client,
-              `SELECT min(entity_id) FROM mallard.${table} GROUP BY extra IS NULL`
-            )) {
-              const more = `coalesce(extra || chr(10), '') || ${fragment}`
-              const report = yield* verifyAfter(
-                `UPDATE mallard.${table} SET extra = ${more} WHERE entity_id = ${Number(id)}`
+          const report = yield* verifyAfter(
+            ...rows
+              .flat()
+              .map(
+                ({ id, table }) =>
+                  `UPDATE mallard.${table} SET extra = coalesce(extra || chr(10), '') || ${fragment} WHERE entity_id = ${id}`
               )
-              assertFound(
-                report,
-                new RegExp(`^mallard\\.${table} entity_id ${Number(id)}\\b`),
-                `${fragment} more in ${table}`
-              )
-            }
+          )
+          for (const { id, table } of rows.flat()) {
+            assertFound(report, new RegExp(`^mallard\\.${table} entity_id ${id}\\b`), `${fragment} more in ${table}`)
           }
         }
         const circle = yield* verifyAfter(
