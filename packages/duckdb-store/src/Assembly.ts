@@ -347,6 +347,10 @@ export interface PartVisitor<E = never> {
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
+  /** The elements of a collection come next, after the bracket of a list. */
+  readonly opened?: (collection: number) => void
+  /** All elements of the collection have come. */
+  readonly closed?: (collection: number) => void
   /** So many elements are sound. */
   readonly sound: (count: number) => void
   /** An element whose row does not give the text of its digest. */
@@ -571,6 +575,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     }
   })
   if (label === "list") visitor.text(OPEN, 0, 1)
+  visitor.opened?.(collection)
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) yield* visit(window.blocks.get(at) ?? [])
   else {
@@ -590,6 +595,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     }
     yield* Fiber.join(next)
   }
+  visitor.closed?.(collection)
   if (label === "list") visitor.text(CLOSE, 0, 1)
   else if (label === "one" && expected !== 1) visitor.gap(collection)
 })

@@ -1,6 +1,6 @@
 /** What revisions are made of: heads with exact texts, stored parts, and members with their texts. */
 
-import { type Collection, MemberRows } from "@mallard/entity-serializers"
+import { MemberRows } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Schema } from "effect"
@@ -146,7 +146,7 @@ export const revisionsOf = (sql: DuckDbSqlClient, cohortId: string) =>
   Effect.map(rows(sql, contentStatements.revisions, [cohortId]), (found) => found.map(stateOf))
 
 /** The places of a content where entities stand, by part. */
-export const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
+const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
   const byPart = new Map<number, Array<StoredCollection>>()
   const id = String(contentId)
   for (const [part, , pointer, list, kind] of yield* rows(sql, contentStatements.collections, [id, id])) {
@@ -157,7 +157,12 @@ export const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, 
   return byPart
 })
 
-/** The parts of a stored content in the form in which a writer takes them: none of their entities is read. */
+/** A part that is stored: a writer can take it as it is. */
+export interface StoredPart extends NewPart {
+  readonly collections: ReadonlyArray<StoredCollection>
+}
+
+/** The parts of a stored content, in order: none of their entities is read. */
 export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
   const id = String(contentId)
   const pieces = new Map<number, Array<string>>()
@@ -173,16 +178,16 @@ export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, co
     members.set(Number(part), of)
     of.push(Number(collection), Number(ordinal), Number(kind), Number(entityId))
   }
-  return (yield* partHeads(sql, contentId)).map(({ part, ...head }): NewPart => ({
+  return (yield* partHeads(sql, contentId)).map(({ part, ...head }): StoredPart => ({
     ...head,
     pieces: pieces.get(part) ?? [],
-    collections: (collections.get(part) ?? []).map(({ list, pointer }): Collection => ({ pointer, list })),
+    collections: collections.get(part) ?? [],
     members: members.get(part) ?? new MemberRows()
   }))
 })
 
 /** The parts of a content without what they hold, in order. */
-export const partHeads = (sql: DuckDbSqlClient, contentId: number) =>
+const partHeads = (sql: DuckDbSqlClient, contentId: number) =>
   Effect.map(rows(sql, contentStatements.contentParts, [String(contentId)]), (found) =>
     found.map(([part, path, format, bytes, sha256, digest, encoding]) => ({
       part: Number(part),
