@@ -7,7 +7,8 @@ import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
-import { blobBytes, queryRows, quoted, type Renderer } from "./Rendering.ts"
+import { blobBytes, queryRows, type Renderer } from "./Rendering.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** One element of a collection: the bytes `start` to `end` of `bytes` are its compact text. */
 export interface Element {
@@ -148,7 +149,7 @@ const elementsSql = (
   return `SELECT content_id, part, collection, min(ordinal), count(*), ${ordinals}, ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
     FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest, ${text} AS text
           FROM mallard.cohort_members m
-          LEFT JOIN (SELECT * FROM mallard.${quoted(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
+          LEFT JOIN (SELECT * FROM mallard.${quoteName(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
           WHERE m.kind = ${kind} AND ${where})
     GROUP BY content_id, part, collection, ordinal // ${BLOCK} ORDER BY content_id, part, collection, ordinal // ${BLOCK}`
 }
