@@ -226,6 +226,34 @@ describe("appending", () => {
     )
   )
 
+  it.effect("can be made sure not to happen twice: what is there already is told by type", () =>
+    inStore(
+      Effect.fnUntraced(function* (store) {
+        const document =
+          '{"name":"a","entities":{"patient":[{"id":"p1","w":1.50},{"id":"p2"}],"notes":["x",{"id":"p1"}]},"claims":[{"claim_id":"c"}]}'
+        yield* store.save({ name: "a", document })
+        yield* store.save({ name: "other", entities: { patients: [{ id: "p3" }] } })
+        const texts = [
+          '{"id":"p1","w":1.50}',
+          '{"id":"p1","w":1.5}',
+          '{"id":"p1"}',
+          '{"id":"p3"}',
+          '{"claim_id":"c"}',
+          '"x"'
+        ]
+        assert.deepStrictEqual(
+          yield* store.entitiesAmong("a", texts),
+          new Map([
+            ["notes", new Set(['"x"', '{"id":"p1"}'])],
+            ["patient", new Set(['{"id":"p1","w":1.50}'])],
+            ["claims", new Set(['{"claim_id":"c"}'])]
+          ])
+        )
+        assert.strictEqual((yield* store.entitiesAmong("a", [])).size, 0)
+      })
+    )
+  )
+
   it.effect("takes as many statements for a large cohort as for a small one, and writes no entity again", () =>
     inStore(
       Effect.fnUntraced(function* (store) {
