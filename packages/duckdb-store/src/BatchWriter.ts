@@ -21,7 +21,6 @@ import {
 import duckdb from "@duckdb/node-bindings"
 import {
   AUX,
-  type BatchMark,
   type Collection,
   DocumentReader,
   EntityBatch,
@@ -29,6 +28,7 @@ import {
   EntityReader,
   type MemberRows,
   NumberStack,
+  type ReaderMark,
   ShapeDictionary
 } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
@@ -130,14 +130,6 @@ class MemberBatch {
     this.count = 0
     for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
   }
-}
-
-/** What can be taken back when a source turns out bad before any of its rows was written. */
-export interface WriterMark {
-  readonly batch: BatchMark
-  readonly output: number
-  readonly indexes: ReadonlyArray<number>
-  readonly shapes: number
 }
 
 /** A transaction that holds everything; `committed` waits for its commit and is to be run exactly once. */
@@ -243,21 +235,13 @@ export class BatchWriter {
     return this.documents.entities.tokenizer.o
   }
 
-  mark(): WriterMark {
-    return {
-      batch: this.batch.mark(),
-      output: this.documents.entities.tokenizer.o,
-      indexes: this.indexes.map((index) => index.mark()),
-      shapes: this.shapes.mark()
-    }
+  mark(): ReaderMark {
+    return this.documents.entities.mark()
   }
 
   /** Takes back everything read since the mark. Valid only while nothing of it has been flushed. */
-  rollback(mark: WriterMark): void {
-    this.batch.truncate(mark.batch)
-    this.documents.entities.tokenizer.o = mark.output
-    this.indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
-    this.shapes.rollback(mark.shapes)
+  rollback(mark: ReaderMark): void {
+    this.documents.entities.rollback(mark)
   }
 
   /** Runs `body` in one transaction: `stage`, and the commit. */
