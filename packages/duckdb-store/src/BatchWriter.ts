@@ -38,8 +38,9 @@ import { SqlError } from "effect/sql"
 import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
-import { quoted, queryRows } from "./Rendering.ts"
+import { queryRows } from "./Rendering.ts"
 import { type DigestedTableName, tableColumns } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** Bytes of compact text after which waiting rows go to the database. */
 export const FLUSH_BYTES = 8 << 20
@@ -646,7 +647,7 @@ const appendValue = (native: DuckDBAppender, type: string, value: LedgerValue): 
 const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: string, nextId: number) {
   const index = new EntityIndex(nextId, nextId)
   if (nextId === 1) return index
-  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoted(table)}`).pipe(
+  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoteName(table)}`).pipe(
     Stream.runForEach((chunk) =>
       Effect.sync(() => {
         const rows = chunk.rowCount
@@ -676,8 +677,8 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
   for (const [code] of present) {
     const kind = kindByCode(Number(code))
     if (kind === undefined) continue
-    const id = quoted(kind.idColumn)
-    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoted(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
+    const id = quoteName(kind.idColumn)
+    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
     // Most batches have none: the cheap question first.
     const [any] = yield* queryRows(
       client,
