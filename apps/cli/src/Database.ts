@@ -9,6 +9,7 @@ import type { StoreError } from "@mallard/duckdb-store/StoreError"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { FOR_EVER } from "./Arguments.ts"
+import { endWithWords } from "./Crash.ts"
 import { type CommandFailed, usage } from "./Failure.ts"
 import type { Session } from "./Session.ts"
 
@@ -40,11 +41,17 @@ const defaultDatabase = (home: string): string => join(home, ".healthsim", "heal
 export const withDatabase = <A, E, R>(
   session: Session,
   db: string | undefined,
-  use: (path: string) => Effect.Effect<A, E | StoreError, R>
+  open: (path: string) => Effect.Effect<A, E | StoreError, R>
 ): Effect.Effect<A, E | StoreError | CommandFailed, R> =>
   Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
     const choice = chooseDatabase(session, db)
     if ("_tag" in choice) return Effect.fail(choice)
+    endWithWords(session)
+    const use = (path: string) =>
+      Effect.suspend(() => {
+        session.reading.database = path
+        return open(path)
+      })
     const patience = patienceOf(session)
     if (patience !== undefined && "_tag" in patience) return Effect.fail(patience)
     const patient = (path: string) =>

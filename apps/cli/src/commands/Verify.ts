@@ -18,6 +18,8 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  if (command.json)
+    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
@@ -57,6 +59,9 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   findings: report.findings,
   sources: report.sources
 })
+
+const CRASHED =
+  "DuckDB crashes while it reads it; keep the file as it is, see what mallard doctor says, and restore a backup or migrate into a new file"
 
 const damaged = (database: string, message: string): VerificationResult => ({
   database,
