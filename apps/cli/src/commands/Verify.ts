@@ -1,6 +1,7 @@
 /** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
 import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
@@ -18,6 +19,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  endWithWords(session)
   if (command.json)
     session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
