@@ -20,7 +20,7 @@ const program = (): URL =>
 /** More than these the thread that writes could not keep busy. */
 const MOST_THREADS = 3
 /** Bytes of files that are read or wait to be taken over; what was read of them takes about twice the room. */
-const MOST_BYTES = 32 << 20
+const MOST_BYTES = 24 << 20
 /** Pieces of memory that a thread keeps for its next files. */
 const MOST_SPARE = 2
 

@@ -109,7 +109,7 @@ export const defaultSizes: Sizes = {
   batchMs: 10_000,
   wholeFileBytes: WHOLE_FILE_BYTES,
   windowBytes: WINDOW_BYTES,
-  threaded: { least: 128 << 10, most: 16 << 20, total: 16 << 20 }
+  threaded: { least: 128 << 10, most: 8 << 20, total: 256 << 20 }
 }
 
 /** The default limits: see promise P9. */
