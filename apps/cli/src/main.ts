@@ -4,7 +4,7 @@ import { homedir } from "node:os"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
 import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { ChildProcessSpawner } from "effect/process"
-import { CommandFailed, describeFailure, Ended, exitCode } from "./Failure.ts"
+import { CommandFailed, describeFailure, Ended, exitCode, signalCode } from "./Failure.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
@@ -42,6 +42,7 @@ const session: Session = {
   invocation: invocationOf(env),
   stop,
   lock: { wait: undefined },
+  reading: { database: undefined, onCrash: undefined },
   telemetry: { url: undefined, onProgress: undefined },
   now: () => performance.now()
 }
@@ -141,14 +142,12 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
+  process.on("SIGHUP", onSignal)
   fiber.addObserver((exit) =>
     teardown(exit, (code) =>
       process.exit(code === exitCode.interrupted && stop.signal !== undefined ? signalCode(stop.signal) : code)
     )
   )
 })
-
-const signalCode = (signal: NodeJS.Signals): number =>
-  signal === "SIGTERM" ? exitCode.terminated : exitCode.interrupted
 
 runMain(program, { disableErrorReporting: true })

@@ -124,10 +124,13 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
   // DuckDB would replay it into the new database.
   if (hasLog(path)) return yield* new StoreError({ reason: "wal", path, cause: new Error(`${logPath(path)} exists`) })
   const building = temporaryPath(path)
-  yield* attempt(path, () => {
-    createFolderOf(path)
-    removeDatabase(building)
-  })
+  yield* Effect.mapError(
+    attempt(path, () => {
+      createFolderOf(path)
+      removeDatabase(building)
+    }),
+    inMaking
+  )
   yield* Effect.ensuring(
     Effect.andThen(
       Effect.scoped(
@@ -141,8 +144,18 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
       )
     ),
     Effect.ignore(attempt(path, () => removeDatabase(building)))
-  ).pipe(Effect.mapError((cause) => toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause)))
+  ).pipe(
+    Effect.mapError((cause) =>
+      inMaking(toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause))
+    )
+  )
 })
+
+/** What is being made can be neither missing nor damaged: the disk is at fault. */
+const inMaking = (error: StoreError): StoreError =>
+  error.reason === "missing" || error.reason === "damaged"
+    ? new StoreError({ reason: "io", path: error.path, cause: error.cause })
+    : error
 
 const prepare = Effect.fnUntraced(function* (
   sql: DuckDbSqlClient,

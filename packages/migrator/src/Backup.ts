@@ -80,7 +80,7 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   mkdirSync(store, { recursive: true, mode: 0o700 })
   for (const folder of ["packs", "manifests"]) mkdirSync(join(store, folder), { recursive: true, mode: 0o700 })
   const earlier = readManifests(store).flatMap(({ manifest, ...read }) =>
-    manifest === undefined ? [] : [{ ...read, manifest }]
+    manifest === undefined || !read.isAsWritten ? [] : [{ ...read, manifest }]
   )
   removeLeftovers(store)
   const cipher = options.cipher === undefined ? undefined : await encrypterOf(store, options.cipher)
@@ -391,10 +391,10 @@ export interface BackupCheck {
 
 /** Reads every content of a backup and compares it with its SHA-256. */
 export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, BackupError> =>
-  Effect.flatMap(findBackup(options.store, options.backup), ({ manifest, path, sha256 }) =>
+  Effect.flatMap(findBackup(options.store, options.backup), ({ isAsWritten, manifest, path, sha256 }) =>
     attemptAsync(options.store, async () => {
       const problems: Array<BackupProblem> = []
-      if (options.manifestSha256 !== undefined && options.manifestSha256 !== sha256) {
+      if (!isAsWritten || (options.manifestSha256 !== undefined && options.manifestSha256 !== sha256)) {
         problems.push({ path, problem: "manifest-changed" })
       }
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
@@ -442,14 +442,19 @@ export interface RestoreResult {
  * overwritten; a file whose copy is damaged is named and not written.
  */
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
-  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([{ manifest }, reached]) =>
+  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([read, reached]) =>
     attemptAsync(options.store, async () => {
+      const { isAsWritten, manifest, path } = read
+      // What it says of places cannot be trusted: below a folder of the user's choice it does no harm.
+      if (!isAsWritten && options.out === undefined && options.place === undefined) {
+        throw new BackupError({ reason: "changed", store: options.store, path })
+      }
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
       const reader = new PackReader(options.store)
       const restored: Array<string> = []
       const present: Array<string> = []
       const kept: Array<string> = []
-      const problems: Array<BackupProblem> = []
+      const problems: Array<BackupProblem> = isAsWritten ? [] : [{ path, problem: "manifest-changed" }]
       try {
         for (const file of manifest.files) {
           const target = placeOf(options, manifest.base, file.path)

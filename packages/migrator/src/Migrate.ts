@@ -612,8 +612,12 @@ const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOpt
   ...(options.maxRejects === undefined ? {} : { max_rejects: textOfLimit(options.maxRejects) }),
   ...(resumes === undefined ? {} : { resumes }),
   ...(options.retries === undefined ? {} : { retries: options.retries }),
-  ...(options.only === undefined ? {} : { only: [...options.only] })
+  ...(options.only === undefined ? {} : { only: [...options.only] }),
+  ...(options.plan === undefined ? {} : { plan: plannedOf(options.plan) })
 })
+
+const plannedOf = (plan: NonNullable<MigrateOptions["plan"]>) =>
+  [...plan].map(([path, { action, bytes, source_sha256 }]) => ({ path, action, source_sha256, bytes }))
 
 const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]>): RunOptions => ({
   backup_dir: store,
@@ -624,10 +628,11 @@ const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]
       : { backup_cipher: "passphrase" })
 })
 
-const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
+const sourcesAsked = ({ cwd, only, paths, plan, resumes }: MigrateOptions) => ({
   paths,
   cwd: cwd ?? process.cwd(),
   ...(only === undefined ? {} : { only: [...only] }),
+  ...(plan === undefined ? {} : { plan: plannedOf(plan) }),
   ...(resumes === undefined ? {} : { resumes })
 })
 

@@ -103,7 +103,7 @@ const problems = {
   "pack-missing": "the pack that holds its copy is gone",
   "pack-truncated": "the pack that holds its copy is cut off",
   "content-changed": "its copy is not what was copied",
-  "manifest-changed": "the manifest is not the one that the database recorded"
+  "manifest-changed": "the manifest is not as it was written"
 } as const
 
 export const runBackupRestore = Effect.fnUntraced(function* (session: Session, command: RestoreCommand) {

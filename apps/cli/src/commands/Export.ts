@@ -7,6 +7,7 @@ import { pathBelow } from "@mallard/duckdb-store/Disk"
 import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
@@ -35,6 +36,7 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
   if (!all && name === undefined) {
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
+  endWithWords(session)
   const { format } = command
   const jobs = yield* jobsOf(command.jobs)
   if (format !== undefined && format !== "documents") {

@@ -49,7 +49,8 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
     ...(yield* askedAgain(command, last.asked)),
     resumes: last.run,
     ...(last.asked.retries === undefined ? {} : { retries: last.asked.retries }),
-    ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) })
+    ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) }),
+    ...(last.asked.plan === undefined ? {} : { planned: new Map(last.asked.plan.map((item) => [item.path, item])) })
   })
 })
 

@@ -1,6 +1,7 @@
 /** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
 import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
@@ -18,6 +19,9 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  endWithWords(session)
+  if (command.json)
+    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
@@ -57,6 +61,9 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   findings: report.findings,
   sources: report.sources
 })
+
+const CRASHED =
+  "DuckDB crashes while it reads it; keep the file as it is, see what mallard doctor says, and restore a backup or migrate into a new file"
 
 const damaged = (database: string, message: string): VerificationResult => ({
   database,
