@@ -1,5 +1,5 @@
 /** What a migration is asked to do, what it tells while it runs, and how it fails. */
-import { WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
+import { printablePath, WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
 import { Schema } from "effect"
 import type { CipherSettings } from "./Backup.ts"
 import type { ConflictRule } from "./Decision.ts"
@@ -7,6 +7,7 @@ import type { PlannedItem } from "./Plan.ts"
 import type { ItemReport } from "./Report.ts"
 import type { Rules } from "./Validation.ts"
 import type { RejectLimit } from "./internal/rejectLimit.ts"
+import { isOutOfSpace } from "./internal/transient.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -88,6 +89,23 @@ export type Progress =
   | { readonly phase: "entities"; readonly count: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
+  | CopiesProgress
+  | UndoProgress
+
+/** How many bytes of copies, of how many in how many files, have been compared or restored. */
+export interface CopiesProgress {
+  readonly phase: "check" | "restore"
+  readonly done: number
+  readonly bytes: number
+  readonly files: number
+}
+
+/** How far an undoing is: each cohort counts when its revision is written, and again when it is compared. */
+export interface UndoProgress {
+  readonly phase: "undo"
+  readonly done: number
+  readonly cohorts: number
+}
 
 /** The database failed in the middle of a run; what had been committed is whole. */
 export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
@@ -95,7 +113,10 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    return `Writing to ${this.database} failed. Nothing is half stored: check the disk, then run the same command again.`
+    const path = printablePath(this.database)
+    return isOutOfSpace(this.cause)
+      ? `Writing to ${path} failed: there is no space left on its disk. Nothing is half stored, and what was stored before is whole: free some space there, then run the same command again.`
+      : `Writing to ${path} failed. Nothing is half stored: check the disk, and the database with \`mallard doctor\`, then run the same command again.`
   }
 }
 

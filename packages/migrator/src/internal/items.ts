@@ -138,6 +138,12 @@ export const conflictMessage = (others: ReadonlyArray<string>): string => {
   return `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.slice(0, MAX_NAMED).join(", ")}${more}; rename all but one`
 }
 
+const LINES_HINT = "; if each line is a document of its own, give the file a name that ends in .ndjson"
+
+/** Whether what follows the document begins a line, as the next of several documents would. */
+const isLikeLines = ({ code, column, line }: SourceRejected): boolean =>
+  code === "trailing-content" && column === 1 && line > 1
+
 export const sourceRemark = (error: SourceError | SourceRejected): Remark =>
   error instanceof SourceRejected
     ? {
@@ -145,7 +151,7 @@ export const sourceRemark = (error: SourceError | SourceRejected): Remark =>
         pointer: null,
         line: error.line,
         column: error.column,
-        message: `${error.reason} (byte ${error.offset})`
+        message: `${error.reason} (byte ${error.offset})${isLikeLines(error) ? LINES_HINT : ""}`
       }
     : plainRemark(error.reason, error.message)
 

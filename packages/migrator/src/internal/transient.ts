@@ -33,7 +33,7 @@ export const retryTransient = <A, E, R>(
 /** Whether the disk was full. DuckDB's text, which tells, lies below Effect's error. */
 export const isOutOfSpace = (error: unknown): boolean => {
   for (let cause = error, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
-    if (/No space left|disk quota/i.test(cause.message)) return true
+    if (/No space left|disk quota|File too large/i.test(cause.message)) return true
   }
   return false
 }
