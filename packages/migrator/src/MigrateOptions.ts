@@ -7,7 +7,7 @@ import type { PlannedItem } from "./Plan.ts"
 import type { ItemReport } from "./Report.ts"
 import type { Rules } from "./Validation.ts"
 import type { RejectLimit } from "./internal/rejectLimit.ts"
-import { isOutOfSpace } from "./internal/transient.ts"
+import { lackOf } from "./internal/transient.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -107,16 +107,23 @@ export interface UndoProgress {
   readonly cohorts: number
 }
 
+const lacks = {
+  space: [": there is no space left on its disk", "free some space there"],
+  memory: [
+    ": DuckDB needs more memory than it may have, and could not use the disk beside the database instead",
+    "give it more with --memory, or see to the space and the permissions there"
+  ],
+  other: ["", "check the disk, and the database with `mallard doctor`"]
+} as const
+
 /** The database failed in the middle of a run; what had been committed is whole. */
 export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
   database: Schema.String,
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    const path = printablePath(this.database)
-    return isOutOfSpace(this.cause)
-      ? `Writing to ${path} failed: there is no space left on its disk. Nothing is half stored, and what was stored before is whole: free some space there, then run the same command again.`
-      : `Writing to ${path} failed. Nothing is half stored: check the disk, and the database with \`mallard doctor\`, then run the same command again.`
+    const [what, next] = lacks[lackOf(this.cause) ?? "other"]
+    return `Writing to ${printablePath(this.database)} failed${what}. Nothing is half stored, and what was stored before is whole: ${next}, then run the same command again.`
   }
 }
 
