@@ -12,6 +12,9 @@ const crashes = ["SIGSEGV", "SIGBUS", "SIGFPE"] as const
  * From here on a crash of DuckDB ends the program with a message and with the code of a damaged database. DuckDB's own
  * threads alone read what may be damaged, and hand on copies: so the thread that this runs on is there to tell of it. It
  * must do no more than that: the thread that crashed is stopped in the middle of whatever it held.
+ *
+ * Only for commands that read: where rows are written, this thread is in DuckDB's code itself, and a crash of its own
+ * would never end.
  */
 export const endWithWords = (session: Session): void => {
   // Without the call only the signal can end such a process.

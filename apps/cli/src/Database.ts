@@ -9,7 +9,6 @@ import type { StoreError } from "@mallard/duckdb-store/StoreError"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { FOR_EVER } from "./Arguments.ts"
-import { endWithWords } from "./Crash.ts"
 import { type CommandFailed, usage } from "./Failure.ts"
 import type { Session } from "./Session.ts"
 
@@ -46,7 +45,6 @@ export const withDatabase = <A, E, R>(
   Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
     const choice = chooseDatabase(session, db)
     if ("_tag" in choice) return Effect.fail(choice)
-    endWithWords(session)
     const use = (path: string) =>
       Effect.suspend(() => {
         session.reading.database = path

@@ -3,7 +3,7 @@ import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as wri
 import { syncFolder } from "@mallard/duckdb-store/Disk"
 import { asidePath, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
-import { dirname, isAbsolute, relative, resolve, sep } from "node:path"
+import { dirname } from "node:path"
 import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
 import { LayoutThread } from "./LayoutThread.ts"
@@ -236,14 +236,6 @@ export class FileSet {
 
 const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
   for (const file of files) await file.discard()
-}
-
-/** The path of a name below a folder; undefined when it leads out of it. */
-export const pathBelow = (folder: string, name: string): string | undefined => {
-  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
-  const path = resolve(folder, name)
-  const way = relative(resolve(folder), path)
-  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
 }
 
 const MAX_NAME_BYTES = 150

@@ -11,7 +11,7 @@ export interface StopRequest {
 }
 
 /** The database that DuckDB is at work on, which may take the process along if it is damaged. */
-export interface ReadingNote {
+interface ReadingNote {
   database: string | undefined
   /** Tells programs of it, where the command has a form for that. */
   onCrash: ((database: string) => void) | undefined

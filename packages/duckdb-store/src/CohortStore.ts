@@ -26,6 +26,7 @@ import {
   contentStatements,
   countsOfContents,
   liveHeads,
+  membersAmong,
   membersOfContent,
   type RevisionState,
   revisionsOf,
@@ -34,7 +35,8 @@ import {
 } from "./internal/content.ts"
 import { makeHeads } from "./internal/heads.ts"
 import { fieldsOf, withFields } from "./internal/jsonScan.ts"
-import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
+import { pathBelow } from "./Disk.ts"
+import { isFolder, OutputFiles } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
 import { makeRenderer } from "./Rendering.ts"
@@ -261,6 +263,14 @@ export class CohortStore extends Context.Service<
     ) => Effect.Effect<Page<CohortEntity>, CohortNotFound | InvalidRequest | SqlError.SqlError>
     /** A cohort with all its entities by type. */
     readonly collect: (nameOrId: string) => Effect.Effect<CollectedCohort, CohortNotFound | SqlError.SqlError>
+    /**
+     * Which of these compact texts stand in the cohort's documents as entities, by the type below which `collect` gives
+     * them. No entity is rendered for it.
+     */
+    readonly entitiesAmong: (
+      nameOrId: string,
+      texts: Iterable<string>
+    ) => Effect.Effect<ReadonlyMap<string, ReadonlySet<string>>, CohortNotFound | SqlError.SqlError>
     /** What differs between two revisions, of one cohort or of two. */
     readonly diff: (
       before: RevisionRef,
@@ -573,6 +583,10 @@ const make = Effect.gen(function* () {
         else texts.push(text)
       }
       return { cohort, entities }
+    }),
+    entitiesAmong: Effect.fn("CohortStore.entitiesAmong")(function* (nameOrId, texts) {
+      const { contentId } = yield* lookup.live(nameOrId)
+      return yield* membersAmong(sql, contentId, texts)
     }),
     list: Effect.gen(function* () {
       const cohorts = yield* withCounts(sql, yield* liveHeads(sql, {}))

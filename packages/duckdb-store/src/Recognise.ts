@@ -127,9 +127,10 @@ export const storedRecogniser = (stored: ReadonlyArray<StoredCollection>, format
       const pointer = `${place}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
       const known = byPointer.get(pointer)
       const other = others(key)
-      // A list without entities of a known kind does not tell what it is for; its key may.
-      if (known !== undefined && (known.kind !== 0 || other?.tag !== "entities")) {
-        return { tag: "entities", kind: known.kind }
+      if (known !== undefined) {
+        // A list without entities of a known kind does not tell what it is for; its key may.
+        const isTold = known.kind === 0 && other?.tag === "entities" && other.arrays !== false
+        return { tag: "entities", kind: isTold ? other.kind : known.kind }
       }
       if (!inner.has(pointer)) return other
       return { tag: "object", rules: below(pointer, other?.tag === "object" ? other.rules : () => undefined) }

@@ -73,11 +73,23 @@ export class EntityIndex {
     this.count++
   }
 
+  /** The id of the entity with this digest; one that is new gets the next id. */
+  idOf(words: DigestWords, at: number): number {
+    if (this.count > this.mask * LOAD) this.grow()
+    const slot = this.slot(words, at)
+    const known = this.ids[slot]!
+    return known === 0 ? this.insertAt(slot, words, at) : known
+  }
+
   /** Gives a new entity the next id. */
   insert(words: DigestWords): number {
     if (this.count > this.mask * LOAD) this.grow()
+    return this.insertAt(this.slot(words, 0), words, 0)
+  }
+
+  private insertAt(slot: number, words: DigestWords, from: number): number {
     const id = this.nextId++
-    this.put(this.slot(words, 0), words, 0, id)
+    this.put(slot, words, from, id)
     this.count++
     if (this.journalled * 4 === this.journal.length) {
       const journal = new Int32Array(this.journal.length * 2)
@@ -85,11 +97,19 @@ export class EntityIndex {
       this.journal = journal
     }
     const at = this.journalled++ * 4
-    this.journal[at] = words[0]!
-    this.journal[at + 1] = words[1]!
-    this.journal[at + 2] = words[2]!
-    this.journal[at + 3] = words[3]!
+    this.journal[at] = words[from]!
+    this.journal[at + 1] = words[from + 1]!
+    this.journal[at + 2] = words[from + 2]!
+    this.journal[at + 3] = words[from + 3]!
     return id
+  }
+
+  /** Forgets all entities; ids begin anew. */
+  clear(): void {
+    if (this.count > 0) this.ids.fill(0)
+    this.count = 0
+    this.journalled = 0
+    this.nextId = 1
   }
 
   /** Where the journal stands; give it to `rollback`. */

@@ -50,6 +50,7 @@ import { goneItem, plainRemark, rejectedItem, sourceRemark, tooLargeItem, unread
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
 import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { bytesOf, filesOnDisk, largestOf } from "./internal/sourceFiles.ts"
+import { startReadThreads } from "./internal/readAhead.ts"
 import { type KnownItem, readStored, type Stored } from "./internal/stored.ts"
 import { isStopped } from "./report/Summary.ts"
 import { reading } from "./internal/reading.ts"
@@ -303,6 +304,8 @@ const load = Effect.fnUntraced(function* (
 ) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
+      // They load their program while the database is being opened.
+      const threads = yield* startReadThreads(options, found.sources)
       const client = yield* openStore({
         path: options.database,
         program: options.program,
@@ -331,7 +334,7 @@ const load = Effect.fnUntraced(function* (
         )
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
-        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
+        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length, threads)
         yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
@@ -511,10 +514,11 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
   const loader = yield* needsRows(options)
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
-        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
+        const threads = yield* startReadThreads(options, found.sources)
+        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0, threads)
         yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
-      })
+      }).pipe(Effect.scoped)
   const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
     items,
@@ -552,6 +556,7 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
   const path = join(folder, "rehearsal.duckdb")
+  const threads = yield* startReadThreads(options, found.sources)
   const client = yield* openStore({
     path,
     program: options.program,
@@ -560,7 +565,7 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   })
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
-    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
+    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0, threads)
     yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))

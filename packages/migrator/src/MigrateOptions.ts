@@ -77,6 +77,8 @@ export interface Sizes {
   /** Files up to this size are read whole, larger ones through a window. */
   readonly wholeFileBytes: number
   readonly windowBytes: number
+  /** Files from `least` to `most` bytes are read by threads of their own when there are `total` bytes of them. */
+  readonly threaded: { readonly least: number; readonly most: number; readonly total: number }
 }
 
 /** What a run tells while it goes. */
@@ -134,7 +136,8 @@ export const defaultSizes: Sizes = {
   batchBytes: 512 << 20,
   batchMs: 10_000,
   wholeFileBytes: WHOLE_FILE_BYTES,
-  windowBytes: WINDOW_BYTES
+  windowBytes: WINDOW_BYTES,
+  threaded: { least: 128 << 10, most: 16 << 20, total: 16 << 20 }
 }
 
 /** The default limits: see promise P9. */

@@ -1,6 +1,7 @@
 /** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
 import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
@@ -22,6 +23,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
     isJson: command.progress === "json",
     phases: ["verifying"]
   })
+  endWithWords(session)
   if (command.json)
     session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>

@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync
 } from "node:fs"
-import { dirname, isAbsolute, relative, resolve, sep } from "node:path"
+import { dirname } from "node:path"
 import { asidePath } from "../Leftovers.ts"
 
 /** Files that belong together; `publish` gives them their names, `discard` removes what has none yet. */
@@ -59,11 +59,3 @@ export class OutputFiles {
 /** Whether the user means a folder: it is one, or the path ends like one. */
 export const isFolder = (path: string): boolean =>
   /[/\\]$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-
-/** The path of a name below a folder; undefined when it leads out of it. */
-export const pathBelow = (folder: string, name: string): string | undefined => {
-  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
-  const path = resolve(folder, name)
-  const way = relative(resolve(folder), path)
-  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
-}
