@@ -62,6 +62,9 @@ describe("the command line", () => {
     assert.deepEqual(argumentsOf(["help", "backup", "list"]), ["backup", "list", "--help"])
     assert.deepEqual(argumentsOf(["help"]), ["--help"])
     assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])
+    const isFile = (path: string): boolean => path === "-rf.json" || path === "-y"
+    assert.deepEqual(argumentsOf(["migrate", "--", "-rf.json", "-y"], isFile), ["migrate", "./-rf.json", "-y"])
+    assert.deepEqual(argumentsOf(["migrate", "-rf.json"], isFile), ["migrate", "-rf.json"])
   })
 
   it("may go without a value for --wait and --otlp", () => {

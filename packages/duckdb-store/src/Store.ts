@@ -8,7 +8,7 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
-import { basename, resolve } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import {
   createFolderOf,
   hasLog,
@@ -20,6 +20,7 @@ import {
 } from "./internal/files.ts"
 import { checkpoint } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
+import { namesBeside, removeLeftovers, removeSpill } from "./Leftovers.ts"
 import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
@@ -180,6 +181,8 @@ const prepare = Effect.fnUntraced(function* (
       if (!isReader) yield* migrate(state.version, config.program ?? defaultProgram, steps)
   }
   if (isReader) return
+  removeLeftovers(dirname(config.path), namesBeside(config.path))
+  removeSpill(config.path)
   yield* deleteUnrecordedRows()
   if (hasLog(config.path)) yield* checkpoint(sql)
 })

@@ -16,7 +16,9 @@ import {
   openStore,
   queryRows,
   reach,
+  removeScratch,
   readRuns,
+  scratchPrefix,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
@@ -119,6 +121,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
       : yield* Effect.withSpan(verifyRun(options, loaded.verifyFrom), "mallard.verify")
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
+  const notes = [...(loaded.resumed === undefined ? [] : [resumedNote(loaded.resumed)]), ...loaded.notes]
   const report: RunReport = {
     run,
     command: "migrate",
@@ -137,7 +140,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
     ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
-    ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
+    ...(notes.length === 0 ? {} : { notes }),
     timings: {
       find: afterFind - started,
       ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
@@ -288,6 +291,7 @@ interface Loaded {
   readonly duckdb: string
   readonly backup: RunReport["backup"] | undefined
   readonly backupMs: number
+  readonly notes: ReadonlyArray<string>
 }
 
 const load = Effect.fnUntraced(function* (
@@ -312,7 +316,8 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
-        const backup = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
+        const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
+        const backup = made?.report
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
@@ -369,7 +374,8 @@ const load = Effect.fnUntraced(function* (
           slowest: loader.slowest.list,
           duckdb,
           backup,
-          backupMs
+          backupMs,
+          notes: made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []
         }
         return loaded
       }).pipe(
@@ -456,8 +462,11 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
     isStopped: options.isStopped,
     onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
   })
-  return made?.report
+  return made
 })
+
+const PLAIN_NOTE =
+  "The copies of this run are not encrypted, while those of the backup before are: give --backup-passphrase, --backup-passphrase-file or --backup-recipient to every run. `backup list` shows which are."
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -521,13 +530,16 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
-    backupMs: 0
+    backupMs: 0,
+    notes: []
   }
   return loaded
 })
 
 /** Whether the content is checked by rules, which are asked of rows. */
 const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
+
+const REHEARSAL = "rehearsal"
 
 /** The same as a run, in a database that is gone afterwards. */
 const rehearseInScratch = Effect.fnUntraced(function* (
@@ -537,7 +549,10 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   run: string
 ) {
   const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "mallard-rehearsal-"))),
+    Effect.sync(() => {
+      removeScratch(tmpdir(), REHEARSAL)
+      return mkdtempSync(join(tmpdir(), scratchPrefix(REHEARSAL)))
+    }),
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
   const path = join(folder, "rehearsal.duckdb")

@@ -202,6 +202,8 @@ const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]>
   [/No space left|File too large|disk quota/i, "no-space"],
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
   [/File name too long|Too many levels of symbolic links/i, "bad-path"],
+  // What the operating system says about the disk tells nothing of the file.
+  [/Input\/output error|Too many open files|Interrupted system call/i, "io"],
   [
     /Corrupt|checksum|Could not read enough bytes|WAL|Serialization Error|INTERNAL Error|FATAL Error|Failed to deserialize/i,
     "damaged"

@@ -26,7 +26,7 @@ import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts"
-import { type ProgressOptions, ProgressReport } from "../Progress.ts"
+import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
@@ -36,7 +36,7 @@ import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
 
-export interface MigrateCommand extends CommonOptions {
+export interface MigrateCommand extends CommonOptions, ProgressFlag {
   readonly paths: ReadonlyArray<string>
   readonly onConflict: ConflictRule | undefined
   readonly overwrite: boolean
@@ -48,7 +48,6 @@ export interface MigrateCommand extends CommonOptions {
   readonly memory: string | undefined
   readonly jobs?: number | undefined
   readonly report: string | undefined
-  readonly progress?: "text" | "json" | undefined
   readonly noBackup: boolean
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined

@@ -4,12 +4,12 @@ import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
-import { ProgressReport } from "../Progress.ts"
+import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf } from "../Size.ts"
 
-export interface VerifyCommand extends CommonOptions {
+export interface VerifyCommand extends CommonOptions, ProgressFlag {
   readonly sources: ReadonlyArray<string>
   readonly memory: string | undefined
   readonly jobs: number | undefined
@@ -18,7 +18,11 @@ export interface VerifyCommand extends CommonOptions {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
-  const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  const progress = new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: ["verifying"]
+  })
   endWithWords(session)
   if (command.json)
     session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)

@@ -11,8 +11,8 @@ import {
   statSync,
   writeFileSync
 } from "node:fs"
-import { randomBytes } from "node:crypto"
-import { dirname, join } from "node:path"
+import { dirname } from "node:path"
+import { asidePath } from "../Leftovers.ts"
 
 /** Files that belong together; `publish` gives them their names, `discard` removes what has none yet. */
 export class OutputFiles {
@@ -22,7 +22,7 @@ export class OutputFiles {
   temporary(path: string): string {
     const folder = dirname(path)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
+    const temporary = asidePath(path)
     this.pending.push({ path, temporary })
     return temporary
   }

@@ -180,7 +180,7 @@ const callCase = (
         ...operation.expect,
         reference,
         // What cannot be removed stays.
-        leaves: isRemoval || isForever ? /\.tmp|\.scratch-|\.wal$/ : undefined
+        leaves: isRemoval || isForever ? /\.tmp|\.mallard-|\.scratch-|\.wal$/ : undefined
       }
     }
   }
@@ -255,10 +255,13 @@ export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((opera
   })
 })
 
+/** What is written aside has the number of the process in its name. */
+const withoutProcess = (path: string): string => path.replace(/(\.tmp-|\.mallard-)\d+/, "$1")
+
 const isAlike = (one: Call, other: Call): boolean =>
   one.thread === other.thread &&
   one.call === other.call &&
-  one.path === other.path &&
+  withoutProcess(one.path) === withoutProcess(other.path) &&
   one.whenOnPath === other.whenOnPath
 
 /** Every call of every operation with every error; for one that a full disk may give, also all calls after it. */
