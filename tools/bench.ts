@@ -2,7 +2,7 @@
  * Measures the built program on data made for it: the targets of the design, other tools on the same files, what each
  * brings back, how costs grow, and how much memory they take.
  *
- *     pnpm bench [import | recovery | peers | fidelity | growth | memory | all]
+ *     pnpm bench [import | recovery | profile | peers | fidelity | growth | memory | all]
  *                [--rounds N] [--entities N] [--quick] [--full] [--growth] [--max-entities N] [--max-bytes N]
  *                [--timeout SECONDS] [--json FILE]
  *     pnpm bench --page        writes the tables of docs/benchmarks.md from what was measured before
@@ -20,6 +20,7 @@ import { measureImport } from "./bench/Import.ts"
 import { measureMemory } from "./bench/Memory.ts"
 import { htmlPage, markdownSection, withSection } from "./bench/Page.ts"
 import { measurePeers } from "./bench/Peers.ts"
+import { measureProfile } from "./bench/Profile.ts"
 import { measureRecovery } from "./bench/Recovery.ts"
 import { printed, type Report, targetTable } from "./bench/Report.ts"
 import { fail, root, type Settings, work } from "./bench/Setting.ts"
@@ -35,6 +36,7 @@ interface Suite {
 const suites: Readonly<Record<string, Suite>> = {
   import: { measure: measureImport, rounds: 5 },
   recovery: { measure: measureRecovery, rounds: 3 },
+  profile: { measure: measureProfile, rounds: 3 },
   peers: { measure: measurePeers, rounds: 3 },
   fidelity: { measure: measureFidelity, rounds: 1, isExact: true },
   growth: { measure: measureGrowth, rounds: 1 },

@@ -12,6 +12,7 @@ import { withTempDirectory } from "@mallard/testkit"
 import { fork } from "node:child_process"
 import { randomInt } from "node:crypto"
 import { once } from "node:events"
+import { chmodSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -68,8 +69,10 @@ const main = async (): Promise<number> => {
   const progress = setInterval(() => console.log(`  ${textOf(sum)}, ${seconds()}`), PROGRESS_SECONDS * 1000)
   const count = Math.max(1, Math.min(8, availableParallelism()))
   const script = join(root, "apps", "cli", "test", "faults-worker-child.ts")
-  const ends = await withTempDirectory((folder) =>
-    Promise.all(
+  const ends = await withTempDirectory((folder) => {
+    // The user who may do less has to get to what lies in it.
+    chmodSync(folder, 0o711)
+    return Promise.all(
       Array.from({ length: count }, async (_, number) => {
         const worker = fork(script, [join(folder, String(number)), tier, seed, String(number), String(count), only])
         worker.on("message", take)
@@ -77,7 +80,7 @@ const main = async (): Promise<number> => {
         return code === 0
       })
     )
-  )
+  })
   clearInterval(progress)
   const width = Math.max(...[...groups.keys()].map((group) => group.length))
   for (const [group, counts] of groups) console.log(`${group.padEnd(width)}  ${textOf(counts)}`)

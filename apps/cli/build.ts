@@ -35,7 +35,9 @@ await build(
     main: join(here, "src", "main.ts"),
     // A query runs in a process of its own; its program is looked for beside the one that starts it.
     "internal/query-child": join(here, "../../packages/duckdb-store/src/internal/query-child.ts"),
-    // So do the thread that writes exports,
+    // So do the threads that read sources,
+    "internal/read-thread": join(here, "../../packages/legacy-json/src/internal/read-thread.ts"),
+    // the one that writes exports,
     "internal/layout-thread": join(here, "src", "internal", "layout-thread.ts"),
     // and what looks at a damaged database.
     "internal/doctor-child": join(here, "../../packages/duckdb-store/src/internal/doctor-child.ts")

@@ -65,4 +65,4 @@ export const fingerprint = (folder: string): Readonly<Record<string, string>> =>
 }
 
 /** Whether a file is one that was never finished. */
-export const isAside = (name: string): boolean => /^\..*\.tmp-/.test(name)
+export const isAside = (name: string): boolean => /^\.(?:.*\.tmp-|mallard-)/.test(name)

@@ -11,10 +11,10 @@ import {
   openStore,
   partText,
   queryRows,
-  quoted,
   storedKinds,
   tableNames,
-  visitParts
+  visitParts,
+  quoteName
 } from "@mallard/duckdb-store"
 import { defaultLimits, type FullVerifyReport, migrate, type RunReport, verify } from "@mallard/migrator"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -108,7 +108,7 @@ const reading = <A, E>(database: string, read: (client: DuckDbSqlClient) => Effe
   Effect.runPromise(Effect.scoped(Effect.flatMap(openStore({ path: database, readonly: true }), read)))
 
 const countRows = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
-  const counts = tableNames.map((name) => `SELECT '${name}', count(*) FROM mallard.${quoted(name)}`)
+  const counts = tableNames.map((name) => `SELECT '${name}', count(*) FROM mallard.${quoteName(name)}`)
   const rows = yield* queryRows(client, counts.join(" UNION ALL "))
   return new Map(rows.map(([name, count]) => [String(name), Number(count)]))
 })
@@ -179,7 +179,7 @@ const readEntities = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
     if (counts.get(kind.table) === 0) continue
     const columns = "columns" in kind ? kind.columns : []
     const selected = columns.map(({ name, type }) =>
-      type === "VARCHAR" || type === "JSON" ? `encode(e.${quoted(name)}::VARCHAR)` : `e.${quoted(name)}`
+      type === "VARCHAR" || type === "JSON" ? `encode(e.${quoteName(name)}::VARCHAR)` : `e.${quoteName(name)}`
     )
     // Which of several fitting shapes a row has depends on those that were there before it.
     const extra =
@@ -189,7 +189,7 @@ const readEntities = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
     const rows = yield* queryRows(
       client,
       `SELECT ${["e.entity_id", "e.digest::VARCHAR", `encode(${extra})`, ...selected].join(", ")}
-       FROM mallard.${quoted(kind.table)} e`
+       FROM mallard.${quoteName(kind.table)} e`
     )
     for (const [id, uuid, rest, ...values] of rows) {
       const digest = String(uuid).replaceAll("-", "")

@@ -2,7 +2,7 @@
  * Engines with a fault, to show that the laws notice it. Faults of one text change what comes back; faults of rows change
  * the database between the migration and the reading, behind the back of every check that the engine makes itself.
  */
-import { openStore, quoted } from "@mallard/duckdb-store"
+import { openStore, quoteName } from "@mallard/duckdb-store"
 import type { RunReport } from "@mallard/migrator"
 import { kinds } from "@mallard/schema"
 import type { Mutation } from "@mallard/testkit"
@@ -39,7 +39,7 @@ export const withRowFault = (engine: Engine, statements: ReadonlyArray<string>):
 })
 
 const rows = kinds
-  .map(({ code, table }) => `SELECT ${code} AS kind, entity_id, digest FROM mallard.${quoted(table)}`)
+  .map(({ code, table }) => `SELECT ${code} AS kind, entity_id, digest FROM mallard.${quoteName(table)}`)
   .join(" UNION ALL ")
 
 /** Faults of rows by name, as statements. */

@@ -9,9 +9,14 @@ const bareFlags = (): Readonly<Record<string, { readonly value: RegExp; readonly
 
 /** The arguments without the `--` that package managers hand on before those of a script; a bare
  * `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. `help COMMAND` is `COMMAND --help`. */
-export const argumentsOf = (argv: ReadonlyArray<string>): ReadonlyArray<string> => {
+export const argumentsOf = (
+  argv: ReadonlyArray<string>,
+  isFile: (path: string) => boolean = () => false
+): ReadonlyArray<string> => {
   const at = argv[0] === "--" ? 0 : argv[1] === "--" ? 1 : -1
-  const args = at < 0 ? argv : [...argv.slice(0, at), ...argv.slice(at + 1)]
+  // After it a name that looks like flags is that of a file, if there is one.
+  const meant = (arg: string): string => (isLikeFlags(arg) && isFile(arg) ? `./${arg}` : arg)
+  const args = at < 0 ? argv : [...argv.slice(0, at), ...argv.slice(at + 1).map(meant)]
   const end = args.indexOf("--")
   const flags = bareFlags()
   if (args[0] === "help") return [...args.slice(1), "--help"]
@@ -20,6 +25,9 @@ export const argumentsOf = (argv: ReadonlyArray<string>): ReadonlyArray<string> 
     return bare === undefined || bare.value.test(args[index + 1] ?? "") ? arg : `${arg}=${bare.meant}`
   })
 }
+
+/** Whether an argument is read as flags, and may be the name of a source. */
+export const isLikeFlags = (arg: string): boolean => /^-[^=]*\.(?:json|ndjson|jsonl|duckdb|db)$/i.test(arg)
 
 /** What `--otlp` without a URL means. */
 export const FROM_ENVIRONMENT = "environment"

@@ -6,7 +6,7 @@ import { CliOutput } from "effect/cli"
 import type { Paint } from "./Terminal.ts"
 import { counted, duration, grouped, printable, size } from "./Text.ts"
 
-export type Phase = "finding" | "copying" | "reading" | "verifying"
+export type Phase = "finding" | "copying" | "reading" | "verifying" | "checking" | "restoring" | "undoing"
 
 /** A source that was not stored, or stored with remarks: which one and why, by the code of the first reason. */
 export interface Problem {
@@ -28,7 +28,7 @@ export interface ProgressState {
   readonly totalBytes: number
   /** Entities read. */
   readonly entities: number
-  /** Documents verified, of how many. */
+  /** Documents verified or cohorts undone, of how many. */
   readonly done: number
   readonly documents: number
   readonly outcomes: Readonly<Record<"migrated" | "unchanged" | "skipped" | "rejected" | "failed", number>>
@@ -59,9 +59,12 @@ const GAP = "  "
 
 /** How much of the phase is done, from 0 to 1. */
 const shareOf = (state: ProgressState): number => {
-  const share = state.phase === "verifying" ? state.done / state.documents : state.bytes / state.totalBytes
+  const share = isCounted(state) ? state.done / state.documents : state.bytes / state.totalBytes
   return Number.isFinite(share) ? Math.max(0, Math.min(1, share)) : 0
 }
+
+/** Whether the phase goes by things rather than by bytes. */
+const isCounted = ({ phase }: ProgressState): boolean => phase === "verifying" || phase === "undoing"
 
 const percent = (share: number): string => `${`${Math.floor(share * 100)}`.padStart(3)}%`
 
@@ -70,17 +73,27 @@ const barOf = (share: number, width: number): readonly [string, string] => {
   return ["█".repeat(full), "░".repeat(width - full)]
 }
 
-const leftOf = (state: ProgressState, share: number): ReadonlyArray<string> =>
-  share > 0.01 && share < 1 ? [`${duration((state.phaseMs * (1 - share)) / share)} left`] : []
+/** Before that, what a phase has done tells nothing of its speed. */
+const SETTLED_MS = 500
 
-/** What happens in a second; nothing before half of one has passed. */
+/** What is left of the phase, once that can be told. */
+const leftOf = (state: ProgressState, share: number): ReadonlyArray<string> => {
+  if (state.phaseMs <= SETTLED_MS || share <= 0.01 || share >= 1) return []
+  const left = (state.phaseMs * (1 - share)) / share
+  return [left < 1000 ? "under 1 s left" : `${duration(left)} left`]
+}
+
+/** What happens in a second. */
 const perSecond = (count: number, milliseconds: number): number | undefined =>
-  milliseconds > 500 && count > 0 ? (count * 1000) / milliseconds : undefined
+  milliseconds > SETTLED_MS && count > 0 ? (count * 1000) / milliseconds : undefined
 
 /** What there is to say, the most useful first. */
 const detailsOf = (state: ProgressState, share: number): ReadonlyArray<string> => {
   const left = leftOf(state, share)
-  if (state.phase === "verifying") return [`${grouped(state.done)}/${counted(state.documents, "document")}`, ...left]
+  if (isCounted(state)) {
+    const what = state.phase === "undoing" ? "cohort" : "document"
+    return [`${grouped(Math.floor(state.done))}/${counted(state.documents, what)}`, ...left]
+  }
   const speed = perSecond(state.bytes, state.phaseMs)
   return [
     ...(state.phase === "reading" ? [`${grouped(state.items)}/${counted(state.sources, "source")}`] : []),
@@ -137,8 +150,15 @@ const done: Readonly<Record<Phase, string>> = {
   finding: "found",
   copying: "copied",
   reading: "read",
-  verifying: "verified"
+  verifying: "verified",
+  checking: "checked",
+  restoring: "restored",
+  undoing: "undone"
 }
+
+/** In these no source is decided about. */
+const isOfCopies = ({ phase }: ProgressState): boolean =>
+  phase === "checking" || phase === "restoring" || phase === "undoing"
 
 const barLine = (state: ProgressState, width: number, paint: Paint): string => {
   const share = shareOf(state)
@@ -156,6 +176,7 @@ const barLine = (state: ProgressState, width: number, paint: Paint): string => {
 const factLines = (state: ProgressState, width: number, paint: Paint): ReadonlyArray<string> => {
   const { outcomes } = state
   const errors = outcomes.rejected + outcomes.failed
+  if (isOfCopies(state)) return [fitting("", amountsOf(state), width, MARGIN)]
   return [
     fitting("", amountsOf(state), width, MARGIN),
     fitting(
@@ -176,6 +197,7 @@ const factLines = (state: ProgressState, width: number, paint: Paint): ReadonlyA
 
 const amountsOf = (state: ProgressState): ReadonlyArray<string> => {
   if (state.phase === "finding") return ["looking for sources"]
+  if (state.phase === "undoing") return [`${grouped(Math.floor(state.done))} of ${counted(state.documents, "cohort")}`]
   if (state.phase === "verifying") {
     const speed = perSecond(state.done, state.phaseMs)
     return [
@@ -190,6 +212,7 @@ const amountsOf = (state: ProgressState): ReadonlyArray<string> => {
     ...(bytes === undefined ? [] : [`${size(bytes)}/s`]),
     `${size(state.bytes)} of ${size(state.totalBytes)}`
   ]
+  if (isOfCopies(state)) return [counted(state.sources, "file"), ...amount]
   if (state.phase === "copying") return [`${counted(state.sources, "source")}`, ...amount]
   return [
     `${grouped(state.items)} of ${counted(state.sources, "source")}`,

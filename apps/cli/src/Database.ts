@@ -40,11 +40,16 @@ const defaultDatabase = (home: string): string => join(home, ".healthsim", "heal
 export const withDatabase = <A, E, R>(
   session: Session,
   db: string | undefined,
-  use: (path: string) => Effect.Effect<A, E | StoreError, R>
+  open: (path: string) => Effect.Effect<A, E | StoreError, R>
 ): Effect.Effect<A, E | StoreError | CommandFailed, R> =>
   Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
     const choice = chooseDatabase(session, db)
     if ("_tag" in choice) return Effect.fail(choice)
+    const use = (path: string) =>
+      Effect.suspend(() => {
+        session.reading.database = path
+        return open(path)
+      })
     const patience = patienceOf(session)
     if (patience !== undefined && "_tag" in patience) return Effect.fail(patience)
     const patient = (path: string) =>

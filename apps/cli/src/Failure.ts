@@ -13,9 +13,14 @@ export const exitCode = {
   noDatabase: 10,
   locked: 11,
   wrongKey: 12,
+  hungUp: 129,
   interrupted: 130,
   terminated: 143
 } as const
+
+/** The exit code of what a signal ended in good order. */
+export const signalCode = (signal: NodeJS.Signals | undefined): number =>
+  signal === "SIGTERM" ? exitCode.terminated : signal === "SIGHUP" ? exitCode.hungUp : exitCode.interrupted
 
 /** The command has said everything itself and ends with this code. */
 export class Ended extends Data.TaggedError("Ended")<{ readonly code: number }> {
@@ -48,6 +53,7 @@ const storeCodes: Readonly<Record<string, number>> = {
 const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
 const backupCodes: Readonly<Record<string, number>> = {
   damaged: exitCode.damaged,
+  changed: exitCode.damaged,
   "not-proven": exitCode.damaged,
   "wrong-key": exitCode.wrongKey,
   "needs-key": exitCode.wrongKey,

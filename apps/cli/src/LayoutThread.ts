@@ -1,12 +1,7 @@
 /** A thread that lays texts out and writes them, so that the one that reads the database has the time for that alone. */
+import { programBeside } from "@mallard/duckdb-store/Disk"
 import { Worker } from "node:worker_threads"
 import type { LayoutReply, LayoutRequest, SystemFailure } from "./internal/layout-thread.ts"
-
-/** Beside this module both in the sources and where it is bundled. */
-const program = (): URL =>
-  import.meta.url.endsWith(".ts")
-    ? new URL("./internal/layout-thread.ts", import.meta.url)
-    : new URL("./internal/layout-thread.js", import.meta.url)
 
 interface Waiting {
   readonly resolve: (memory: ArrayBuffer) => void
@@ -32,7 +27,7 @@ export class LayoutThread {
   }
 
   private start(): Worker {
-    const worker = new Worker(program())
+    const worker = new Worker(programBeside(import.meta.url, "layout-thread"))
     worker.on("message", ({ failure, memory }: LayoutReply) => {
       const waiting = this.waiting.shift()
       if (failure === undefined) waiting?.resolve(memory)

@@ -1,9 +1,9 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
-import { randomBytes } from "node:crypto"
 import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
 import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { asidePath, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
-import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { dirname } from "node:path"
 import { promisify } from "node:util"
 import { CommandFailed, exitCode } from "./Failure.ts"
 import { LayoutThread } from "./LayoutThread.ts"
@@ -59,7 +59,7 @@ class PendingFile {
     this.blocks = blocks
     this.layout = layout
     this.block = blocks.take()
-    this.temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
+    this.temporary = asidePath(path)
     this.handle = openSync(this.temporary, "wx", 0o600)
     this.done = Promise.resolve()
   }
@@ -133,6 +133,8 @@ export class FileSet {
   /** Groups that are being finished. */
   private readonly finishing = new Set<Promise<void>>()
   private readonly folders = new Set<string>()
+  /** Folders in which nothing is left of processes that were killed. */
+  private readonly cleared = new Set<string>()
   private readonly blocks = new Blocks()
   private readonly thread = new LayoutThread()
   private waiting = 0
@@ -146,6 +148,9 @@ export class FileSet {
     }
     const file = new PendingFile(path, this.blocks, onWaiting, layout === undefined ? undefined : this.laidOut(layout))
     this.group.push(file)
+    const folder = dirname(path)
+    if (!this.cleared.has(folder)) removeLeftovers(folder)
+    this.cleared.add(folder)
     return file
   }
 
@@ -231,14 +236,6 @@ export class FileSet {
 
 const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
   for (const file of files) await file.discard()
-}
-
-/** The path of a name below a folder; undefined when it leads out of it. */
-export const pathBelow = (folder: string, name: string): string | undefined => {
-  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
-  const path = resolve(folder, name)
-  const way = relative(resolve(folder), path)
-  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
 }
 
 const MAX_NAME_BYTES = 150

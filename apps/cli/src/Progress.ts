@@ -24,6 +24,26 @@ const itemEvent = ({ bytes, outcome, path, remark_count, remarks }: Item) => ({
   codes: [...new Set(remarks.map(({ code }) => code))]
 })
 
+/** Whether nothing of a phase that counts is left. */
+const isComplete = (step: Step): boolean => {
+  switch (step.phase) {
+    case "verify":
+      return step.done === step.documents
+    case "check":
+    case "restore":
+      return step.done === step.bytes
+    case "undo":
+      return step.done === step.cohorts
+    default:
+      return false
+  }
+}
+
+/** What a command says of how progress is told. */
+export interface ProgressFlag {
+  readonly progress?: "text" | "json" | undefined
+}
+
 export interface ProgressOptions {
   readonly isSilent: boolean
   readonly isJson?: boolean
@@ -101,6 +121,15 @@ export class ProgressReport {
         this.enter("verifying")
         this.state = { ...this.state, done: step.done, documents: step.documents }
         break
+      case "check":
+      case "restore":
+        this.enter(step.phase === "check" ? "checking" : "restoring")
+        this.state = { ...this.state, bytes: step.done, totalBytes: step.bytes, sources: step.files }
+        break
+      case "undo":
+        this.enter("undoing")
+        this.state = { ...this.state, done: step.done, documents: step.cohorts }
+        break
     }
     if (this.isJson) this.tell(step, phase)
     else this.draw()
@@ -111,7 +140,7 @@ export class ProgressReport {
     const { terminal } = this.session
     if (step.phase === "item") terminal.error(`${JSON.stringify(itemEvent(step.item))}\n`)
     const at = this.session.now()
-    const isLast = step.phase === "verify" && step.done === step.documents
+    const isLast = isComplete(step)
     const isDue = step.phase === "found" || isLast || this.state.phase !== former || at - this.drawn >= FRAME_MS
     if (!isDue) return
     this.drawn = at
@@ -126,7 +155,7 @@ export class ProgressReport {
       bytes: Math.floor(bytes),
       total_bytes: totalBytes,
       entities,
-      done,
+      done: Math.floor(done),
       documents
     }
     terminal.error(`${JSON.stringify({ ...event, elapsed_ms: elapsed })}\n`)

@@ -10,6 +10,13 @@ export interface StopRequest {
   onSignal: (() => void) | undefined
 }
 
+/** The database that DuckDB is at work on, which may take the process along if it is damaged. */
+interface ReadingNote {
+  database: string | undefined
+  /** Tells programs of it, where the command has a form for that. */
+  onCrash: ((database: string) => void) | undefined
+}
+
 /** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */
 interface LockPatience {
   wait: string | undefined
@@ -34,6 +41,7 @@ export interface Session {
   readonly stop: StopRequest
   readonly now: () => number
   readonly lock: LockPatience
+  readonly reading: ReadingNote
   readonly telemetry: TelemetryRequest
 }
 

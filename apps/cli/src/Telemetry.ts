@@ -180,6 +180,9 @@ class Counters {
       case "entities":
         return this.count("mallard.entities", "Entities read", {}, step.count)
       case "verify":
+      case "check":
+      case "restore":
+      case "undo":
         return undefined
       case "item":
         this.count("mallard.items", "What became of sources", { outcome: step.item.outcome }, 1)

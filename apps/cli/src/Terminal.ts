@@ -146,7 +146,9 @@ export class Terminal {
       } catch (cause) {
         const code = cause instanceof Error && "code" in cause ? cause.code : undefined
         if (code === "EAGAIN") Atomics.wait(sleeper, 0, 0, WAIT_MS)
-        else if (code === "EPIPE" || stream === STDERR) this.closed.add(stream)
+        // A terminal that was closed answers with an error of input and output.
+        else if (code === "EPIPE" || stream === STDERR || (code === "EIO" && this.isOutTerminal))
+          this.closed.add(stream)
         else throw cause
       }
     }

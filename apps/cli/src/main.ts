@@ -1,14 +1,15 @@
 /** The program `mallard`: puts together what the commands need, runs one, and ends with its exit code. */
 import { existsSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
+import { join } from "node:path"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
 import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { ChildProcessSpawner } from "effect/process"
-import { CommandFailed, describeFailure, Ended, exitCode } from "./Failure.ts"
+import { CommandFailed, describeFailure, Ended, exitCode, signalCode } from "./Failure.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
-import { argumentsOf, invocationOf } from "./Arguments.ts"
+import { argumentsOf, invocationOf, isLikeFlags } from "./Arguments.ts"
 import { printable } from "./Text.ts"
 
 // Databases, exports and what DuckDB spills are readable by their owner alone.
@@ -18,10 +19,6 @@ const manifest: { readonly version: string } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8")
 )
 const env = process.env
-const args = argumentsOf(process.argv.slice(2))
-const isVerbose = args.includes("--verbose") || args.includes("-v")
-const terminal = new Terminal(env, args.includes("--no-color"))
-const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const calledFrom = env["INIT_CWD"]
 
 /** Where the program was started; a folder that is gone has a name still, below which there is nothing. */
@@ -33,15 +30,21 @@ const workingFolder = (): string => {
   }
 }
 
+const cwd = calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder()
+const args = argumentsOf(process.argv.slice(2), (path) => existsSync(join(cwd, path)))
+const isVerbose = args.includes("--verbose") || args.includes("-v")
+const terminal = new Terminal(env, args.includes("--no-color"))
+const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const session: Session = {
   terminal,
   env,
-  cwd: calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder(),
+  cwd,
   home: homedir(),
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),
   stop,
   lock: { wait: undefined },
+  reading: { database: undefined, onCrash: undefined },
   telemetry: { url: undefined, onProgress: undefined },
   now: () => performance.now()
 }
@@ -72,6 +75,9 @@ const presenter: CliOutput.Presenter = {
                 .map(printable)
                 .join("\n")
             ),
+            ...args
+              .filter(isLikeFlags)
+              .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
             `  Run \`${event.commandPath.join(" ")} --help\` for usage.`
           ])
       }
@@ -141,14 +147,12 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   }
   process.on("SIGINT", onSignal)
   process.on("SIGTERM", onSignal)
+  process.on("SIGHUP", onSignal)
   fiber.addObserver((exit) =>
     teardown(exit, (code) =>
       process.exit(code === exitCode.interrupted && stop.signal !== undefined ? signalCode(stop.signal) : code)
     )
   )
 })
-
-const signalCode = (signal: NodeJS.Signals): number =>
-  signal === "SIGTERM" ? exitCode.terminated : exitCode.interrupted
 
 runMain(program, { disableErrorReporting: true })

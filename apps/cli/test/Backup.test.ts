@@ -47,4 +47,14 @@ describe("mallard backup", () => {
     const none = await run(folder, ["backup", "list", ...db])
     assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
   })
+
+  it("says when copies are made in plain after encrypted ones", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text, "key.txt": "open sesame" })
+    const migrate = ["migrate", cohort.file, ...db, "--no-verify"]
+    const key = ["--backup-passphrase-file", "key.txt"]
+    assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
+    assert.include((await run(folder, migrate)).stdout, "The copies of this run are not encrypted")
+    assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
+  })
 })

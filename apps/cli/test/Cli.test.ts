@@ -607,6 +607,19 @@ describe("signals", () => {
   })
 })
 
+describe("a file whose name begins with a hyphen", () => {
+  it("is taken after --, and otherwise told how to be given", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "-rf.json": '{"name":"rf","patients":[]}' })
+    const options = ["--db", "test.duckdb", "--no-backup", "--no-verify"]
+    const taken = await run(folder, ["migrate", "--", "-rf.json", ...options])
+    assert.strictEqual(taken.code, 0, taken.stderr)
+    const told = await run(folder, ["migrate", "-rf.json", ...options])
+    assert.strictEqual(told.code, 2)
+    assert.include(told.stderr, "is given as ./-rf.json")
+  })
+})
+
 describe("help", () => {
   it("is what the golden files say", async () => {
     const folder = makeFolder()

@@ -59,7 +59,7 @@ const anyProblem: fc.Arbitrary<Problem> = fc.record({
   isError: fc.boolean()
 })
 
-const phase = fc.constantFrom("finding", "copying", "reading", "verifying")
+const phase = fc.constantFrom("finding", "copying", "reading", "verifying", "checking", "restoring", "undoing")
 
 const anyState: fc.Arbitrary<ProgressState> = fc.record({
   phase,
@@ -101,6 +101,22 @@ describe("dashboard", () => {
     const lines = dashboard({ ...verifying, entities: 0, problems: [] }, { columns: 80, rows: 24 }, plain)
     assert.strictEqual(lines[2], " 40 of 160 documents  40 documents/s")
     assert.lengthOf(lines, 4)
+  })
+
+  it("tells of copies how many bytes are compared or restored, and of an undoing how many cohorts", () => {
+    const room = { columns: 80, rows: 24 }
+    const restoring: ProgressState = { ...state, phase: "restoring", phases: ["restoring"], problems: [] }
+    assert.deepStrictEqual(dashboard(restoring, room, plain).slice(2), [" 50 files  50.0 MB/s  50.0 MB of 200 MB"])
+    const undoing: ProgressState = { ...restoring, phase: "undoing", phases: ["undoing"], done: 7.5, documents: 15 }
+    assert.deepStrictEqual(dashboard(undoing, room, plain).slice(2), [" 7 of 15 cohorts"])
+    assert.strictEqual(progressLine(undoing), "undoing 50%, 7/15 cohorts, 1.0 s left")
+  })
+
+  it("says what is left only once that can be told, and never that nothing is", () => {
+    const at = (phaseMs: number, bytes: number) => progressLine({ ...state, phaseMs, bytes, totalBytes: 100 })
+    assert.notInclude(at(1, 5), "left")
+    assert.include(at(600, 99), "under 1 s left")
+    assert.include(at(600, 5), "11 s left")
   })
 
   it("is one line where there is little room, and leaves problems out before anything else", () => {

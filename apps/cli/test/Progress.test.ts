@@ -23,3 +23,26 @@ describe("mallard migrate --progress json", () => {
     assert.notInclude(outcome.stderr, "two people")
   })
 })
+
+describe("--progress json of what undoes and restores", () => {
+  it("tells how far copies are compared and restored, and cohorts undone", async () => {
+    const folder = makeFolder()
+    const db = ["--db", "test.duckdb"]
+    writeFiles(folder, { [`in/${cohort.file}`]: cohort.text, "in/other.json": '{"name":"other","patients":[]}' })
+    assert.strictEqual((await run(folder, ["migrate", "in", ...db, "--quiet"])).code, 0)
+    const bytes = Buffer.byteLength(cohort.text) + 30
+    for (const [args, phase, last] of [
+      [["backup", "verify"], "checking", { sources: 2, bytes, total_bytes: bytes }],
+      [["backup", "restore", "--out", "out"], "restoring", { sources: 2, bytes, total_bytes: bytes }],
+      [["rollback", "last", "--test"], "undoing", { done: 2, documents: 2 }]
+    ] as const) {
+      const outcome = await run(folder, [...args, ...db, "--json", "--progress", "json"])
+      const events = outcome.stderr
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line))
+      assert.strictEqual(outcome.code, 0, outcome.stderr)
+      assert.deepInclude(events.at(-1), { event: "progress", phase, ...last })
+    }
+  })
+})

@@ -29,4 +29,20 @@ describe("mallard rejects", () => {
     const none = await run(folder, ["rejects", "list", ...db])
     assert.strictEqual(none.stdout, "Nothing is waiting to be mended.\n")
   })
+
+  it("names files that are not where they were exported to, and hints at lines that are documents", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "lines.json": '{"name":"a","patients":[]}\n{"name":"b","patients":[]}\n' })
+    assert.include((await run(folder, ["migrate", "lines.json", ...db])).stdout, "a name that ends in .ndjson")
+    await run(folder, ["rejects", "export", "--out", "mend", ...db])
+    writeFiles(folder, { "mend/lines.json": "{}", "mend/1/lines.ndjson": "{}" })
+    const replayed = await run(folder, ["rejects", "replay", "mend", ...db])
+    assert.include(replayed.stderr, "Not replayed: mend/lines.json: its place is mend/1/lines.json\n")
+    assert.include(replayed.stderr, "Not replayed: mend/1/lines.ndjson: it is none of the exported files")
+    const [first] = JSON.parse((await run(folder, ["backup", "list", ...db, "--json"])).stdout).backups
+    const verified = await run(folder, ["backup", "verify", ...db])
+    assert.match(verified.stderr, /^The last backup is meant: [0-9a-f]{8} of .+ \(1 file\)\. There are others/)
+    assert.include(verified.stderr, `${first.backup_id.slice(0, 8)} of`)
+    assert.strictEqual((await run(folder, ["backup", "verify", first.backup_id, ...db])).stderr, "")
+  })
 })

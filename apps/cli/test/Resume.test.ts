@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process"
-import { existsSync, readdirSync } from "node:fs"
+import { existsSync, readdirSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { cohort, makeFolder, outcomeOf, programFromSources, run, start, writeFiles } from "./support.ts"
@@ -35,6 +35,8 @@ const events = async (folder: string) =>
     readonly options: Readonly<Record<string, unknown>>
   }>
 
+const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":"${id}"}]}`
+
 const files = { [cohort.file]: cohort.text, "second.json": '{"name":"second","patients":[{"id":"s1"}]}' }
 
 describe("mallard resume", () => {
@@ -62,6 +64,28 @@ describe("mallard resume", () => {
       assert.strictEqual((await run(folder, ["resume", first?.run ?? "", ...db])).code, 1)
     })
   }
+
+  it("does what the plan of the killed run said: what the plan left out or refuses stays out", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/one.json": text("one", "1"), "in/two.json": text("two", "1") })
+    await run(folder, ["plan", "in", ...db, "--out", "plan.json"])
+    const killed = startDying(folder, ["migrate", "--plan", "plan.json"], dieBeforeEnd)
+    await outcomeOf(killed)
+    assert.strictEqual(killed.signalCode, "SIGKILL")
+    writeFiles(folder, { "in/two.json": text("two", "2"), "in/new.json": text("new", "1") })
+    rmSync(join(folder, "plan.json"))
+    const resumed = await run(folder, ["resume", ...db, "--json"])
+    assert.strictEqual(resumed.code, 3, resumed.stderr)
+    const report = JSON.parse(resumed.stdout)
+    assert.deepStrictEqual(
+      report.items.map((item: { path: string; outcome: string; remarks: ReadonlyArray<{ code: string }> }) =>
+        [item.path.slice(folder.length + 1), item.outcome, item.remarks[0]?.code ?? ""].join(" ").trim()
+      ),
+      ["in/one.json unchanged", "in/two.json rejected changed-since-plan"]
+    )
+    const again = await run(folder, ["resume", ...db])
+    assert.strictEqual(again.stdout, "Nothing to resume: every run came to its end.\n")
+  })
 
   it("is what migrating the same paths again comes to", async () => {
     const folder = makeFolder()

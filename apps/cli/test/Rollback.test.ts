@@ -75,4 +75,16 @@ describe("mallard rollback", () => {
     const none = await run(folder, ["rollback", "last", "--db", "none.duckdb"])
     assert.strictEqual(none.code, 10)
   })
+
+  it("that changes nothing records no run, so the last one stays the last one", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text })
+    const first = JSON.parse((await run(folder, ["migrate", ".", ...db, "--json", "--no-verify"])).stdout)
+    await run(folder, ["migrate", ".", ...db, "--no-verify"])
+    const nothing = await run(folder, ["rollback", "last", ...db])
+    assert.include(nothing.stdout, "Nothing was written, and no run recorded.\n")
+    assert.lengthOf(JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout), 2)
+    const undone = await run(folder, ["rollback", first.run, ...db])
+    assert.include(undone.stdout, "1 taken away")
+  })
 })

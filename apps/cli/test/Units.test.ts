@@ -1,7 +1,8 @@
 import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
 import { shellQuoted } from "../src/Database.ts"
-import { pathBelow, safeName } from "../src/Outputs.ts"
+import { pathBelow } from "@mallard/duckdb-store/Disk"
+import { safeName } from "../src/Outputs.ts"
 import { parseSize } from "../src/Size.ts"
 import { wantsColour } from "../src/Terminal.ts"
 import { byKind, duration, grouped, shownPath, size } from "../src/Text.ts"
@@ -61,6 +62,9 @@ describe("the command line", () => {
     assert.deepEqual(argumentsOf(["help", "backup", "list"]), ["backup", "list", "--help"])
     assert.deepEqual(argumentsOf(["help"]), ["--help"])
     assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])
+    const isFile = (path: string): boolean => path === "-rf.json" || path === "-y"
+    assert.deepEqual(argumentsOf(["migrate", "--", "-rf.json", "-y"], isFile), ["migrate", "./-rf.json", "-y"])
+    assert.deepEqual(argumentsOf(["migrate", "-rf.json"], isFile), ["migrate", "-rf.json"])
   })
 
   it("may go without a value for --wait and --otlp", () => {

@@ -52,7 +52,8 @@ const runCommand = async (args: ReadonlyArray<string>, cwd: string, mayExit: boo
   await import(`../src/main.ts?run=${runs}`)
   const code = await ended
   process.exit = exit
-  for (const signal of ["SIGINT", "SIGTERM"]) process.removeAllListeners(signal)
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP", "SIGSEGV", "SIGBUS", "SIGFPE"])
+    process.removeAllListeners(signal)
   process.chdir("/")
   return code
 }

@@ -33,6 +33,8 @@ for (const one of await casesOf(tierOf(tier), Number(seed), needsCalls ? world :
   if (!isMine(name) || !name.includes(only)) continue
   const missing = missingFor(one)
   const [outcome, why] = missing === undefined ? await outcomeOf(() => runCase(world, one)) : ["skipped", missing]
+  // What one case has left open must not be held against the next.
+  if (outcome === "failed") await world.restart()
   process.send?.({ group: one.group, name, outcome, why })
 }
 await world.end()

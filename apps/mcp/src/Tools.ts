@@ -403,7 +403,7 @@ export const makeActions = ({ cohorts, roots }: ToolOptions) => {
           }
           const present = new Map<string, Set<string>>()
           if (isThere) {
-            for (const [type, stored] of (yield* store.collect(request.name_or_id)).entities) {
+            for (const [type, stored] of yield* store.entitiesAmong(request.name_or_id, [...lists.values()].flat())) {
               const key = typeOf(type)
               present.set(key, new Set([...(present.get(key) ?? []), ...stored]))
             }
@@ -938,7 +938,9 @@ const many = (number: number, one: string, several: string): string => `${number
 const entitiesText = (number: number): string => many(number, "entity", "entities")
 
 const remarksText = (remarks: number): string =>
-  remarks === 0 ? "" : ` ${remarks} values are kept but do not fit their columns; nothing is lost.`
+  remarks === 0
+    ? ""
+    : ` ${many(remarks, "value is kept but does not fit its column", "values are kept but do not fit their columns")}; nothing is lost.`
 
 /** By the name of a kind, of its table, or of any key that holds such entities. */
 const kindOf = (wanted: string): Effect.Effect<string, ToolError> => {

@@ -7,7 +7,8 @@ import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
-import { blobBytes, queryRows, quoted, type Renderer } from "./Rendering.ts"
+import { blobBytes, queryRows, type Renderer } from "./Rendering.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** One element of a collection: the bytes `start` to `end` of `bytes` are its compact text. */
 export interface Element {
@@ -148,7 +149,7 @@ const elementsSql = (
   return `SELECT content_id, part, collection, min(ordinal), count(*), ${ordinals}, ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
     FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest, ${text} AS text
           FROM mallard.cohort_members m
-          LEFT JOIN (SELECT * FROM mallard.${quoted(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
+          LEFT JOIN (SELECT * FROM mallard.${quoteName(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
           WHERE m.kind = ${kind} AND ${where})
     GROUP BY content_id, part, collection, ordinal // ${BLOCK} ORDER BY content_id, part, collection, ordinal // ${BLOCK}`
 }
@@ -347,6 +348,10 @@ export interface PartVisitor<E = never> {
   readonly start: (part: StoredPart) => void
   /** Compact text of the document. */
   readonly text: (bytes: Buffer, start: number, end: number) => void
+  /** The elements of a collection come next, after the bracket of a list. */
+  readonly opened?: (collection: number) => void
+  /** All elements of the collection have come. */
+  readonly closed?: (collection: number) => void
   /** So many elements are sound. */
   readonly sound: (count: number) => void
   /** An element whose row does not give the text of its digest. */
@@ -571,6 +576,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     }
   })
   if (label === "list") visitor.text(OPEN, 0, 1)
+  visitor.opened?.(collection)
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) yield* visit(window.blocks.get(at) ?? [])
   else {
@@ -590,6 +596,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
     }
     yield* Fiber.join(next)
   }
+  visitor.closed?.(collection)
   if (label === "list") visitor.text(CLOSE, 0, 1)
   else if (label === "one" && expected !== 1) visitor.gap(collection)
 })

@@ -21,7 +21,6 @@ import {
 import duckdb from "@duckdb/node-bindings"
 import {
   AUX,
-  type BatchMark,
   type Collection,
   DocumentReader,
   EntityBatch,
@@ -29,6 +28,7 @@ import {
   EntityReader,
   type MemberRows,
   NumberStack,
+  type ReaderMark,
   ShapeDictionary
 } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
@@ -38,8 +38,9 @@ import { SqlError } from "effect/sql"
 import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
-import { quoted, queryRows } from "./Rendering.ts"
+import { queryRows } from "./Rendering.ts"
 import { type DigestedTableName, tableColumns } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** Bytes of compact text after which waiting rows go to the database. */
 export const FLUSH_BYTES = 8 << 20
@@ -129,14 +130,6 @@ class MemberBatch {
     this.count = 0
     for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
   }
-}
-
-/** What can be taken back when a source turns out bad before any of its rows was written. */
-export interface WriterMark {
-  readonly batch: BatchMark
-  readonly output: number
-  readonly indexes: ReadonlyArray<number>
-  readonly shapes: number
 }
 
 /** A transaction that holds everything; `committed` waits for its commit and is to be run exactly once. */
@@ -242,21 +235,13 @@ export class BatchWriter {
     return this.documents.entities.tokenizer.o
   }
 
-  mark(): WriterMark {
-    return {
-      batch: this.batch.mark(),
-      output: this.documents.entities.tokenizer.o,
-      indexes: this.indexes.map((index) => index.mark()),
-      shapes: this.shapes.mark()
-    }
+  mark(): ReaderMark {
+    return this.documents.entities.mark()
   }
 
   /** Takes back everything read since the mark. Valid only while nothing of it has been flushed. */
-  rollback(mark: WriterMark): void {
-    this.batch.truncate(mark.batch)
-    this.documents.entities.tokenizer.o = mark.output
-    this.indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
-    this.shapes.rollback(mark.shapes)
+  rollback(mark: ReaderMark): void {
+    this.documents.entities.rollback(mark)
   }
 
   /** Runs `body` in one transaction: `stage`, and the commit. */
@@ -662,7 +647,7 @@ const appendValue = (native: DuckDBAppender, type: string, value: LedgerValue): 
 const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: string, nextId: number) {
   const index = new EntityIndex(nextId, nextId)
   if (nextId === 1) return index
-  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoted(table)}`).pipe(
+  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoteName(table)}`).pipe(
     Stream.runForEach((chunk) =>
       Effect.sync(() => {
         const rows = chunk.rowCount
@@ -692,8 +677,8 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
   for (const [code] of present) {
     const kind = kindByCode(Number(code))
     if (kind === undefined) continue
-    const id = quoted(kind.idColumn)
-    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoted(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
+    const id = quoteName(kind.idColumn)
+    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
     // Most batches have none: the cheap question first.
     const [any] = yield* queryRows(
       client,

@@ -6,7 +6,6 @@ import { DuckDbClient, type DuckDbSqlClient, typed } from "@mallard/sql-duckdb"
 import { DuckDBTimestampValue, LIST, VARCHAR } from "@duckdb/node-api"
 import { Context, Effect, Layer, Schema } from "effect"
 import { type SqlError } from "effect/sql"
-import { hash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { partTexts } from "./Assembly.ts"
@@ -26,6 +25,7 @@ import {
   contentStatements,
   countsOfContents,
   liveHeads,
+  membersAmong,
   membersOfContent,
   type RevisionState,
   revisionsOf,
@@ -34,8 +34,11 @@ import {
 } from "./internal/content.ts"
 import { makeHeads } from "./internal/heads.ts"
 import { fieldsOf, withFields } from "./internal/jsonScan.ts"
-import { isFolder, OutputFiles, pathBelow } from "./internal/outputs.ts"
+import { limitOf, readCursor, writeCursor } from "./internal/paging.ts"
+import { pathBelow } from "./Disk.ts"
+import { isFolder, OutputFiles } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
+import { nearestNames } from "./Naming.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
 import { makeRenderer } from "./Rendering.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
@@ -261,6 +264,14 @@ export class CohortStore extends Context.Service<
     ) => Effect.Effect<Page<CohortEntity>, CohortNotFound | InvalidRequest | SqlError.SqlError>
     /** A cohort with all its entities by type. */
     readonly collect: (nameOrId: string) => Effect.Effect<CollectedCohort, CohortNotFound | SqlError.SqlError>
+    /**
+     * Which of these compact texts stand in the cohort's documents as entities, by the type below which `collect` gives
+     * them. No entity is rendered for it.
+     */
+    readonly entitiesAmong: (
+      nameOrId: string,
+      texts: Iterable<string>
+    ) => Effect.Effect<ReadonlyMap<string, ReadonlySet<string>>, CohortNotFound | SqlError.SqlError>
     /** What differs between two revisions, of one cohort or of two. */
     readonly diff: (
       before: RevisionRef,
@@ -418,14 +429,14 @@ const make = Effect.gen(function* () {
     const parts = yield* partTexts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`)
     return parts.map(({ path, text }) => ({ path, text: text.toString("utf8") }))
   })
-  const revisionOfRef = Effect.fnUntraced(function* ({ cohort, seq }: RevisionRef) {
-    const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)
+  const revisionAt = Effect.fnUntraced(function* (head: RevisionState, seq: number | undefined) {
     if (seq === undefined) return head
     const revision = (yield* revisionsOf(sql, head.cohortId)).find((one) => one.seq === seq)
     return revision ?? (yield* new InvalidRequest({ reason: "no-such-revision" }))
   })
-  const diffSide = Effect.fnUntraced(function* (ref: RevisionRef) {
-    const { contentId, description, name, product, tags } = yield* revisionOfRef(ref)
+  const diffSide = Effect.fnUntraced(function* ({ cohort, seq }: RevisionRef) {
+    const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)
+    const { contentId, description, name, product, tags } = yield* revisionAt(head, seq)
     const parts = yield* storedParts(sql, contentId)
     const skeletons = new Map(parts.map(({ path, pieces }) => [path, skeletonOf(pieces)]))
     return { name, description, tags, product, members: yield* membersOfContent(sql, contentId), skeletons }
@@ -538,15 +549,11 @@ const make = Effect.gen(function* () {
       const head = yield* lookup.live(nameOrId)
       const kind = storedKinds.find((candidate) => candidate.kind === options.kind)
       if (options.kind !== undefined && kind === undefined) return yield* new InvalidRequest({ reason: "unknown-kind" })
-      const revision =
-        options.seq === undefined
-          ? head
-          : (yield* revisionsOf(sql, head.cohortId)).find(({ seq }) => seq === options.seq)
-      if (revision === undefined) return yield* new InvalidRequest({ reason: "no-such-revision" })
-      const scope = JSON.stringify([revision.contentId, options.kind])
+      const { contentId } = yield* revisionAt(head, options.seq)
+      const scope = JSON.stringify([contentId, options.kind])
       const cursor = yield* readCursor(options.cursor, scope)
       const [part = 0, collection = 0, ordinal = 0] = cursor ?? []
-      const found = yield* membersOfContent(sql, revision.contentId, {
+      const found = yield* membersOfContent(sql, contentId, {
         kind: kind?.code,
         after: cursor === undefined ? undefined : { part, collection, ordinal },
         limit: limit + 1
@@ -573,6 +580,10 @@ const make = Effect.gen(function* () {
         else texts.push(text)
       }
       return { cohort, entities }
+    }),
+    entitiesAmong: Effect.fn("CohortStore.entitiesAmong")(function* (nameOrId, texts) {
+      const { contentId } = yield* lookup.live(nameOrId)
+      return yield* membersAmong(sql, contentId, texts)
     }),
     list: Effect.gen(function* () {
       const cohorts = yield* withCounts(sql, yield* liveHeads(sql, {}))
@@ -703,34 +714,6 @@ const skeletonOf = (pieces: ReadonlyArray<string>): string =>
 const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> =>
   Effect.try({ try: write, catch: (cause) => new InvalidRequest({ reason: "not-written", cause }) })
 
-const MOST_ITEMS = 10_000
-const ITEMS = 100
-
-const limitOf = (limit = ITEMS): Effect.Effect<number, InvalidRequest> =>
-  Number.isInteger(limit) && limit >= 0 && limit <= MOST_ITEMS
-    ? Effect.succeed(limit)
-    : Effect.fail(new InvalidRequest({ reason: "bad-limit" }))
-
-const CursorText = Schema.fromJsonString(Schema.Struct({ of: Schema.String, at: Schema.Array(Schema.Int) }))
-const encodeCursor = Schema.encodeSync(CursorText)
-const decodeCursor = Schema.decodeUnknownEffect(CursorText)
-
-/** A cursor says of which list it is, by a hash, and where in it. */
-const writeCursor = (scope: string, at: ReadonlyArray<number>): string =>
-  Buffer.from(encodeCursor({ of: hash("sha256", scope).slice(0, 16), at })).toString("base64url")
-
-const readCursor = (
-  cursor: string | undefined,
-  scope: string
-): Effect.Effect<ReadonlyArray<number> | undefined, InvalidRequest> => {
-  if (cursor === undefined) return Effect.succeed(undefined)
-  const bad = new InvalidRequest({ reason: "bad-cursor" })
-  return decodeCursor(Buffer.from(cursor, "base64url").toString("utf8")).pipe(
-    Effect.mapError(() => bad),
-    Effect.flatMap(({ at, of }) => (of === hash("sha256", scope).slice(0, 16) ? Effect.succeed(at) : Effect.fail(bad)))
-  )
-}
-
 const entityOf = ({ entityId, kind, path, pointer, text, type }: StoredMember): CohortEntity => ({
   kind,
   type,
@@ -794,40 +777,3 @@ const revisionOf = (row: RevisionRow): Revision => ({
   runId: row.run_id ?? undefined,
   change: row.change
 })
-
-const mostSuggestions = 5
-
-/** The names nearest to `wanted`: those that differ in case or punctuation, hold it, or are a few letters away. */
-export const nearestNames = (wanted: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
-  const plain = (text: string) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "")
-  const target = plain(wanted)
-  const limit = Math.max(1, Math.floor(target.length / 3))
-  return names
-    .flatMap((name) => {
-      const candidate = plain(name)
-      const isPart =
-        target.length > 2 && (candidate.includes(target) || (candidate.length > 2 && target.includes(candidate)))
-      const distance = candidate === target ? -1 : isPart ? 0 : editDistance(target, candidate, limit)
-      return distance > limit ? [] : [{ name, distance }]
-    })
-    .sort((left, right) => left.distance - right.distance || (left.name < right.name ? -1 : 1))
-    .slice(0, mostSuggestions)
-    .map(({ name }) => name)
-}
-
-/** The number of letters to add, drop or change; above `limit` any larger number. */
-const editDistance = (left: string, right: string, limit: number): number => {
-  if (Math.abs(left.length - right.length) > limit) return limit + 1
-  let previous = Array.from({ length: right.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= left.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= right.length; column++) {
-      const change = left[row - 1] === right[column - 1] ? 0 : 1
-      current.push(
-        Math.min((previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, (previous[column - 1] ?? 0) + change)
-      )
-    }
-    previous = current
-  }
-  return previous[right.length] ?? 0
-}

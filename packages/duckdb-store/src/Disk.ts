@@ -1,5 +1,9 @@
-/** What all parts of the program that have to do with disks share: sizes as people read them, whole writes, and names that last. */
+/**
+ * What all parts of the program that have to do with disks share: sizes as people read them, whole writes, names that last
+ * or lead nowhere else, and programs that lie beside a module.
+ */
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs"
+import { isAbsolute, relative, resolve, sep } from "node:path"
 
 const units = ["B", "kB", "MB", "GB", "TB"]
 
@@ -14,16 +18,31 @@ export const sizeText = (bytes: number): string => {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(value >= 10 ? 3 : 2)} ${units[unit]}`
 }
 
-/** Makes the names in a folder last; some systems do not open folders, and there it is up to them. */
-export const syncFolder = (folder: string): void => {
-  let handle: number | undefined
+/** Makes a file, or the names in a folder, last. Some systems do not open folders, and there it is up to them. */
+export const syncPath = (path: string): void => {
+  let handle: number
   try {
-    handle = openSync(folder, "r")
+    handle = openSync(path, "r")
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EISDIR") return
+    throw cause
+  }
+  try {
     fsyncSync(handle)
+  } finally {
+    closeSync(handle)
+  }
+}
+
+/**
+ * The same for names that are given already and cannot be taken back: where it fails, the files are whole all the same,
+ * and what a lost name would have led to is made or fetched again.
+ */
+export const syncFolder = (folder: string): void => {
+  try {
+    syncPath(folder)
   } catch {
     return
-  } finally {
-    if (handle !== undefined) closeSync(handle)
   }
 }
 
@@ -34,3 +53,18 @@ export const writeAll = (handle: number, bytes: Uint8Array, position?: number): 
     written += writeSync(handle, bytes, written, bytes.length - written, at)
   }
 }
+
+/** The path of a name below a folder; undefined when it leads out of it. */
+export const pathBelow = (folder: string, name: string): string | undefined => {
+  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
+  const path = resolve(folder, name)
+  const way = relative(resolve(folder), path)
+  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
+}
+
+/**
+ * The program `name` in the folder `internal` beside the module with this `import.meta.url`, in the sources and where they
+ * are compiled or bundled: a bundle has to contain it.
+ */
+export const programBeside = (module: string, name: string): URL =>
+  new URL(`./internal/${name}.${module.endsWith(".ts") ? "ts" : "js"}`, module)

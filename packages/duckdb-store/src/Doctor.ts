@@ -12,7 +12,8 @@ import { fileURLToPath } from "node:url"
 import { InvalidRequest } from "./CohortErrors.ts"
 import type { DoctorAnswer, DoctorRequest } from "./internal/doctor-protocol.ts"
 import { type Check, type Diagnosis, type ExamineDepth, unreadable } from "./internal/examining.ts"
-import { hasName, removeDatabase, syncFolder } from "./internal/files.ts"
+import { programBeside, syncPath } from "./Disk.ts"
+import { hasName, removeDatabase } from "./internal/files.ts"
 import { type RebuildReport, rebuildingPath } from "./internal/rebuilding.ts"
 import type { StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
@@ -82,7 +83,7 @@ export const quarantineLog = Effect.fn("Doctor.quarantineLog")(function* (config
         renameSync(from, to)
         moved.push(to)
       }
-      if (moved.length > 0) syncFolder(dirname(path))
+      if (moved.length > 0) syncPath(dirname(path))
       return moved
     },
     catch: (cause) => toStoreError(path, cause)
@@ -103,7 +104,7 @@ const ask = (
   onDocument?: (done: number, documents: number) => void
 ): Effect.Effect<Exclude<DoctorAnswer, { readonly answer: "progress" }> | Died> =>
   Effect.callback((resume) => {
-    const child = spawn(process.execPath, [childPath()], {
+    const child = spawn(process.execPath, [fileURLToPath(programBeside(import.meta.url, "doctor-child"))], {
       env: { ...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() },
       stdio: ["ignore", "ignore", "ignore", "ipc"],
       windowsHide: true
@@ -120,14 +121,6 @@ const ask = (
     child.send(request, () => {})
     return Effect.sync(() => child.kill("SIGKILL"))
   })
-
-/** Beside this module both in the sources and where it is compiled or bundled: a bundle has to contain it. */
-const childPath = (): string =>
-  fileURLToPath(
-    import.meta.url.endsWith(".ts")
-      ? new URL("./internal/doctor-child.ts", import.meta.url)
-      : new URL("./internal/doctor-child.js", import.meta.url)
-  )
 
 const failureOf = (answer: DoctorAnswer, path: string): StoreError | InvalidRequest => {
   switch (answer.answer) {

@@ -8,7 +8,7 @@ import { kinds } from "@mallard/schema"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
 import { timestampText } from "./Ledger.ts"
-import { quoteName, quoteText } from "./Tables.ts"
+import { quoteName, quoteText } from "./Quoting.ts"
 
 /**
  * `documents`: every document as it was stored. `sharing`: the same without keys that start with `_`, at any depth. `v1`:

@@ -14,11 +14,11 @@ import {
   type FixedRow,
   fixedTableNames,
   idColumns,
-  quoteName,
   type TableColumn,
   tableColumns,
   type Timestamp
 } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** A value of a row as a program holds it. */
 export type LedgerValue = string | number | bigint | boolean | Date | null

@@ -1,4 +1,4 @@
-/** Names of cohorts: which are allowed, and how one is made up from what a cohort is about. Pure. */
+/** Names of cohorts: which are allowed, how one is made up from what a cohort is about, and which come near one that is not there. Pure. */
 
 /** Longest name of a cohort, in UTF-16 units. */
 export const MAX_NAME = 1000
@@ -83,4 +83,41 @@ export const uniqueName = (name: string, isTaken: (name: string) => boolean): st
   let unique = name
   for (let number = 2; isTaken(unique); number++) unique = `${name}-${number}`
   return unique
+}
+
+const mostSuggestions = 5
+
+/** The names nearest to `wanted`: those that differ in case or punctuation, hold it, or are a few letters away. */
+export const nearestNames = (wanted: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const plain = (text: string) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "")
+  const target = plain(wanted)
+  const limit = Math.max(1, Math.floor(target.length / 3))
+  return names
+    .flatMap((name) => {
+      const candidate = plain(name)
+      const isPart =
+        target.length > 2 && (candidate.includes(target) || (candidate.length > 2 && target.includes(candidate)))
+      const distance = candidate === target ? -1 : isPart ? 0 : editDistance(target, candidate, limit)
+      return distance > limit ? [] : [{ name, distance }]
+    })
+    .sort((left, right) => left.distance - right.distance || (left.name < right.name ? -1 : 1))
+    .slice(0, mostSuggestions)
+    .map(({ name }) => name)
+}
+
+/** The number of letters to add, drop or change; above `limit` any larger number. */
+const editDistance = (left: string, right: string, limit: number): number => {
+  if (Math.abs(left.length - right.length) > limit) return limit + 1
+  let previous = Array.from({ length: right.length + 1 }, (_, column) => column)
+  for (let row = 1; row <= left.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= right.length; column++) {
+      const change = left[row - 1] === right[column - 1] ? 0 : 1
+      current.push(
+        Math.min((previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1, (previous[column - 1] ?? 0) + change)
+      )
+    }
+    previous = current
+  }
+  return previous[right.length] ?? 0
 }

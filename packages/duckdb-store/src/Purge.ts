@@ -13,7 +13,8 @@ import { bytesOf, removeDatabase, replaceDatabase, stampOf, temporaryPath } from
 import { query } from "./internal/query.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
-import { quoteName, storedKinds } from "./Tables.ts"
+import { storedKinds } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** A deleted cohort that a purge removes. */
 export interface PurgedCohort {

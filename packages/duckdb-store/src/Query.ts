@@ -13,6 +13,7 @@ import { readFileSync } from "node:fs"
 import { getCompileCacheDir } from "node:module"
 import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import { programBeside } from "./Disk.ts"
 import { hasLog } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
 import {
@@ -394,14 +395,6 @@ type Ended = {
   readonly reason: "timeout" | "memory" | "row-too-large" | "crashed" | "not-started"
 }
 
-/** Beside this module both in the sources and where it is compiled or bundled: a bundle has to contain it. */
-const childPath = (): string =>
-  fileURLToPath(
-    import.meta.url.endsWith(".ts")
-      ? new URL("./internal/query-child.ts", import.meta.url)
-      : new URL("./internal/query-child.js", import.meta.url)
-  )
-
 const WATCH_MS = 25
 /** The columns and the frame of an answer, beyond its rows. */
 const ANSWER_SLACK = 4 * MEBIBYTE
@@ -409,17 +402,21 @@ const ANSWER_SLACK = 4 * MEBIBYTE
 /** Asks a new process; it is gone when this ends, however this ends. */
 const ask = (request: QueryRequest, timeout: number): Effect.Effect<QueryAnswer | Ended> =>
   Effect.callback<QueryAnswer | Ended>((resume) => {
-    const child = spawn(process.execPath, ["--max-old-space-size=256", childPath()], {
-      // Nothing else of the environment is handed on; results do not depend on the machine's time zone.
-      env: {
-        TZ: "UTC",
-        NODE_COMPILE_CACHE: getCompileCacheDir(),
-        ...(process.platform === "win32" ? { SystemRoot: process.env["SystemRoot"] } : {})
-      },
-      cwd: fileURLToPath(new URL("/", import.meta.url)),
-      stdio: ["pipe", "ignore", "ignore", "pipe"],
-      windowsHide: true
-    })
+    const child = spawn(
+      process.execPath,
+      ["--max-old-space-size=256", fileURLToPath(programBeside(import.meta.url, "query-child"))],
+      {
+        // Nothing else of the environment is handed on; results do not depend on the machine's time zone.
+        env: {
+          TZ: "UTC",
+          NODE_COMPILE_CACHE: getCompileCacheDir(),
+          ...(process.platform === "win32" ? { SystemRoot: process.env["SystemRoot"] } : {})
+        },
+        cwd: fileURLToPath(new URL("/", import.meta.url)),
+        stdio: ["pipe", "ignore", "ignore", "pipe"],
+        windowsHide: true
+      }
+    )
     let ended: Ended["reason"] | undefined
     const kill = (reason: Ended["reason"]) => {
       ended ??= reason

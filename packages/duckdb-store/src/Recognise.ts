@@ -6,7 +6,7 @@
 
 import type { Collection, DocumentResult, DocumentRules, Rule, Rules } from "@mallard/entity-serializers"
 import { daysFromCivil } from "@mallard/entity-serializers"
-import { type EntityKind, kindByName, kindOfTypeKey, kinds, normaliseTypeKey, trialTypeKeys } from "@mallard/schema"
+import { isTrialKey, kindByName, kindOfTrialKey, kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
 
 /** What a document says about its cohort; undefined where it says nothing of use. */
 export interface DocumentFacts {
@@ -51,16 +51,8 @@ const capture: Rule = { tag: "capture" }
 
 const metaRules: Rules = (key) => (META_KEYS.has(key) ? capture : undefined)
 
-/** Under these keys a document tells of a trial. */
-const TRIAL_KEYS = new Set(["study", "subjects", "subject", "sites", "treatment_arms", "protocol"])
-
-const kindOf = (key: string, isTrial: boolean): EntityKind | undefined => {
-  const trial = isTrial ? trialTypeKeys[normaliseTypeKey(key)] : undefined
-  return trial === undefined ? kindOfTypeKey(key) : kinds.find(({ kind }) => kind === trial)
-}
-
 const typeRule = (key: string, isTrial: boolean): Rule | undefined => {
-  const kind = kindOf(key, isTrial)
+  const kind = isTrial ? kindOfTrialKey(key) : kindOfTypeKey(key)
   if (kind === undefined) return undefined
   const normal = normaliseTypeKey(key)
   const required = kind.requires.find(({ typeKeys }) => typeKeys.includes(normal))
@@ -82,7 +74,7 @@ const anyEncounter: Rule = {
 const keyRules = (): Rules => {
   let isTrial = false
   const see = (key: string): void => {
-    if (TRIAL_KEYS.has(normaliseTypeKey(key))) isTrial = true
+    if (isTrialKey(key)) isTrial = true
   }
   const entities: Rules = (key) => {
     const rule = typeRule(key, isTrial)
@@ -103,7 +95,7 @@ export const cohortRecogniser = (options: { readonly array?: string; readonly fo
   rules: {
     tag: "keys",
     rules: keyRules(),
-    array: options.array === undefined ? undefined : kindOf(options.array, false)?.code
+    array: options.array === undefined ? undefined : kindOfTypeKey(options.array)?.code
   },
   facts: (result) => factsOf(result.captures, options.format ?? "saved")
 })
@@ -127,9 +119,10 @@ export const storedRecogniser = (stored: ReadonlyArray<StoredCollection>, format
       const pointer = `${place}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
       const known = byPointer.get(pointer)
       const other = others(key)
-      // A list without entities of a known kind does not tell what it is for; its key may.
-      if (known !== undefined && (known.kind !== 0 || other?.tag !== "entities")) {
-        return { tag: "entities", kind: known.kind }
+      if (known !== undefined) {
+        // A list without entities of a known kind does not tell what it is for; its key may.
+        const isTold = known.kind === 0 && other?.tag === "entities" && other.arrays !== false
+        return { tag: "entities", kind: isTold ? other.kind : known.kind }
       }
       if (!inner.has(pointer)) return other
       return { tag: "object", rules: below(pointer, other?.tag === "object" ? other.rules : () => undefined) }

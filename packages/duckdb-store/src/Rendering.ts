@@ -20,7 +20,7 @@ import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
 import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
 import { Effect, Stream } from "effect"
 import type { SqlError } from "effect/sql"
-import { quoteText } from "./Tables.ts"
+import { quoteName, quoteText } from "./Quoting.ts"
 
 /** Shapes per kind that DuckDB renders; the rest are rare. */
 const SHAPES_IN_SQL = 32
@@ -46,8 +46,6 @@ const pushRows = (rows: Array<ReadonlyArray<unknown>>, chunk: DuckDBDataChunk): 
   const columns = Array.from({ length: chunk.columnCount }, (_, column) => nativeColumn(chunk, column))
   for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((values) => values[row]))
 }
-
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
 const codecsByCode: ReadonlyArray<ReadonlyArray<ColumnCodec>> = (() => {
   const byCode: Array<ReadonlyArray<ColumnCodec>> = []
@@ -94,7 +92,7 @@ const timestamp = (column: string, style: string): string => {
 }
 
 const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
-  const column = `e.${quoted(codec.name)}`
+  const column = `e.${quoteName(codec.name)}`
   const name = styleName(codec, style)
   const orNull = (sql: string): string => `coalesce(${sql}, 'null')`
   switch (codec.class) {
@@ -172,7 +170,7 @@ const commonShapes = Effect.fnUntraced(function* (client: DuckDbSqlClient, shape
     .filter(({ code }) => present.has(code))
     .map(
       ({ code, table }) =>
-        `SELECT ${code} AS kind, shape_id, count(*) AS rows FROM mallard.${quoted(table)} WHERE shape_id > 0 GROUP BY shape_id`
+        `SELECT ${code} AS kind, shape_id, count(*) AS rows FROM mallard.${quoteName(table)} WHERE shape_id > 0 GROUP BY shape_id`
     )
   if (counts.length === 0) return common
   for (const [kindCode, shapeId] of yield* queryRows(
@@ -235,7 +233,7 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
       if (child === 0)
         return `SELECT 0 AS kind, entity_id, extra AS text FROM mallard.json_values WHERE entity_id IN (${ids})`
       const { text, join } = expression(child)
-      return `SELECT ${child} AS kind, e.entity_id, ${text} AS text FROM mallard.${quoted(kindByCode(child)!.table)} e${join(ids)} WHERE e.entity_id IN (${ids})`
+      return `SELECT ${child} AS kind, e.entity_id, ${text} AS text FROM mallard.${quoteName(kindByCode(child)!.table)} e${join(ids)} WHERE e.entity_id IN (${ids})`
     })
     const columns = Array.from(
       { length: collections },
@@ -267,12 +265,12 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     const columns = kind.columns.map((column) =>
       // Texts travel as bytes: the client drops a leading byte order mark.
       column.type === "VARCHAR" || column.type === "JSON"
-        ? `encode(${quoted(column.name)}::VARCHAR)`
-        : quoted(column.name)
+        ? `encode(${quoteName(column.name)}::VARCHAR)`
+        : quoteName(column.name)
     )
     const rows = yield* queryRows(
       client,
-      `SELECT entity_id, shape_id, encode(extra), ${columns.join(", ")} FROM mallard.${quoted(kind.table)} WHERE entity_id IN (${list})`
+      `SELECT entity_id, shape_id, encode(extra), ${columns.join(", ")} FROM mallard.${quoteName(kind.table)} WHERE entity_id IN (${list})`
     )
     const links = yield* queryRows(
       client,

@@ -156,17 +156,21 @@ export interface UndoOptions {
   }
   /** Carries everything out in a transaction, compares, and takes it back. */
   readonly isTest: boolean
+  /** Told of each stage: each cohort counts when its revision is written, and again when it is compared. */
+  readonly onProgress?: ((done: number, cohorts: number) => void) | undefined
 }
 
 /**
  * Undoes the target in one transaction, as a run of its own, and compares every cohort with what it was before it
- * commits. A run that changes nothing is recorded too.
+ * commits. Where there is nothing to change, nothing is recorded either: the last run is still the one before.
  */
 export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) {
   const sql = yield* DuckDbClient
   const work = Effect.gen(function* () {
     const steps = yield* inspectUndo(options.target, options.isCascading)
     yield* reach("undo/begun")
+    options.onProgress?.(0, steps.length)
+    if (steps.every(({ action }) => action === "kept")) return steps
     const at = yield* now
     let revisionId = (yield* nextIds).get("revisions") ?? 1
     const revisions = steps.flatMap((step): ReadonlyArray<LedgerValues<"revisions">> =>
@@ -182,6 +186,7 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
       ]
     })
     yield* reach("undo/written")
+    options.onProgress?.(steps.length / 2, steps.length)
     const after = yield* readLines(options.target)
     const wrong = steps.filter((step) => {
       const head = after.get(step.head.cohortId)?.at(-1)
@@ -189,6 +194,7 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
     })
     if (wrong.length > 0) return yield* new UndoMismatch({ cohorts: wrong.length })
     yield* reach("undo/compared")
+    options.onProgress?.(steps.length, steps.length)
     return steps
   })
   if (!options.isTest) {

@@ -7,8 +7,8 @@ import { kinds } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { BatchWriter } from "./BatchWriter.ts"
-import { quoted, queryRows } from "./Rendering.ts"
-import { quoteText } from "./Tables.ts"
+import { queryRows } from "./Rendering.ts"
+import { quoteName, quoteText } from "./Quoting.ts"
 
 /** One check of the entities of a kind; columns are those of the kind. */
 export type ContentCheck =
@@ -65,7 +65,7 @@ export const findViolations = Effect.fnUntraced(function* <Check extends Content
     for (const [content, part, collection, ordinal] of yield* queryRows(
       client,
       `${held}${withIds} SELECT DISTINCT h.content_id, h.part, h.collection, h.ordinal FROM held h
-       JOIN mallard.${quoted(kind.table)} e ON e.entity_id = h.entity_id
+       JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = h.entity_id
        WHERE h.kind = ${kind.code} AND ${where} ORDER BY ALL LIMIT ${MAX_VIOLATIONS}`
     )) {
       const place = writer.placeOf(Number(content), Number(part), Number(collection))
@@ -101,29 +101,29 @@ const heldSql = (
 const conditionOf = (check: ContentCheck): string | readonly [withIds: string, where: string] => {
   switch (check.check) {
     case "required":
-      return `e.${quoted(check.column)} IS NULL`
+      return `e.${quoteName(check.column)} IS NULL`
     case "order":
-      return `e.${quoted(check.later)}::TIMESTAMP < e.${quoted(check.earlier)}::TIMESTAMP`
+      return `e.${quoteName(check.later)}::TIMESTAMP < e.${quoteName(check.earlier)}::TIMESTAMP`
     case "range": {
       const bounds = [
-        ...(check.min === undefined ? [] : [`e.${quoted(check.column)} < ${check.min}`]),
-        ...(check.max === undefined ? [] : [`e.${quoted(check.column)} > ${check.max}`])
+        ...(check.min === undefined ? [] : [`e.${quoteName(check.column)} < ${check.min}`]),
+        ...(check.max === undefined ? [] : [`e.${quoteName(check.column)} > ${check.max}`])
       ]
       return bounds.length === 0 ? "false" : `(${bounds.join(" OR ")})`
     }
     case "format":
-      return `NOT regexp_full_match(e.${quoted(check.column)}::VARCHAR, ${quoteText(check.pattern)})`
+      return `NOT regexp_full_match(e.${quoteName(check.column)}::VARCHAR, ${quoteText(check.pattern)})`
     case "reference": {
       const ids = check.to.flatMap(({ column, kind: name }) => {
         const kind = kindOf(name)
         return kind === undefined
           ? []
           : [
-              `SELECT h.content_id, t.${quoted(column)}::VARCHAR AS id FROM held h JOIN mallard.${quoted(kind.table)} t ON t.entity_id = h.entity_id WHERE h.kind = ${kind.code}`
+              `SELECT h.content_id, t.${quoteName(column)}::VARCHAR AS id FROM held h JOIN mallard.${quoteName(kind.table)} t ON t.entity_id = h.entity_id WHERE h.kind = ${kind.code}`
             ]
       })
       if (ids.length === 0) return "false"
-      const value = `e.${quoted(check.column)}::VARCHAR`
+      const value = `e.${quoteName(check.column)}::VARCHAR`
       // FHIR writes the type before the id: `Patient/p1`.
       return [
         `, ids AS (${ids.join(" UNION ")})`,

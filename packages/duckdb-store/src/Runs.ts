@@ -7,7 +7,7 @@ import { kinds } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Schema } from "effect"
 import { query } from "./internal/query.ts"
-import { quoteName } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** One run, from all its events. */
 export interface LedgerRun {

@@ -8,7 +8,7 @@ import { Context, Effect, Layer, type Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
-import { basename, resolve } from "node:path"
+import { basename, dirname, resolve } from "node:path"
 import {
   createFolderOf,
   hasLog,
@@ -20,6 +20,7 @@ import {
 } from "./internal/files.ts"
 import { checkpoint } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
+import { namesBeside, removeLeftovers, removeSpill } from "./Leftovers.ts"
 import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
@@ -124,10 +125,13 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
   // DuckDB would replay it into the new database.
   if (hasLog(path)) return yield* new StoreError({ reason: "wal", path, cause: new Error(`${logPath(path)} exists`) })
   const building = temporaryPath(path)
-  yield* attempt(path, () => {
-    createFolderOf(path)
-    removeDatabase(building)
-  })
+  yield* Effect.mapError(
+    attempt(path, () => {
+      createFolderOf(path)
+      removeDatabase(building)
+    }),
+    inMaking
+  )
   yield* Effect.ensuring(
     Effect.andThen(
       Effect.scoped(
@@ -141,8 +145,18 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
       )
     ),
     Effect.ignore(attempt(path, () => removeDatabase(building)))
-  ).pipe(Effect.mapError((cause) => toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause)))
+  ).pipe(
+    Effect.mapError((cause) =>
+      inMaking(toStoreError(path, cause instanceof StoreError ? (cause.cause ?? cause) : cause))
+    )
+  )
 })
+
+/** What is being made can be neither missing nor damaged: the disk is at fault. */
+const inMaking = (error: StoreError): StoreError =>
+  error.reason === "missing" || error.reason === "damaged"
+    ? new StoreError({ reason: "io", path: error.path, cause: error.cause })
+    : error
 
 const prepare = Effect.fnUntraced(function* (
   sql: DuckDbSqlClient,
@@ -167,6 +181,8 @@ const prepare = Effect.fnUntraced(function* (
       if (!isReader) yield* migrate(state.version, config.program ?? defaultProgram, steps)
   }
   if (isReader) return
+  removeLeftovers(dirname(config.path), namesBeside(config.path))
+  removeSpill(config.path)
   yield* deleteUnrecordedRows()
   if (hasLog(config.path)) yield* checkpoint(sql)
 })

@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { hash } from "node:crypto"
 import { leaves } from "./internal/jsonScan.ts"
 import { makeRenderer } from "./Rendering.ts"
-import { quoteName } from "./Tables.ts"
+import { quoteName } from "./Quoting.ts"
 
 /** How samples are chosen: as different from each other as can be, by chance that is always the same, or the last stored. */
 export type SampleStrategy = "diverse" | "random" | "recent"

@@ -4,6 +4,7 @@
  */
 
 import { createTableSql, type EntityKind, JSON_KIND, kinds } from "@mallard/schema"
+import { quoteName } from "./Quoting.ts"
 
 /** The SQL types of the fixed tables. */
 export type FixedType = "BIGINT" | "INTEGER" | "UTINYINT" | "BOOLEAN" | "UUID" | "TIMESTAMP" | "VARCHAR"
@@ -240,11 +241,3 @@ export const createTablesSql: ReadonlyArray<string> = [
         .join(",\n  ")}\n)`
   )
 ]
-
-/** A name as SQL text. */
-export function quoteName(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
-}
-
-/** Quotes a text as a literal of SQL. */
-export const quoteText = (text: string): string => `'${text.replaceAll("'", "''")}'`

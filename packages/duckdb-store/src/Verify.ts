@@ -30,11 +30,11 @@ import {
   makeRenderer,
   nativeValue,
   queryRows,
-  quoted,
   type Renderer,
   type StoredShape
 } from "./Rendering.ts"
-import { digestedTableNames, idColumns, storedKinds, tableNames, quoteText } from "./Tables.ts"
+import { digestedTableNames, idColumns, storedKinds, tableNames } from "./Tables.ts"
+import { quoteName, quoteText } from "./Quoting.ts"
 
 /** What a check found wrong. `where` names tables, ids and columns, never values. */
 export interface Finding {
@@ -145,7 +145,7 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
 
 /** How many rows each table has. Tables without any need no further statement, and each costs more than it reads. */
 const rowCounts = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
-  const counts = tableNames.map((table) => `(SELECT count(*) FROM mallard.${quoted(table)})`)
+  const counts = tableNames.map((table) => `(SELECT count(*) FROM mallard.${quoteName(table)})`)
   const [row = []] = yield* queryRows(client, `SELECT ${counts.join(", ")}`)
   return new Map(tableNames.map((table, at) => [table, Number(row[at])]))
 })
@@ -380,7 +380,7 @@ const checkLedger = Effect.fnUntraced(function* (
     const id = idColumns.get(table)
     return id === undefined || counts.get(table) === 0
       ? []
-      : [`SELECT '${table}', min(${id}), max(${id}), sum(${id}) FROM mallard.${quoted(table)}`]
+      : [`SELECT '${table}', min(${id}), max(${id}), sum(${id}) FROM mallard.${quoteName(table)}`]
   })
   const bounds = new Map(
     dense.length === 0
@@ -435,7 +435,7 @@ const checkReferences = Effect.fnUntraced(function* (
       ...(hasLinks ? [`SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}`] : [])
     ].join(" UNION ALL ")
     const missing = yield* count(
-      `SELECT count(*) FROM (${references}) r ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = r.entity_id`
+      `SELECT count(*) FROM (${references}) r ANTI JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = r.entity_id`
     )
     if (missing > 0)
       findings.add(
@@ -444,18 +444,18 @@ const checkReferences = Effect.fnUntraced(function* (
         `${missing} members or links point to rows that do not exist`
       )
     const unused = yield* count(
-      `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (${references}) r ON e.entity_id = r.entity_id`
+      `SELECT count(*) FROM mallard.${quoteName(kind.table)} e ANTI JOIN (${references}) r ON e.entity_id = r.entity_id`
     )
     if (unused > 0) findings.add("entity-unused", `mallard.${kind.table}`, `${unused} rows belong to no document`)
     if (!("columns" in kind)) continue
     const shapes = yield* count(
-      `SELECT count(*) FROM mallard.${quoted(kind.table)} e ANTI JOIN (SELECT shape_id FROM mallard.entity_shapes WHERE kind = ${kind.code}) s ON e.shape_id = s.shape_id WHERE e.shape_id <> 0`
+      `SELECT count(*) FROM mallard.${quoteName(kind.table)} e ANTI JOIN (SELECT shape_id FROM mallard.entity_shapes WHERE kind = ${kind.code}) s ON e.shape_id = s.shape_id WHERE e.shape_id <> 0`
     )
     if (shapes > 0)
       findings.add("reference-broken", `mallard.${kind.table}`, `${shapes} rows have a shape that does not exist`)
     if (!hasLinks) continue
     const parents = yield* count(
-      `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoted(kind.table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${kind.code}`
+      `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${kind.code}`
     )
     if (parents > 0)
       findings.add(
@@ -540,7 +540,7 @@ const checkKind = Effect.fnUntraced(function* (
   findings: Findings
 ) {
   const table = `mallard.${kind.table}`
-  const counts = kind.columns.map(({ name }) => `count(${quoted(name)})`).join(", ")
+  const counts = kind.columns.map(({ name }) => `count(${quoteName(name)})`).join(", ")
   const again: Array<number> = []
   const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
   for (const [id, , ...found] of yield* queryRows(
@@ -576,7 +576,7 @@ const checkKind = Effect.fnUntraced(function* (
       copies
         .map(
           ({ shapeId, name, copyOf }) =>
-            `SELECT entity_id, '${name}' FROM ${table} WHERE shape_id = ${shapeId} AND ${quoted(name)} IS DISTINCT FROM ${quoted(copyOf)}`
+            `SELECT entity_id, '${name}' FROM ${table} WHERE shape_id = ${shapeId} AND ${quoteName(name)} IS DISTINCT FROM ${quoteName(copyOf)}`
         )
         .join(" UNION ALL ")
     )) {
@@ -610,7 +610,7 @@ const readAgain = Effect.fnUntraced(function* (
   )
   const columns = kind.columns.filter(({ name }) => names.has(name))
   const selected = columns.map(({ name, type }) =>
-    type === "VARCHAR" || type === "JSON" ? `encode(${quoted(name)}::VARCHAR)` : quoted(name)
+    type === "VARCHAR" || type === "JSON" ? `encode(${quoteName(name)}::VARCHAR)` : quoteName(name)
   )
   const codecs = columns.map(makeCodec)
   const { text, join } = renderer.expression(kind.code)

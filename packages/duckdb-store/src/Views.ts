@@ -15,7 +15,8 @@ import {
   kinds,
   parseContextPath
 } from "@mallard/schema"
-import { quoteName as q, storedKinds, tableColumns } from "./Tables.ts"
+import { storedKinds, tableColumns } from "./Tables.ts"
+import { quoteName as q } from "./Quoting.ts"
 
 /** A view: its schema, its name and the query behind it. */
 export interface View {

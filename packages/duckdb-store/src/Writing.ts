@@ -12,28 +12,20 @@ import {
   UnsupportedValue,
   type ValueRemark
 } from "@mallard/entity-serializers"
-import { JSON_KIND, kindByCode, kinds, kindOfTypeKey, normaliseTypeKey, parsePath } from "@mallard/schema"
+import { JSON_KIND, kindByCode, kinds, parsePath } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Semaphore } from "effect"
 import { type SqlError } from "effect/sql"
 import { hash, randomUUID } from "node:crypto"
 import { BatchWriter, type NewPart, type NewRevision } from "./BatchWriter.ts"
 import { type CohortNotFound, InvalidRequest, NameTaken } from "./CohortErrors.ts"
-import {
-  collectionsOf,
-  membersOfContent,
-  partHeads,
-  type RevisionState,
-  revisionsOf,
-  storedParts
-} from "./internal/content.ts"
+import { countsOfContents, membersOfContent, type RevisionState, revisionsOf, storedParts } from "./internal/content.ts"
+import { type Addition, grownPart, grownText, growthOf, type SmallReading, smallText } from "./internal/growing.ts"
 import { type Heads } from "./internal/heads.ts"
 import { elementsOf, isList, isObject, membersOf } from "./internal/jsonScan.ts"
 import { nextIds, record } from "./Ledger.ts"
 import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
 import { isName, madeUpName, type NameHints, uniqueName } from "./Naming.ts"
-import { partText } from "./Assembly.ts"
-import { makeRenderer } from "./Rendering.ts"
 import { contentDigest } from "./Verify.ts"
 import { cohortRecogniser, type DocumentFacts, microsOf, type Recogniser, storedRecogniser } from "./Recognise.ts"
 
@@ -311,6 +303,14 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
     readonly hints: NameHints & Pick<SaveRequest, "fallbackName">
     /** Times of the cohort where the document gives none. */
     readonly base?: RevisionState | undefined
+    /** What is stored already of a document that grows: only what is not is read. */
+    readonly grows?: {
+      readonly digest: string
+      readonly entities: Readonly<Record<string, number>>
+      readonly part: (
+        reading: SmallReading
+      ) => Pick<NewPart, "pieces" | "collections" | "members"> & Pick<Saved, "remarks">
+    }
     /** Stored parts that stay, before this one. */
     readonly before?: ReadonlyArray<NewPart> | undefined
     readonly source?: SaveRequest["source"]
@@ -333,19 +333,24 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
         if (head !== undefined && head.change !== "deleted" && !staged.overwrite) {
           return yield* new NameTaken({ wanted: name, cohortId: head.cohortId })
         }
+        const { grows } = staged
         const { members, pieces } = writer.documents
         writer.documents.members = new MemberRows()
         writer.documents.pieces = []
+        const { remarks, ...read } = grows?.part({ result, members, pieces }) ?? {
+          pieces,
+          members,
+          collections: result.collections,
+          remarks: result.remarks
+        }
         const part: NewPart = {
+          ...read,
           path: staged.path ?? fileNameOf(name),
           format: facts.format,
           bytes: staged.source?.bytes ?? document.bytes,
           sourceSha256: staged.source?.sha256 ?? document.sha256,
-          digest: result.digest,
-          encoding: staged.source?.encoding ?? "utf-8",
-          pieces,
-          collections: result.collections,
-          members
+          digest: grows?.digest ?? result.digest,
+          encoding: staged.source?.encoding ?? "utf-8"
         }
         const parts = [...(staged.before ?? []), part]
         const digest = contentDigest(parts)
@@ -364,13 +369,14 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
           savedAt: yield* now,
           digest
         }
-        const entities = countsOf(result)
+        const entities = { ...grows?.entities }
+        for (const [kind, count] of Object.entries(countsOf(result))) entities[kind] = (entities[kind] ?? 0) + count
         const answer = {
           cohortId: revision.cohortId,
           name,
           digest,
           entities,
-          remarks: result.remarks
+          remarks
         }
         if (head !== undefined && head.change !== "deleted" && isSame(head, revision)) {
           return yield* Effect.fail(
@@ -439,27 +445,31 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
       tags: head.tags,
       product: head.product
     }
-    const parts = yield* partHeads(sql, head.contentId)
-    const only = parts.length === 1 ? parts[0] : undefined
-    if (only !== undefined) {
-      const stored = (yield* collectionsOf(sql, head.contentId)).get(0) ?? []
-      const longer = stored.some(({ pointer }) => pointer === "")
-        ? undefined
-        : withAdditions((yield* partText(sql, yield* makeRenderer(sql), head.contentId, 0)).toString("utf8"), additions)
-      if (longer !== undefined) {
-        return yield* stage({
-          document: yield* prepare(longer),
-          recogniser: storedRecogniser(stored, only.format),
-          given: keep,
-          head,
-          overwrite: true,
-          path: only.path,
-          hints: {},
-          base: head
-        })
-      }
-    }
     const before = yield* storedParts(sql, head.contentId)
+    const [part, ...others] = before
+    const isRoot = part?.collections.some(({ pointer }) => pointer === "")
+    const growth =
+      part === undefined || others.length > 0 || isRoot === true
+        ? undefined
+        : growthOf(part.pieces, additions, JSON.stringify(randomUUID()))
+    if (part !== undefined && growth !== undefined) {
+      const grown = yield* grownText(sql, head.contentId, growth)
+      return yield* stage({
+        document: { text: smallText(growth), bytes: grown.bytes, sha256: grown.digest },
+        recogniser: storedRecogniser(part.collections, part.format),
+        given: keep,
+        head,
+        overwrite: true,
+        path: part.path,
+        hints: {},
+        base: head,
+        grows: {
+          digest: grown.digest,
+          entities: (yield* countsOfContents(sql, [head.contentId])).get(head.contentId) ?? {},
+          part: (reading) => grownPart(growth, grown, part, reading)
+        }
+      })
+    }
     // What is no object with lists of entities gets a further file.
     const paths = new Set(before.map(({ path }) => path))
     return yield* stage({
@@ -702,56 +712,3 @@ export const fileNameOf = (name: string): string =>
     .replace(/[/\\:*?"<>|\p{Cc}]/gu, "_")
     .slice(0, 100)
     .toWellFormed()}.json`
-
-/** Entities of one type to append. */
-interface Addition {
-  readonly key: string
-  readonly elements: ReadonlyArray<string>
-}
-
-/**
- * The text of a document with more entities at the ends of its lists: in the list of the same type, else in a new one
- * beside the others. Undefined when the document has no place for them.
- */
-export const withAdditions = (text: string, additions: ReadonlyArray<Addition>): string | undefined => {
-  // Line feeds stand in compact text only between documents of one file.
-  if (!isObject(text) || text.includes("\n")) return undefined
-  const root = membersOf(text)
-  const entities = root.findLast(({ key }) => key === "entities")
-  const start = entities === undefined ? 0 : entities.start
-  if (!isObject(text, start)) return undefined
-  const members = entities === undefined ? root : membersOf(text, start)
-  const end = entities === undefined ? text.length : entities.end
-  /** What goes in, by where. */
-  const inserts = new Map<number, Array<string>>()
-  const fresh = new Map<string, Array<string>>()
-  for (const { elements, key } of additions) {
-    const target =
-      members.findLast((member) => member.key === key) ??
-      members.findLast((member) => isList(text, member.start) && sameType(member.key, key))
-    if (target === undefined) fresh.set(key, [...(fresh.get(key) ?? []), ...elements])
-    else if (!isList(text, target.start)) return undefined
-    else inserts.set(target.end - 1, [...(inserts.get(target.end - 1) ?? []), ...elements])
-  }
-  const edits = [...inserts].map(([at, texts]) => ({
-    at,
-    text: `${text[at - 1] === "[" ? "" : ","}${texts.join(",")}`
-  }))
-  if (fresh.size > 0) {
-    const lists = [...fresh].map(([key, texts]) => `${JSON.stringify(key)}:[${texts.join(",")}]`)
-    edits.push({ at: end - 1, text: `${members.length === 0 ? "" : ","}${lists.join(",")}` })
-  }
-  edits.sort((left, right) => left.at - right.at)
-  const parts: Array<string> = []
-  let from = 0
-  for (const edit of edits) {
-    parts.push(text.slice(from, edit.at), edit.text)
-    from = edit.at
-  }
-  return [...parts, text.slice(from)].join("")
-}
-
-const sameType = (left: string, right: string): boolean => {
-  const kind = kindOfTypeKey(left)
-  return kind === undefined ? normaliseTypeKey(left) === normaliseTypeKey(right) : kind === kindOfTypeKey(right)
-}

@@ -2,8 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { join } from "node:path"
-import { CohortStore, diffTexts, type MergeConflict, verifyDatabase, withAdditions } from "../src/index.ts"
-import { temporaryFolder, valuesOf, withStore } from "./support.ts"
+import { CohortStore, diffTexts, type MergeConflict, verifyDatabase } from "../src/index.ts"
+import { temporaryFolder, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
   Effect.flatMap(temporaryFolder, (folder) =>
@@ -226,118 +226,6 @@ describe("a summary", () => {
         assert.deepStrictEqual(yield* of({ strategy: "random", samples: 5 }), chance)
         assert.notDeepEqual(yield* of({ strategy: "random", samples: 5, seed: "other" }), chance)
         assert.deepStrictEqual(yield* of({ samples: 0 }), [])
-      })
-    )
-  )
-})
-
-describe("appending", () => {
-  it("puts entities at the ends of lists of their type, or into a new list beside them", () => {
-    const add = (text: string, key: string) => withAdditions(text, [{ key, elements: ["9", "{}"] }])
-    assert.strictEqual(add('{"entities":{"patients":[1]}}', "patient"), '{"entities":{"patients":[1,9,{}]}}')
-    assert.strictEqual(add('{"patient":[],"b":2}', "patients"), '{"patient":[9,{}],"b":2}')
-    assert.strictEqual(add('{"entities":{}}', "claims"), '{"entities":{"claims":[9,{}]}}')
-    assert.strictEqual(add('{"patient":{"id":1}}', "patients"), '{"patient":{"id":1},"patients":[9,{}]}')
-    assert.strictEqual(add('{"a":"]}\\"","Things":["[",[]]}', "things"), '{"a":"]}\\"","Things":["[",[],9,{}]}')
-    for (const text of ["[1]", '{"patients":{}}', '{"entities":null}', '{"entities":{"patients":null}}']) {
-      assert.isUndefined(add(text, "patients"), text)
-    }
-  })
-
-  it.effect("in batches keeps what is there, spelt as it was, and creates a cohort if asked to", () =>
-    inStore(
-      Effect.fnUntraced(function* (store) {
-        assert.strictEqual((yield* Effect.flip(store.append("b", { patients: [{}] })))._tag, "CohortNotFound")
-        yield* store.append("b", '{"patients":[{"id":"p1","w":1.50}]}', { create: true })
-        for (let batch = 2; batch < 6; batch++) yield* store.append("b", { patients: [{ id: `p${batch}` }] })
-        yield* store.append("b", { claims: { claim_id: "c1" } })
-        assert.deepStrictEqual((yield* store.load("b")).documents, [
-          {
-            path: "b.json",
-            text:
-              '{"name":"b","entities":{"patients":[{"id":"p1","w":1.50},{"id":"p2"},{"id":"p3"},{"id":"p4"},{"id":"p5"}],' +
-              '"claims":[{"claim_id":"c1"}]}}'
-          }
-        ])
-        assert.deepStrictEqual((yield* store.find("b")).entities, { patient: 5, claim: 1 })
-        for (const empty of [{}, { patients: [] }]) {
-          assert.propertyVal(yield* Effect.flip(store.append("b", empty)), "reason", "no-entities")
-        }
-        assert.propertyVal(yield* Effect.flip(store.append("b", [])), "reason", "not-an-object")
-      })
-    )
-  )
-
-  it.effect("takes as many statements for a large cohort as for a small one, and writes no entity again", () =>
-    inStore(
-      Effect.fnUntraced(function* (store) {
-        const sql = yield* DuckDbClient
-        let statements = 0
-        const counting = new Proxy(sql, {
-          get: (target, key) => {
-            if (key === "unsafe" || key === "appender" || key === "streamChunks") statements++
-            return Reflect.get(target, key)
-          }
-        })
-        const counted = yield* CohortStore.pipe(
-          Effect.provide(CohortStore.layerNoDeps),
-          Effect.provideService(DuckDbClient, counting)
-        )
-        const rows = Effect.map(
-          valuesOf(`SELECT (SELECT count(*) FROM mallard.patients), (SELECT count(*) FROM mallard.cohort_members),
-            (SELECT count(*) FROM mallard.entity_shapes), (SELECT count(*) FROM mallard.part_texts)`),
-          ([row = []]) => row.map(Number)
-        )
-        const costs: Array<{ readonly statements: number; readonly rows: ReadonlyArray<number> }> = []
-        for (const size of [2, 600]) {
-          const patients = Array.from({ length: size }, (_, at) => ({ id: `${size} ${at}`, mrn: `M${at}` }))
-          yield* counted.save({ name: `of ${size}`, entities: { patients } })
-          const before = yield* rows
-          statements = 0
-          yield* counted.append(`of ${size}`, { patients: [{ id: `${size} new`, mrn: "M" }, patients[0]] })
-          const taken = statements
-          costs.push({ statements: taken, rows: (yield* rows).map((count, at) => count - (before[at] ?? 0)) })
-        }
-        // The members of a revision are written anew: they say in which order its entities stand.
-        assert.deepStrictEqual(
-          costs.map(({ rows }) => rows),
-          [
-            [1, 4, 0, 1],
-            [1, 602, 0, 1]
-          ]
-        )
-        assert.strictEqual(costs[1]?.statements, costs[0]?.statements)
-        assert.isBelow(costs[0]?.statements ?? 0, 30)
-        assert.deepStrictEqual((yield* verifyDatabase(sql)).findings, [])
-        assert.strictEqual((yield* store.find("of 600")).entityCount, 602)
-      })
-    )
-  )
-
-  it.effect("to a list that was empty, or held no entity, makes entities of what comes", () =>
-    inStore(
-      Effect.fnUntraced(function* (store) {
-        for (const patients of ["", '"none"']) {
-          const name = `list of ${patients}`
-          yield* store.save({ name, entities: `{"patients":[${patients}],"encounters":[{"id":"e"}]}` })
-          yield* store.append(name, { patients: [{ id: "p1" }] })
-          assert.strictEqual((yield* store.find(name)).entities["patient"], 1, name)
-        }
-      })
-    )
-  )
-
-  it.effect("goes on after somebody else has written through the same database", () =>
-    inStore(
-      Effect.fnUntraced(function* (store) {
-        const other = yield* Effect.provide(CohortStore, CohortStore.layerNoDeps)
-        for (let number = 0; number < 3; number++) {
-          yield* store.save({ name: `mine ${number}`, entities: { patients: [{ id: "same" }, { id: `m${number}` }] } })
-          yield* other.save({ name: `other ${number}`, entities: { patients: [{ id: "same" }, { id: `o${number}` }] } })
-          yield* other.rename(`mine ${number}`, `taken ${number}`)
-        }
-        assert.strictEqual((yield* store.list).length, 6)
-        assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
       })
     )
   )

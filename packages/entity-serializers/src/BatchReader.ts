@@ -4,8 +4,8 @@
  */
 import { AUX, type Cells } from "./Cells.ts"
 import type { ColumnCodec, ColumnValue } from "./Codec.ts"
-import type { MemberRows } from "./Document.ts"
 import type { EntityBatch, EntityRows } from "./EntityBatch.ts"
+import type { MemberRows } from "./MemberRows.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import { compiledByCode } from "./internal/PathTree.ts"
 import { parseTemplate, renderEntity, splitFolded, type Template } from "./Template.ts"

@@ -12,6 +12,8 @@ import { LABEL } from "./internal/ShapeTrie.ts"
 import { NEED_INPUT } from "./internal/Tokenizer.ts"
 import { invalidUtf8At, JsonProblem } from "./JsonProblem.ts"
 import { type Look, lookAt } from "./Lookahead.ts"
+import { MemberRows } from "./MemberRows.ts"
+import { type ForeignShapes, type PackedBatch, unpackBatch } from "./PackedBatch.ts"
 import type { ValueRemark } from "./Remark.ts"
 
 /** The code of a kind (0: elements of no known kind), or how each object says its own, whatever the order of its keys. */
@@ -63,40 +65,6 @@ export type DocumentRules =
 export interface Collection {
   readonly pointer: string
   readonly list: boolean
-}
-
-/** Members of a document's collections, in order: parallel arrays of equal length. */
-export class MemberRows {
-  count = 0
-  collection: Int32Array = new Int32Array(256)
-  ordinal: Float64Array = new Float64Array(256)
-  kind: Uint8Array = new Uint8Array(256)
-  id: Float64Array = new Float64Array(256)
-
-  push(collection: number, ordinal: number, kind: number, id: number): void {
-    if (this.count === this.collection.length) this.grow()
-    this.collection[this.count] = collection
-    this.ordinal[this.count] = ordinal
-    this.kind[this.count] = kind
-    this.id[this.count] = id
-    this.count++
-  }
-
-  private grow(): void {
-    const capacity = this.count * 2
-    const collection = new Int32Array(capacity)
-    collection.set(this.collection)
-    this.collection = collection
-    const ordinal = new Float64Array(capacity)
-    ordinal.set(this.ordinal)
-    this.ordinal = ordinal
-    const kind = new Uint8Array(capacity)
-    kind.set(this.kind)
-    this.kind = kind
-    const id = new Float64Array(capacity)
-    id.set(this.id)
-    this.id = id
-  }
 }
 
 /** What is known of a document once it is read. */
@@ -235,6 +203,17 @@ export class DocumentReader {
   rebase(): void {
     this.hashed = this.entities.tokenizer.o
     this.literalFrom = this.entities.tokenizer.o
+  }
+
+  /**
+   * Takes over what another reader has read, as if it had been read here; gives the members. Undefined when there are too
+   * many shapes: then take the batch back to a mark and read it here. Not to be called while a document is being read.
+   */
+  take(packed: PackedBatch, foreign: ForeignShapes): MemberRows | undefined {
+    const members = unpackBatch(packed, this.entities, foreign)
+    // Its text has been hashed there.
+    this.rebase()
+    return members
   }
 
   private start(): void {

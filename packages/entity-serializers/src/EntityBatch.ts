@@ -26,8 +26,13 @@ export class EntityRows {
 
   /** Makes sure that row `count` can be filled. */
   open(): void {
-    if (this.count < this.extra.capacity) return
-    const capacity = Math.max(this.extra.capacity * 2, INITIAL_CAPACITY)
+    this.reserve(1)
+  }
+
+  /** Makes sure that so many more rows can be filled. */
+  reserve(rows: number): void {
+    if (this.count + rows <= this.extra.capacity) return
+    const capacity = Math.max(this.extra.capacity * 2, INITIAL_CAPACITY, this.count + rows)
     const digests = new Int32Array(capacity * 4)
     digests.set(this.digests)
     this.digests = digests
@@ -116,6 +121,15 @@ export class Heap {
     const grown = Buffer.allocUnsafe(Math.max(Math.min(this.bytes.length * 2, AUX), this.length + count))
     this.bytes.copy(grown, 0, 0, this.length)
     this.bytes = grown
+  }
+
+  /** Adds bytes and returns their offset. */
+  append(bytes: Uint8Array): number {
+    this.reserve(bytes.length)
+    const offset = this.length
+    this.bytes.set(bytes, offset)
+    this.length += bytes.length
+    return offset
   }
 
   /** Adds a text and returns its offset. */

@@ -1,6 +1,7 @@
 /**
- * Which entities of one kind exist already: an open-addressing table from the first 128 bits of a digest to an entity
- * id, laid out as the UUID column of the database is, so that it fills by copying.
+ * Which entities of one kind exist already: from the first 128 bits of a digest, laid out as the UUID column of the
+ * database is, to an entity id. Ids are dense, so digests lie in the order of ids, 16 bytes each, and the open-addressing
+ * table before them holds ids alone, with a byte of each digest so that few others are looked at: about 24 bytes an entity.
  */
 
 const LOAD = 0.6
@@ -8,25 +9,33 @@ const LOAD = 0.6
 /** Power of two of the slots to begin with; most indexes stay empty. */
 const LEAST_BITS = 4
 
+/** Digests of so many ids, as a power of two, lie together. */
+const CHUNK_BITS = 14
+const IN_CHUNK = (1 << CHUNK_BITS) - 1
+
 /** The four 32-bit words of a digest in the order in which DuckDB keeps a UUID in memory. */
 export type DigestWords = Int32Array
 
 export class EntityIndex {
   /** The id that the next new entity gets. */
   nextId: number
-  private keys: Int32Array
-  private ids: Float64Array
+  /** By slot; 0 where there is none. */
+  private ids: Uint32Array
+  /** The low byte of the second word of the digest, by slot. */
+  private tags: Uint8Array
   private mask: number
   private count = 0
-  /** Digests in the order of insertion since the last `commit`, so that a batch can be taken back. */
-  private journal: Int32Array = new Int32Array(64)
-  private journalled = 0
+  /** By id; where an id has no entity, they mean nothing. */
+  private readonly digests: Array<Int32Array> = []
+  /** Entities with lower ids cannot be taken back. */
+  private kept: number
 
   constructor(nextId = 1, expected = 0) {
     this.nextId = nextId
+    this.kept = nextId
     const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected + 1) / LOAD)))
-    this.keys = new Int32Array(capacity * 4)
-    this.ids = new Float64Array(capacity)
+    this.ids = new Uint32Array(capacity)
+    this.tags = new Uint8Array(capacity)
     this.mask = capacity - 1
   }
 
@@ -34,29 +43,39 @@ export class EntityIndex {
     return this.count
   }
 
+  /** Where the entity with this digest is, or would be. */
   private slot(words: DigestWords, at: number): number {
-    const { ids, keys, mask } = this
-    const a = words[at]!
-    const b = words[at + 1]!
-    const c = words[at + 2]!
-    const d = words[at + 3]!
-    let slot = a & mask
-    while (ids[slot] !== 0) {
-      const k = slot * 4
-      if (keys[k] === a && keys[k + 1] === b && keys[k + 2] === c && keys[k + 3] === d) return slot
+    const { ids, mask, tags } = this
+    const tag = words[at + 1]! & 255
+    let slot = words[at]! & mask
+    for (let id = ids[slot]!; id !== 0; id = ids[slot]!) {
+      if (tags[slot] === tag && this.is(id, words, at)) break
       slot = (slot + 1) & mask
     }
     return slot
   }
 
+  private is(id: number, words: DigestWords, at: number): boolean {
+    const digests = this.digests[id >>> CHUNK_BITS]!
+    const k = (id & IN_CHUNK) * 4
+    return (
+      digests[k] === words[at] &&
+      digests[k + 1] === words[at + 1] &&
+      digests[k + 2] === words[at + 2] &&
+      digests[k + 3] === words[at + 3]
+    )
+  }
+
   private put(slot: number, words: DigestWords, at: number, id: number): void {
-    const { keys } = this
-    const k = slot * 4
-    keys[k] = words[at]!
-    keys[k + 1] = words[at + 1]!
-    keys[k + 2] = words[at + 2]!
-    keys[k + 3] = words[at + 3]!
+    const digests = (this.digests[id >>> CHUNK_BITS] ??= new Int32Array(4 << CHUNK_BITS))
+    const k = (id & IN_CHUNK) * 4
+    digests[k] = words[at]!
+    digests[k + 1] = words[at + 1]!
+    digests[k + 2] = words[at + 2]!
+    digests[k + 3] = words[at + 3]!
     this.ids[slot] = id
+    this.tags[slot] = words[at + 1]!
+    this.count++
   }
 
   /** The id of the entity with this digest, 0 when there is none. */
@@ -68,9 +87,18 @@ export class EntityIndex {
   add(words: DigestWords, at: number, id: number): void {
     if (this.count > this.mask * LOAD) this.grow()
     const slot = this.slot(words, at)
-    if (this.ids[slot] !== 0) return
+    if (this.ids[slot] === 0) this.put(slot, words, at, id)
+  }
+
+  /** The id of the entity with this digest; one that is new gets the next id. */
+  idOf(words: DigestWords, at: number): number {
+    if (this.count > this.mask * LOAD) this.grow()
+    const slot = this.slot(words, at)
+    const known = this.ids[slot]!
+    if (known !== 0) return known
+    const id = this.nextId++
     this.put(slot, words, at, id)
-    this.count++
+    return id
   }
 
   /** Gives a new entity the next id. */
@@ -78,63 +106,66 @@ export class EntityIndex {
     if (this.count > this.mask * LOAD) this.grow()
     const id = this.nextId++
     this.put(this.slot(words, 0), words, 0, id)
-    this.count++
-    if (this.journalled * 4 === this.journal.length) {
-      const journal = new Int32Array(this.journal.length * 2)
-      journal.set(this.journal)
-      this.journal = journal
-    }
-    const at = this.journalled++ * 4
-    this.journal[at] = words[0]!
-    this.journal[at + 1] = words[1]!
-    this.journal[at + 2] = words[2]!
-    this.journal[at + 3] = words[3]!
     return id
   }
 
-  /** Where the journal stands; give it to `rollback`. */
+  /** How far ids have been given; give it to `rollback`. */
   mark(): number {
-    return this.journalled
+    return this.nextId
   }
 
-  /** Forgets everything inserted since `mark`. */
+  /** Forgets every entity that has got its id since `mark`, or since the last `commit` if that was later. */
   rollback(mark: number): void {
-    while (this.journalled > mark) {
-      this.journalled--
-      this.remove(this.slot(this.journal, this.journalled * 4))
+    while (this.nextId > Math.max(mark, this.kept)) {
+      const id = --this.nextId
+      this.remove(this.slot(this.digests[id >>> CHUNK_BITS]!, (id & IN_CHUNK) * 4))
       this.count--
-      this.nextId--
     }
   }
 
-  /** Forgets how to take back what was inserted up to `mark`: it is stored. Marks taken before are void. */
-  commit(mark = this.journalled): void {
-    this.journal.copyWithin(0, mark * 4, this.journalled * 4)
-    this.journalled -= mark
+  /** What got its id up to `mark` is stored and cannot be taken back any more. */
+  commit(mark = this.nextId): void {
+    this.kept = mark
+  }
+
+  /** Forgets all entities; ids begin anew. */
+  clear(): void {
+    if (this.count > 0) this.ids.fill(0)
+    this.count = 0
+    this.nextId = 1
+    this.kept = 1
+  }
+
+  private home(id: number): number {
+    return this.digests[id >>> CHUNK_BITS]![(id & IN_CHUNK) * 4]! & this.mask
   }
 
   /** Empties a slot and closes the gap, so that no probe for what stands behind it ends too early. */
   private remove(slot: number): void {
-    const { ids, keys, mask } = this
+    const { ids, mask, tags } = this
     let hole = slot
     for (let next = (hole + 1) & mask; ids[next] !== 0; next = (next + 1) & mask) {
-      const home = keys[next * 4]! & mask
-      if (((next - home) & mask) < ((next - hole) & mask)) continue
-      keys.copyWithin(hole * 4, next * 4, next * 4 + 4)
+      if (((next - this.home(ids[next]!)) & mask) < ((next - hole) & mask)) continue
       ids[hole] = ids[next]!
+      tags[hole] = tags[next]!
       hole = next
     }
     ids[hole] = 0
   }
 
   private grow(): void {
-    const { ids, keys } = this
+    const { ids, tags } = this
     const capacity = ids.length * 2
-    this.keys = new Int32Array(capacity * 4)
-    this.ids = new Float64Array(capacity)
+    this.ids = new Uint32Array(capacity)
+    this.tags = new Uint8Array(capacity)
     this.mask = capacity - 1
     for (let old = 0; old < ids.length; old++) {
-      if (ids[old] !== 0) this.put(this.slot(keys, old * 4), keys, old * 4, ids[old]!)
+      const id = ids[old]!
+      if (id === 0) continue
+      let slot = this.home(id)
+      while (this.ids[slot] !== 0) slot = (slot + 1) & this.mask
+      this.ids[slot] = id
+      this.tags[slot] = tags[old]!
     }
   }
 }

@@ -2,57 +2,8 @@ import { kinds } from "@mallard/schema"
 import { arbitraryDocument, digestOfText, textOfFile } from "@mallard/testkit"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
-import {
-  EntityBatch,
-  EntityIndex,
-  JsonProblem,
-  rowDigest,
-  rowValues,
-  ShapeDictionary
-} from "@mallard/entity-serializers"
-import { cohortRules, type Setup, setUp } from "./support.ts"
-
-/** Everything that can be seen of what was read. */
-const stateOf = ({ batch, indexes, reader, shapes }: Setup) => ({
-  rows: batch.rows.map((rows, code) =>
-    Array.from({ length: rows.count }, (_, row) => ({
-      id: rows.firstId + row,
-      digest: rowDigest(rows, row),
-      shape: rows.shapes[row],
-      values: rowValues(batch, code, row, reader.tokenizer.output),
-      found: indexes[code]!.find(rows.digests, row * 4)
-    }))
-  ),
-  links: structuredClone({ ...batch.links }),
-  aux: batch.aux.length,
-  indexes: indexes.map(({ nextId, size }) => ({ nextId, size })),
-  fresh: shapes.fresh.map((shape) => ({ ...shape, again: shapes.get(shape.id) })),
-  nextShape: shapes.nextId
-})
-
-/** What stays the same whatever a reader has seen before: not the styles in labels, not the numbers of shapes. */
-const meaningOf = (setup: Setup) => {
-  const { rows, links, indexes } = stateOf(setup)
-  return {
-    rows: rows.map((list) => list.map(({ id, digest, values, found }) => ({ id, digest, values, found }))),
-    links,
-    indexes
-  }
-}
-
-const markOf = ({ batch, indexes, reader, shapes }: Setup) => ({
-  batch: batch.mark(),
-  output: reader.tokenizer.o,
-  indexes: indexes.map((index) => index.mark()),
-  shapes: shapes.mark()
-})
-
-const takeBack = ({ batch, indexes, reader, shapes }: Setup, mark: ReturnType<typeof markOf>): void => {
-  batch.truncate(mark.batch)
-  reader.tokenizer.o = mark.output
-  indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
-  shapes.rollback(mark.shapes)
-}
+import { EntityBatch, EntityIndex, JsonProblem, ShapeDictionary } from "@mallard/entity-serializers"
+import { cohortRules, meaningOf, type Setup, setUp, stateOf } from "./support.ts"
 
 const read = ({ documents }: Setup, text: string): void => {
   const { digest } = documents.readBytes(Buffer.from(text), cohortRules)
@@ -82,7 +33,7 @@ describe("taking back", () => {
         for (const { document, fate } of steps) {
           const texts = document.files.map(textOfFile)
           const before = stateOf(setup)
-          const mark = markOf(setup)
+          const mark = setup.reader.mark()
           for (const text of texts) read(setup, text)
           if (fate === "break") {
             assert.throws(
@@ -95,7 +46,7 @@ describe("taking back", () => {
             )
           }
           if (fate === "take back" || fate === "break") {
-            takeBack(setup, mark)
+            setup.reader.rollback(mark)
             assert.deepStrictEqual(stateOf(setup), before)
           } else {
             for (const text of texts) read(model, text)

@@ -29,6 +29,8 @@ import {
   EntityReader,
   type Pause,
   renderDocument,
+  rowDigest,
+  rowValues,
   type Rules,
   ShapeDictionary,
   type ValueRemark,
@@ -55,6 +57,34 @@ export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nod
     ...(options.nodes === undefined ? [] : [{ left: options.nodes }])
   )
   return { batch, shapes, indexes, reader, documents: new DocumentReader(reader) }
+}
+
+/** Everything that can be seen of what was read. */
+export const stateOf = ({ batch, indexes, reader, shapes }: Setup) => ({
+  rows: batch.rows.map((rows, code) =>
+    Array.from({ length: rows.count }, (_, row) => ({
+      id: rows.firstId + row,
+      digest: rowDigest(rows, row),
+      shape: rows.shapes[row],
+      values: rowValues(batch, code, row, reader.tokenizer.output),
+      found: indexes[code]!.find(rows.digests, row * 4)
+    }))
+  ),
+  links: structuredClone({ ...batch.links }),
+  aux: batch.aux.length,
+  indexes: indexes.map(({ nextId, size }) => ({ nextId, size })),
+  fresh: shapes.fresh.map((shape) => ({ ...shape, again: shapes.get(shape.id) })),
+  nextShape: shapes.nextId
+})
+
+/** What stays the same whatever a reader has seen before: not the styles in labels, not the numbers of shapes. */
+export const meaningOf = (setup: Setup) => {
+  const { rows, links, indexes } = stateOf(setup)
+  return {
+    rows: rows.map((list) => list.map(({ id, digest, values, found }) => ({ id, digest, values, found }))),
+    links,
+    indexes
+  }
 }
 
 /** Forgets everything that was read, so that the reader can be used again. */

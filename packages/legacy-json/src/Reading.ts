@@ -34,6 +34,7 @@ import {
   type Variant,
   variantOf
 } from "./Recognition.ts"
+import type { ReadThreads } from "./ReadThreads.ts"
 import { printablePath, SourceError } from "./SourceError.ts"
 import type { OpenText, SourceFile } from "./Sources.ts"
 
@@ -104,6 +105,8 @@ export interface ReadOptions<E> {
   readonly windowBytes?: number
   /** The files that will be read after this one, the nearest first: their bytes are fetched meanwhile. */
   readonly next?: ReadonlyArray<SourceFile> | undefined
+  /** Threads that read them instead; given either always or never. */
+  readonly threads?: ReadThreads | undefined
   /**
    * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
    * already.
@@ -239,11 +242,24 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
+  const { isKnown, next = [], onBytes, takeBack, threads } = options
+  if (threads !== undefined) {
+    const ahead = yield* threads.take(file, next, documents, takeBack)
+    if (ahead !== undefined) {
+      onBytes?.(file.bytes)
+      const isStored = isKnown?.(ahead.sourceSha256) === true
+      if (ahead.outcome === "read") {
+        if (!isStored) return ahead.part
+        yield* takeBack
+      }
+      if (isStored) return undefined
+    }
+  }
   const { buffer, count, sha256: sourceSha256 } = yield* buffers.fetch(file)
-  if (options.next !== undefined) yield* buffers.fetchAhead(options.next)
-  options.onBytes?.(count)
+  if (threads === undefined) yield* buffers.fetchAhead(next)
+  onBytes?.(count)
   const raw = buffer.subarray(0, count)
-  if (options.isKnown?.(sourceSha256) === true) return undefined
+  if (isKnown?.(sourceSha256) === true) return undefined
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {
     return yield* rejected(file, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
@@ -278,7 +294,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
     if (second === undefined) {
       return partOf(file, documents, guess, result, encoding, sourceSha256, locate(bytes, result.remarks))
     }
-    yield* options.takeBack
+    yield* takeBack
     guess = { rules: second, variant: result.rootKeys?.includes("resourceType") === true ? "V15" : undefined }
   }
 })

@@ -5,13 +5,14 @@
  */
 import type { Collection, DocumentRules, KindChoice, Rule, Rules } from "@mallard/entity-serializers"
 import {
+  isTrialKey,
   kindByName,
+  kindOfTrialKey,
   kindOfTypeKey,
   kinds,
   type EntityKind,
   normaliseTypeKey,
-  parsePath,
-  trialTypeKeys
+  parsePath
 } from "@mallard/schema"
 import { bundleDocument, entryRule, kindOfResource, ruleOfResource } from "./Fhir.ts"
 import { domainOf, isRecord, recordsOf } from "./Sdtm.ts"
@@ -90,9 +91,6 @@ const TELLING_KEYS = new Set(["resourceType", "domain"])
 const capture: Rule = { tag: "capture" }
 const metaRules: Rules = (key) => (META_KEYS.has(key) ? capture : undefined)
 
-/** Keys that say where a trial's visits are meant, not a patient's. */
-const TRIAL_KEYS = new Set(["study", "subjects", "subject", "sites", "treatment_arms", "protocol"])
-
 const kindRule = (kind: EntityKind, key: string): Rule => {
   const required = kind.requires.find(({ typeKeys }) => typeKeys.includes(key))
   return required === undefined
@@ -141,11 +139,8 @@ const anyEncounter: Rule = {
 const unknownType: Rule = { tag: "entities", kind: 0, objects: false }
 
 const typeRule = (key: string, trial: boolean): Rule | undefined => {
-  const normal = normaliseTypeKey(key)
-  const trialKind =
-    trial && Object.hasOwn(trialTypeKeys, normal) ? trialTypeKeys[normal as keyof typeof trialTypeKeys] : undefined
-  const kind = trialKind === undefined ? kindOfTypeKey(key) : kindByName(trialKind)
-  return kind === undefined ? undefined : kindRule(kind, normal)
+  const kind = trial ? kindOfTrialKey(key) : kindOfTypeKey(key)
+  return kind === undefined ? undefined : kindRule(kind, normaliseTypeKey(key))
 }
 
 /** Rules for a document with keys at its root. */
@@ -153,7 +148,7 @@ const keyRules = (): Rules => {
   let trial = false
   const entitiesRules: Rules = (key) => {
     const rule = typeRule(key, trial)
-    if (TRIAL_KEYS.has(normaliseTypeKey(key))) trial = true
+    if (isTrialKey(key)) trial = true
     return rule ?? unknownType
   }
   const entities: Rule = { tag: "object", rules: entitiesRules }
@@ -162,7 +157,7 @@ const keyRules = (): Rules => {
     if (META_OBJECTS.has(key)) return { tag: "object", rules: metaRules, otherwise: capture }
     if (META_KEYS.has(key) || TELLING_KEYS.has(key)) return capture
     if (key === "entry") return entryRule
-    if (TRIAL_KEYS.has(normaliseTypeKey(key))) trial = true
+    if (isTrialKey(key)) trial = true
     const type = typeRule(key, trial)
     const container = containers.get(key)
     if (container?.tag === "object")

@@ -8,9 +8,10 @@
  * changed afterwards, and nothing here deletes one that has a name.
  */
 import { randomUUID } from "node:crypto"
-import { lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs"
+import { mkdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
+import { namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
@@ -36,6 +37,7 @@ import {
   type StoredFile
 } from "./internal/packs.ts"
 import { compareRestored, isThere, RestoredFile } from "./internal/restore.ts"
+import type { CopiesProgress } from "./MigrateOptions.ts"
 import type { BackupReport } from "./Report.ts"
 
 /** Where copies are kept unless the user says otherwise. */
@@ -64,6 +66,8 @@ export interface BackupMade {
   readonly report: BackupReport
   /** Files that could not be read, with the reason; the migration rejects them for the same. */
   readonly skipped: Manifest["skipped"]
+  /** Whether it is in plain, and the one before it in the store is encrypted. */
+  readonly isPlainAfterEncrypted: boolean
 }
 
 /**
@@ -80,13 +84,14 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   mkdirSync(store, { recursive: true, mode: 0o700 })
   for (const folder of ["packs", "manifests"]) mkdirSync(join(store, folder), { recursive: true, mode: 0o700 })
   const earlier = readManifests(store).flatMap(({ manifest, ...read }) =>
-    manifest === undefined ? [] : [{ ...read, manifest }]
+    manifest === undefined || !read.isAsWritten ? [] : [{ ...read, manifest }]
   )
-  removeLeftovers(store)
+  removeAbandoned(store)
   const cipher = options.cipher === undefined ? undefined : await encrypterOf(store, options.cipher)
   const key = cipher?.key ?? null
   // Contents under another key, or in the clear, do not stand for those under this one.
   const usable = earlier.filter(({ manifest }) => manifest.key === key)
+  const isPlainAfterEncrypted = key === null && (earlier.at(-1)?.manifest.key ?? null) !== null
   const known = new KnownContents(store, usable)
   const writer = new PackWriter(store, cipher, options.jobs)
   const found: Array<{ readonly facts: StoredFile["facts"]; readonly entry: ManifestFile | undefined }> = []
@@ -125,7 +130,7 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   const files = found.map(({ entry, facts }) => entry ?? placed(facts, added.get(facts.sha256), known))
   const latest = usable.at(-1)
   if (latest !== undefined && added.size === 0 && skipped.length === 0 && isAlike(latest.manifest, files)) {
-    return { report: reportOf(store, latest.sha256, latest.manifest, 0), skipped }
+    return { report: reportOf(store, latest.sha256, latest.manifest, 0), skipped, isPlainAfterEncrypted }
   }
   const proven = await prove(options, files, new Set(added.keys()), cipher)
   if (!proven) return undefined
@@ -145,22 +150,12 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   reached("backup/listed")
   const addedBytes = new Map(files.map(({ bytes, sha256 }) => [sha256, bytes]))
   const sum = [...added.keys()].reduce((total, sha256) => total + (addedBytes.get(sha256) ?? 0), 0)
-  return { report: reportOf(store, written.sha256, manifest, sum), skipped }
+  return { report: reportOf(store, written.sha256, manifest, sum), skipped, isPlainAfterEncrypted }
 }
 
-/** Longer than any backup takes: what a killed run left without a name is no longer being written. */
-const LEFT_OVER_MS = 24 * 60 * 60 * 1000
-
 /** Removes what killed runs left behind: files and scratch folders that never got a name. */
-const removeLeftovers = (store: string): void => {
-  for (const folder of [store, join(store, "packs"), join(store, "manifests")]) {
-    for (const name of readdirSync(folder)) {
-      if (!/^\.(?:scratch-|.+\.tmp-)[0-9a-f-]{36}$/.test(name)) continue
-      const path = join(folder, name)
-      const modified = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs
-      if (modified !== undefined && modified < Date.now() - LEFT_OVER_MS) rmSync(path, { recursive: true, force: true })
-    }
-  }
+const removeAbandoned = (store: string): void => {
+  for (const folder of [store, join(store, "packs"), join(store, "manifests")]) removeLeftovers(folder, namesInStore)
 }
 
 /** The entry of a file whose content has its place now. */
@@ -379,7 +374,18 @@ export interface CheckOptions {
   readonly cipher?: CipherSettings | undefined
   /** How much is read at once. */
   readonly jobs?: number | undefined
-  readonly onBytes?: ((bytes: number) => void) | undefined
+  readonly onProgress?: ((progress: CopiesProgress) => void) | undefined
+}
+
+/** Tells of bytes as they are done. */
+const tellerOf = (phase: CopiesProgress["phase"], manifest: Manifest, { onProgress }: CheckOptions) => {
+  const all = { phase, bytes: bytesOf(manifest), files: manifest.files.length }
+  let done = 0
+  onProgress?.({ ...all, done })
+  return (bytes: number): void => {
+    done += bytes
+    onProgress?.({ ...all, done })
+  }
 }
 
 export interface BackupCheck {
@@ -391,25 +397,26 @@ export interface BackupCheck {
 
 /** Reads every content of a backup and compares it with its SHA-256. */
 export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, BackupError> =>
-  Effect.flatMap(findBackup(options.store, options.backup), ({ manifest, path, sha256 }) =>
+  Effect.flatMap(findBackup(options.store, options.backup), ({ isAsWritten, manifest, path, sha256 }) =>
     attemptAsync(options.store, async () => {
       const problems: Array<BackupProblem> = []
-      if (options.manifestSha256 !== undefined && options.manifestSha256 !== sha256) {
+      if (!isAsWritten || (options.manifestSha256 !== undefined && options.manifestSha256 !== sha256)) {
         problems.push({ path, problem: "manifest-changed" })
       }
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
+      const onBytes = tellerOf("check", manifest, options)
       const reader = new PackReader(options.store)
       const checked = new Map<string, BackupProblem["problem"] | undefined>()
       try {
         const contents = new Map(manifest.files.map((file) => [file.sha256, file]))
         await eachAtOnce([...contents.values()], options.jobs, async (file) => {
           checked.set(file.sha256, await readContent(reader, file, cipher, nowhere))
-          options.onBytes?.(file.bytes)
+          onBytes(file.bytes)
         })
         for (const file of manifest.files) {
           const problem = checked.get(file.sha256)
           if (problem !== undefined) problems.push({ path: file.path, problem })
-          if (contents.get(file.sha256) !== file) options.onBytes?.(file.bytes)
+          if (contents.get(file.sha256) !== file) onBytes(file.bytes)
         }
       } finally {
         reader.close()
@@ -442,26 +449,36 @@ export interface RestoreResult {
  * overwritten; a file whose copy is damaged is named and not written.
  */
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
-  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([{ manifest }, reached]) =>
+  Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([read, reached]) =>
     attemptAsync(options.store, async () => {
+      const { isAsWritten, manifest, path } = read
+      // What it says of places cannot be trusted: below a folder of the user's choice it does no harm.
+      if (!isAsWritten && options.out === undefined && options.place === undefined) {
+        throw new BackupError({ reason: "changed", store: options.store, path })
+      }
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
+      const onBytes = tellerOf("restore", manifest, options)
       const reader = new PackReader(options.store)
       const restored: Array<string> = []
       const present: Array<string> = []
       const kept: Array<string> = []
-      const problems: Array<BackupProblem> = []
+      const problems: Array<BackupProblem> = isAsWritten ? [] : [{ path, problem: "manifest-changed" }]
+      const cleared = new Set<string>()
       try {
         for (const file of manifest.files) {
           const target = placeOf(options, manifest.base, file.path)
           if (target === undefined) continue
           if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
           else {
-            mkdirSync(dirname(target), { recursive: true })
+            const folder = dirname(target)
+            mkdirSync(folder, { recursive: true })
+            if (!cleared.has(folder)) removeLeftovers(folder)
+            cleared.add(folder)
             const problem = await restoreOne(reader, file, target, cipher, false, reached)
             if (problem === undefined) restored.push(target)
             else problems.push({ path: file.path, problem })
           }
-          options.onBytes?.(file.bytes)
+          onBytes(file.bytes)
         }
       } finally {
         reader.close()

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 export const BackupReason = Schema.Literals([
   "not-found",
   "damaged",
+  "changed",
   "not-proven",
   "wrong-key",
   "needs-key",
@@ -29,6 +30,10 @@ const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]
   damaged: [
     "its manifest cannot be read",
     "Keep the folder as it is; other backups in it may be whole: `mallard backup list`."
+  ],
+  changed: [
+    "its manifest is not as it was written",
+    "Restore it with `mallard backup restore --out DIR`: each file that is restored is compared with its SHA-256."
   ],
   "not-proven": [
     "what was restored for proof is not what was copied",

@@ -3,6 +3,12 @@
  * not depend on the order of the sources.
  */
 
+import { Schema } from "effect"
+
+/** What is done with a source: stored, left as it is stored already, left alone, or refused. */
+export const PlannedAction = Schema.Literals(["store", "leave", "skip", "reject"])
+export type PlannedAction = typeof PlannedAction.Type
+
 export type ConflictRule = "fail" | "skip" | "replace" | "rename"
 
 /** The head of a cohort that is stored. */

@@ -16,7 +16,9 @@ import {
   openStore,
   queryRows,
   reach,
+  removeScratch,
   readRuns,
+  scratchPrefix,
   type StoreError,
   verifyContents
 } from "@mallard/duckdb-store"
@@ -48,6 +50,7 @@ import { goneItem, plainRemark, rejectedItem, sourceRemark, tooLargeItem, unread
 import { checkPlace, moveOriginals } from "./internal/moveOriginals.ts"
 import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { bytesOf, filesOnDisk, largestOf } from "./internal/sourceFiles.ts"
+import { startReadThreads } from "./internal/readAhead.ts"
 import { type KnownItem, readStored, type Stored } from "./internal/stored.ts"
 import { isStopped } from "./report/Summary.ts"
 import { reading } from "./internal/reading.ts"
@@ -118,6 +121,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
       : yield* Effect.withSpan(verifyRun(options, loaded.verifyFrom), "mallard.verify")
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
+  const notes = [...(loaded.resumed === undefined ? [] : [resumedNote(loaded.resumed)]), ...loaded.notes]
   const report: RunReport = {
     run,
     command: "migrate",
@@ -136,7 +140,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
     ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
-    ...(loaded.resumed === undefined ? {} : { notes: [resumedNote(loaded.resumed)] }),
+    ...(notes.length === 0 ? {} : { notes }),
     timings: {
       find: afterFind - started,
       ...(loaded.backup === undefined ? {} : { backup: loaded.backupMs }),
@@ -287,6 +291,7 @@ interface Loaded {
   readonly duckdb: string
   readonly backup: RunReport["backup"] | undefined
   readonly backupMs: number
+  readonly notes: ReadonlyArray<string>
 }
 
 const load = Effect.fnUntraced(function* (
@@ -299,6 +304,8 @@ const load = Effect.fnUntraced(function* (
 ) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
+      // They load their program while the database is being opened.
+      const threads = yield* startReadThreads(options, found.sources)
       const client = yield* openStore({
         path: options.database,
         program: options.program,
@@ -309,7 +316,8 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
-        const backup = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
+        const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
+        const backup = made?.report
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
@@ -326,7 +334,7 @@ const load = Effect.fnUntraced(function* (
         )
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         yield* checkPatterns(client, options)
-        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length)
+        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length, threads)
         yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
@@ -366,7 +374,8 @@ const load = Effect.fnUntraced(function* (
           slowest: loader.slowest.list,
           duckdb,
           backup,
-          backupMs
+          backupMs,
+          notes: made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []
         }
         return loaded
       }).pipe(
@@ -453,8 +462,11 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
     isStopped: options.isStopped,
     onBytes: (bytes) => options.onProgress?.({ phase: "backup", bytes })
   })
-  return made?.report
+  return made
 })
+
+const PLAIN_NOTE =
+  "The copies of this run are not encrypted, while those of the backup before are: give --backup-passphrase, --backup-passphrase-file or --backup-recipient to every run. `backup list` shows which are."
 
 /** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
 const keepRejects = Effect.fnUntraced(function* (
@@ -502,10 +514,11 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
   const loader = yield* needsRows(options)
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
-        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0)
+        const threads = yield* startReadThreads(options, found.sources)
+        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0, threads)
         yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
-      })
+      }).pipe(Effect.scoped)
   const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
   const loaded: Loaded = {
     items,
@@ -517,13 +530,16 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
-    backupMs: 0
+    backupMs: 0,
+    notes: []
   }
   return loaded
 })
 
 /** Whether the content is checked by rules, which are asked of rows. */
 const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
+
+const REHEARSAL = "rehearsal"
 
 /** The same as a run, in a database that is gone afterwards. */
 const rehearseInScratch = Effect.fnUntraced(function* (
@@ -533,10 +549,14 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   run: string
 ) {
   const folder = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "mallard-rehearsal-"))),
+    Effect.sync(() => {
+      removeScratch(tmpdir(), REHEARSAL)
+      return mkdtempSync(join(tmpdir(), scratchPrefix(REHEARSAL)))
+    }),
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
   const path = join(folder, "rehearsal.duckdb")
+  const threads = yield* startReadThreads(options, found.sources)
   const client = yield* openStore({
     path,
     program: options.program,
@@ -545,7 +565,7 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   })
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
-    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0)
+    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0, threads)
     yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
@@ -607,8 +627,12 @@ const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOpt
   ...(options.maxRejects === undefined ? {} : { max_rejects: textOfLimit(options.maxRejects) }),
   ...(resumes === undefined ? {} : { resumes }),
   ...(options.retries === undefined ? {} : { retries: options.retries }),
-  ...(options.only === undefined ? {} : { only: [...options.only] })
+  ...(options.only === undefined ? {} : { only: [...options.only] }),
+  ...(options.plan === undefined ? {} : { plan: plannedOf(options.plan) })
 })
+
+const plannedOf = (plan: NonNullable<MigrateOptions["plan"]>) =>
+  [...plan].map(([path, { action, bytes, source_sha256 }]) => ({ path, action, source_sha256, bytes }))
 
 const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]>): RunOptions => ({
   backup_dir: store,
@@ -619,10 +643,11 @@ const backupOptionsOf = ({ cipher, store }: NonNullable<MigrateOptions["backup"]
       : { backup_cipher: "passphrase" })
 })
 
-const sourcesAsked = ({ cwd, only, paths, resumes }: MigrateOptions) => ({
+const sourcesAsked = ({ cwd, only, paths, plan, resumes }: MigrateOptions) => ({
   paths,
   cwd: cwd ?? process.cwd(),
   ...(only === undefined ? {} : { only: [...only] }),
+  ...(plan === undefined ? {} : { plan: plannedOf(plan) }),
   ...(resumes === undefined ? {} : { resumes })
 })
 

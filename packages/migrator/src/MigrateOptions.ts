@@ -1,5 +1,5 @@
 /** What a migration is asked to do, what it tells while it runs, and how it fails. */
-import { WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
+import { printablePath, WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
 import { Schema } from "effect"
 import type { CipherSettings } from "./Backup.ts"
 import type { ConflictRule } from "./Decision.ts"
@@ -7,6 +7,7 @@ import type { PlannedItem } from "./Plan.ts"
 import type { ItemReport } from "./Report.ts"
 import type { Rules } from "./Validation.ts"
 import type { RejectLimit } from "./internal/rejectLimit.ts"
+import { lackOf } from "./internal/transient.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>
@@ -76,6 +77,8 @@ export interface Sizes {
   /** Files up to this size are read whole, larger ones through a window. */
   readonly wholeFileBytes: number
   readonly windowBytes: number
+  /** Files from `least` to `most` bytes are read by threads of their own when there are `total` bytes of them. */
+  readonly threaded: { readonly least: number; readonly most: number; readonly total: number }
 }
 
 /** What a run tells while it goes. */
@@ -88,6 +91,32 @@ export type Progress =
   | { readonly phase: "entities"; readonly count: number }
   | { readonly phase: "item"; readonly item: ItemReport }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
+  | CopiesProgress
+  | UndoProgress
+
+/** How many bytes of copies, of how many in how many files, have been compared or restored. */
+export interface CopiesProgress {
+  readonly phase: "check" | "restore"
+  readonly done: number
+  readonly bytes: number
+  readonly files: number
+}
+
+/** How far an undoing is: each cohort counts when its revision is written, and again when it is compared. */
+export interface UndoProgress {
+  readonly phase: "undo"
+  readonly done: number
+  readonly cohorts: number
+}
+
+const lacks = {
+  space: [": there is no space left on its disk", "free some space there"],
+  memory: [
+    ": DuckDB needs more memory than it may have, and could not use the disk beside the database instead",
+    "give it more with --memory, or see to the space and the permissions there"
+  ],
+  other: ["", "check the disk, and the database with `mallard doctor`"]
+} as const
 
 /** The database failed in the middle of a run; what had been committed is whole. */
 export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
@@ -95,7 +124,8 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   cause: Schema.Defect()
 }) {
   override get message(): string {
-    return `Writing to ${this.database} failed. Nothing is half stored: check the disk, then run the same command again.`
+    const [what, next] = lacks[lackOf(this.cause) ?? "other"]
+    return `Writing to ${printablePath(this.database)} failed${what}. Nothing is half stored, and what was stored before is whole: ${next}, then run the same command again.`
   }
 }
 
@@ -106,7 +136,8 @@ export const defaultSizes: Sizes = {
   batchBytes: 512 << 20,
   batchMs: 10_000,
   wholeFileBytes: WHOLE_FILE_BYTES,
-  windowBytes: WINDOW_BYTES
+  windowBytes: WINDOW_BYTES,
+  threaded: { least: 128 << 10, most: 8 << 20, total: 256 << 20 }
 }
 
 /** The default limits: see promise P9. */

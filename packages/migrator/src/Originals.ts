@@ -4,6 +4,7 @@ import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
 import { BackupError } from "./BackupError.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
+import type { CopiesProgress } from "./MigrateOptions.ts"
 import { reading } from "./internal/reading.ts"
 
 /** The run made no copies. */
@@ -21,6 +22,7 @@ export interface RestoreOriginalsOptions {
   readonly cipher?: CipherSettings | undefined
   /** Reads every copy and says what would be put back; nothing is written. */
   readonly test: boolean
+  readonly onProgress?: ((progress: CopiesProgress) => void) | undefined
 }
 
 export interface RestoredOriginals {
@@ -52,7 +54,8 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
   const about = { run, backup_id: backupId, store }
   if (options.test) {
     const { manifest } = yield* findBackup(store, backupId)
-    const { problems } = yield* verifyBackup({ store, backup: backupId, cipher: options.cipher })
+    const { onProgress } = options
+    const { problems } = yield* verifyBackup({ store, backup: backupId, cipher: options.cipher, onProgress })
     const damaged = new Set(problems.map(({ path }) => path))
     const there = manifest.files.filter(({ path }) => isThere(path))
     const present = yield* Effect.try({
@@ -68,7 +71,8 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     }
     return would
   }
-  const result = yield* restoreBackup({ store, backup: backupId, cipher: options.cipher })
+  const { cipher, onProgress } = options
+  const result = yield* restoreBackup({ store, backup: backupId, cipher, onProgress })
   const restored: RestoredOriginals = {
     ...about,
     restored: result.restored,

@@ -3,14 +3,11 @@
  * estimated to take. A run that is given a plan does that and refuses whatever is not as it was.
  */
 import { Effect, Schema } from "effect"
+import { PlannedAction } from "./Decision.ts"
 import { Estimate } from "./Estimate.ts"
 import { SourceChange } from "./Incremental.ts"
 import { type ItemReport, Remark, type RunReport, Totals } from "./Report.ts"
 import { AskedOptions } from "./Resume.ts"
-
-/** What is done with a source: stored, left as it is stored already, left alone, or refused. */
-export const PlannedAction = Schema.Literals(["store", "leave", "skip", "reject"])
-export type PlannedAction = typeof PlannedAction.Type
 
 export const PlannedItem = Schema.Struct({
   path: Schema.String,

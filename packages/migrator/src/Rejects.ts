@@ -150,7 +150,8 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
       place: (path) =>
         isOf(reject, path) ? join(out, source, path === reject.path ? "" : relative(reject.path, path)) : undefined
     })
-    if (result.problems.length > 0 || result.kept.length > 0) missing.push(reject)
+    const isWhole = result.problems.every(({ problem }) => problem === "manifest-changed") && result.kept.length === 0
+    if (!isWhole || result.restored.length + result.present.length === 0) missing.push(reject)
     else exported.push({ reject, source })
   }
   const index: typeof Index.Type = {

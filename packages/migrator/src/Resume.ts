@@ -6,6 +6,7 @@ import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
+import { PlannedAction } from "./Decision.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
@@ -42,7 +43,18 @@ export const AskedOptions = Schema.Struct({
   /** The run whose failures this one took again. */
   retries: Schema.optionalKey(Schema.String),
   /** Sources that it was limited to, by path. */
-  only: Schema.optionalKey(Schema.Array(Schema.String))
+  only: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** What it was to do with each source, where it carried out a plan. */
+  plan: Schema.optionalKey(
+    Schema.Array(
+      Schema.Struct({
+        path: Schema.String,
+        action: PlannedAction,
+        source_sha256: Schema.NullOr(Schema.String),
+        bytes: Schema.Int
+      })
+    )
+  )
 })
 export type AskedOptions = typeof AskedOptions.Type
 
@@ -103,7 +115,7 @@ export const migratedPaths = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<str
 /** The last unfinished run over the same sources. */
 export const continuedRun = (
   runs: ReadonlyArray<LedgerRun>,
-  asked: Pick<AskedOptions, "paths" | "cwd" | "only" | "resumes">
+  asked: Pick<AskedOptions, "paths" | "cwd" | "only" | "plan" | "resumes">
 ): UnfinishedRun | undefined =>
   unfinishedRuns(runs).findLast(
     (run) => run.run === asked.resumes || (asked.resumes === undefined && sameSources(run.asked, asked))
@@ -144,15 +156,18 @@ const stateOf = (
   return asked.verify && run.revisions > 0 && run.proof === undefined ? "not-proven" : undefined
 }
 
-type Sources = Pick<AskedOptions, "paths" | "cwd" | "only">
+type Sources = Pick<AskedOptions, "paths" | "cwd" | "only" | "plan">
 
 const sameSources = (left: Sources, right: Sources): boolean => sourcesOf(left) === sourcesOf(right)
 
-const sourcesOf = ({ cwd, only, paths }: Sources): string =>
+const sourcesOf = ({ cwd, only, paths, plan }: Sources): string =>
   JSON.stringify([
     paths.map((path) => (cwd === undefined ? path : resolve(cwd, path))).toSorted(),
-    only?.toSorted() ?? null
+    only?.toSorted() ?? null,
+    plan?.map(({ path, source_sha256 }) => [path, source_sha256]).toSorted(byText) ?? null
   ])
+
+const byText = (left: unknown, right: unknown): number => (String(left) < String(right) ? -1 : 1)
 
 const hasTooManyRejects = ({ totals }: LedgerRun, { max_rejects: text }: AskedOptions): boolean => {
   const limit = text === undefined ? undefined : parseRejectLimit(text)

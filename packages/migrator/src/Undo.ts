@@ -24,13 +24,13 @@ import { Effect, Option, Schema } from "effect"
 import { SqlError } from "effect/sql"
 import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
-import { MigrationFailed } from "./MigrateOptions.ts"
+import { MigrationFailed, type UndoProgress } from "./MigrateOptions.ts"
 import { totalsOf, type UndoneCohort } from "./Report.ts"
 import { reading } from "./internal/reading.ts"
 
 /** What an undoing run did, or would do. */
 export interface UndoReport {
-  /** The id of the undoing run; it is recorded unless it was a test. */
+  /** The id of the undoing run; it is recorded unless it was a test or had nothing to change. */
   readonly run: string
   readonly outcome: "done" | "done-with-rejects" | "nothing-to-do"
   readonly database: string
@@ -51,6 +51,7 @@ export interface RollbackOptions {
   /** Carries everything out in a transaction, compares, and takes it back. */
   readonly test: boolean
   readonly program: string
+  readonly onProgress?: ((progress: UndoProgress) => void) | undefined
 }
 
 /**
@@ -133,7 +134,7 @@ export const listSavepoints = Effect.fn("listSavepoints")(function* (database: s
 
 /** Gives every cohort the state that it had at the savepoint, as a run of its own. */
 export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
-  options: Place & { readonly name: string; readonly test: boolean }
+  options: Place & Pick<RollbackOptions, "onProgress" | "test"> & { readonly name: string }
 ) {
   return yield* inWriter(
     options,
@@ -166,7 +167,7 @@ const savepoints = Effect.map(readRuns(), (runs) =>
 )
 
 const undoTarget = Effect.fnUntraced(function* (
-  { database, program, test }: Place & { readonly test: boolean },
+  { database, onProgress, program, test }: Place & Pick<RollbackOptions, "onProgress" | "test">,
   target: UndoTarget,
   isCascading: boolean,
   asked: RunOptions,
@@ -185,7 +186,8 @@ const undoTarget = Effect.fnUntraced(function* (
       facts: JSON.stringify({ undone: done.map((step) => undoneOf(step, why)) }),
       totals: JSON.stringify(totalsOf(0, []))
     }),
-    isTest: test
+    isTest: test,
+    onProgress: (done, cohorts) => onProgress?.({ phase: "undo", done, cohorts })
   })
   const report: UndoReport = {
     run,

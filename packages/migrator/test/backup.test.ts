@@ -29,7 +29,7 @@ import {
   utimesSync,
   writeFileSync
 } from "node:fs"
-import { join, relative } from "node:path"
+import { dirname, join, relative } from "node:path"
 import { assert } from "vitest"
 import { type Files, folderOf, query, run, sha256 } from "./support.ts"
 
@@ -208,6 +208,16 @@ describe("a damaged backup", () => {
       const [manifest = ""] = filesBelow(join(store, "manifests"))
       const changed = yield* verifyBackup({ store, backup: "last", manifestSha256: "0".repeat(64) })
       assert.deepStrictEqual(changed.problems, [{ path: manifest, problem: "manifest-changed" }])
+      const text = readFileSync(manifest, "utf8")
+      for (const other of [text.replace(/"backup_id":"./, '"backup_id":"x'), text.replace("a.json", "b.json")]) {
+        writeFileSync(manifest, other)
+        const problems = [{ path: manifest, problem: "manifest-changed" as const }]
+        assert.deepStrictEqual((yield* verifyBackup({ store, backup: "last" })).problems, problems)
+        const out = join(dirname(source), "out")
+        const restored = yield* restoreBackup({ store, backup: "last", out })
+        assert.deepStrictEqual(restored.problems, problems)
+        assert.strictEqual((yield* Effect.flip(restoreBackup({ store, backup: "last" }))).reason, "changed")
+      }
       truncateSync(manifest, 20)
       for (const backup of ["last", report.backup_id]) {
         const error = yield* Effect.flip(verifyBackup({ store, backup }))

@@ -6,6 +6,7 @@ import { readdirSync, truncateSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "vitest"
 import { eachAtOnce } from "../src/internal/packs.ts"
+import { cohortFile, everyKind, variedSources } from "./fixtures.ts"
 import { cohorts, entities, folderOf, itemOf, outcomes, remarksOf, run } from "./support.ts"
 
 const cohort = (name: string, patients = 1): string =>
@@ -139,6 +140,44 @@ describe("how much is done at once", () => {
       const [one, ...others] = results
       for (const other of others) assert.deepStrictEqual(other, one)
       assert.isAbove(one?.entities.length ?? 0, 24_000)
+    })
+  )
+
+  it.live("changes nothing when threads read ahead, whatever the files are", () =>
+    Effect.gen(function* () {
+      const { folder, source } = yield* folderOf({
+        ...variedSources,
+        "every kind.json": everyKind,
+        "bad.json": "[1",
+        "again.json": cohortFile("again", "p1"),
+        "copy/again.json": cohortFile("again", "p1"),
+        "other/again.json": cohortFile("again", "p2"),
+        ...Object.fromEntries(Array.from({ length: 12 }, (_, at) => [`many/${at}.json`, cohort(`many ${at}`, at * 40)]))
+      })
+      let started = 0
+      const count = (): void => {
+        started++
+      }
+      process.on("worker", count)
+      const results = yield* Effect.forEach([1, 2, 4], (jobs) =>
+        Effect.gen(function* () {
+          started = 0
+          const database = join(folder, `${jobs}.duckdb`)
+          const options = { jobs, sizes: { batchFiles: 7, threaded: { least: 0, most: 1 << 20, total: 0 } } }
+          const first = yield* run(database, [source], options)
+          const again = yield* run(database, [source], options)
+          assert.strictEqual(started, 2 * (jobs - 1))
+          assert.strictEqual(first.verification.mismatched, 0)
+          return {
+            outcomes: [outcomes(first), outcomes(again)],
+            remarks: first.items.map(({ remarks }) => remarks),
+            cohorts: yield* cohorts(database),
+            entities: yield* entities(database)
+          }
+        })
+      ).pipe(Effect.ensuring(Effect.sync(() => process.off("worker", count))))
+      const [one, ...others] = results
+      for (const other of others) assert.deepStrictEqual(other, one)
     })
   )
 

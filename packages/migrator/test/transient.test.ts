@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
-import { retryTransient } from "../src/internal/transient.ts"
+import { MigrationFailed } from "@mallard/migrator"
+import { lackOf, retryTransient } from "../src/internal/transient.ts"
 
 const failing = (times: number, code: string) => {
   let failures = 0
@@ -31,4 +32,23 @@ describe("a source that cannot be read", () => {
       assert.strictEqual(error.reason, "io")
     })
   )
+})
+
+describe("a database that cannot be written", () => {
+  it("is told by what it lacked, without a word of DuckDB's", () => {
+    const within = (text: string) => new Error("outer", { cause: new Error(text) })
+    const texts = [
+      ["IO Error: secret: No space left on device", "space", "no space left"],
+      ["IO Error: secret: File too large", "space", "no space left"],
+      ["Out of Memory Error: failed to pin secret", "memory", "--memory"],
+      ['FATAL Error: Failed to create directory "secret"', "memory", "--memory"],
+      ["IO Error: secret", undefined, "mallard doctor"]
+    ] as const
+    for (const [text, lack, says] of texts) {
+      assert.strictEqual(lackOf(within(text)), lack)
+      const { message } = new MigrationFailed({ database: "/db", cause: within(text) })
+      assert.include(message, says)
+      assert.notInclude(message, "secret")
+    }
+  })
 })

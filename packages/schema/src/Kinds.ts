@@ -80,3 +80,14 @@ export const kindByCode = (code: number): EntityKind | undefined => byCode.get(c
 
 /** The kind that a key of a document stands for, in any of its spellings: `labResults`, `LAB_RESULTS`, `lab`. */
 export const kindOfTypeKey = (key: string): EntityKind | undefined => byTypeKey.get(normaliseTypeKey(key))
+
+const trialKeys = new Set(["study", "subjects", "subject", "sites", "treatment_arms", "protocol"])
+
+/** Whether a document with this key tells of a clinical trial. */
+export const isTrialKey = (key: string): boolean => trialKeys.has(normaliseTypeKey(key))
+
+/** The same as `kindOfTypeKey` in a document of a clinical trial: its visits are not a patient's. */
+export const kindOfTrialKey = (key: string): EntityKind | undefined => {
+  const normal = normaliseTypeKey(key)
+  return Object.hasOwn(trialTypeKeys, normal) ? byName.get(trialTypeKeys[normal] ?? "") : byTypeKey.get(normal)
+}

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs"
 import {
+  isTrialKey,
   JSON_KIND,
   kindByCode,
   kindByName,
+  kindOfTrialKey,
   kindOfTypeKey,
   kinds,
   normaliseTypeKey,
@@ -139,6 +141,15 @@ describe("type keys", () => {
   it("visits are trial visits in documents of a trial", () => {
     assert.deepStrictEqual(trialTypeKeys, { visit: "trial_visit", visits: "trial_visit" })
     for (const kind of Object.values(trialTypeKeys)) assert.isDefined(kindByName(kind))
+    assert.deepStrictEqual(
+      ["Visits", "subjects", "constructor"].map((key) => [kindOfTypeKey(key)?.kind, kindOfTrialKey(key)?.kind]),
+      [
+        ["encounter", "trial_visit"],
+        ["subject", "subject"],
+        [undefined, undefined]
+      ]
+    )
+    assert.deepStrictEqual(["treatmentArms", "Study", "visits"].map(isTrialKey), [true, true, false])
   })
 
   it("are stored in their normal spelling", () => {

@@ -62,6 +62,7 @@ export const RefusalReason = Schema.Literals([
   "transaction-doomed",
   "appender-failed",
   "transaction-ended",
+  "transaction-statement",
   "no-transaction",
   "no-statement"
 ])
@@ -77,6 +78,7 @@ const refusalMessages: Record<RefusalReason, string> = {
   "transaction-doomed": "a nested transaction failed, so nothing of the outer transaction can be committed",
   "appender-failed": "an appender ended with a failure, so its rows are incomplete and nothing can be committed",
   "transaction-ended": "the transaction or lease that owned this connection has ended",
+  "transaction-statement": "a transaction is begun and ended by withTransaction alone, not by a statement inside it",
   "no-transaction": "an appender needs a transaction; use it inside withTransaction",
   "no-statement": "the SQL text contains no statement"
 }
@@ -200,6 +202,8 @@ const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]>
   [/No space left|File too large|disk quota/i, "no-space"],
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
   [/File name too long|Too many levels of symbolic links/i, "bad-path"],
+  // What the operating system says about the disk tells nothing of the file.
+  [/Input\/output error|Too many open files|Interrupted system call/i, "io"],
   [
     /Corrupt|checksum|Could not read enough bytes|WAL|Serialization Error|INTERNAL Error|FATAL Error|Failed to deserialize/i,
     "damaged"

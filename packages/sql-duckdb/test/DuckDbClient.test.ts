@@ -46,6 +46,15 @@ describe("statements", () => {
         assert.deepStrictEqual(yield* sql`SELECT id FROM ${table} WHERE id IN ${sql.in([])}`, [])
         assert.deepStrictEqual(yield* sql`SELECT id, "select" FROM ${table} WHERE id = 3`.values, [[3, "C"]])
         assert.strictEqual(sql.driver, "duckdb")
+        const other = () => "another"
+        const dialect = sql.onDialect({
+          sqlite: () => "sqlite",
+          pg: other,
+          mysql: other,
+          mssql: other,
+          clickhouse: other
+        })
+        assert.strictEqual(dialect, "sqlite")
       })
     )
   )
@@ -56,6 +65,15 @@ describe("statements", () => {
         const sql = yield* DuckDbClient
         assert.deepStrictEqual(yield* sql`CREATE TABLE t (a INTEGER)`, [])
         assert.deepStrictEqual(yield* sql`INSERT INTO t VALUES (1), (2)`, [])
+        const update = sql`UPDATE t SET a = a + 1`
+        assert.deepStrictEqual(yield* update, [])
+        assert.deepStrictEqual(yield* update.unprepared, [])
+        assert.deepStrictEqual(yield* update.values, [])
+        assert.deepStrictEqual(yield* update.valuesUnprepared, [])
+        assert.deepStrictEqual(yield* Stream.runCollect(update.stream), [])
+        const returning = sql`UPDATE t SET a = a + 1 RETURNING a`
+        assert.deepStrictEqual(yield* returning, [{ a: 7 }, { a: 8 }])
+        assert.deepStrictEqual(yield* returning.valuesUnprepared, [[8], [9]])
         const raw = yield* sql`DELETE FROM t`.raw
         assert.strictEqual(typeof raw === "object" && raw !== null && "rowsChanged" in raw && raw.rowsChanged, 2)
       })
@@ -131,6 +149,30 @@ describe("statements", () => {
         assert.deepStrictEqual(yield* sql`SELECT count(*)::INTEGER AS n, count(DISTINCT i)::INTEGER AS d FROM kept`, [
           { n: 200, d: 100 }
         ])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
+  it.effect("an insert that is used again is prepared once", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        let prepared = 0
+        yield* sql.withConnection(({ native }) =>
+          Effect.sync(() => {
+            const extractStatements = native.extractStatements.bind(native)
+            native.extractStatements = (text) => {
+              prepared++
+              return extractStatements(text)
+            }
+          })
+        )
+        for (let a = 0; a < 10; a++) yield* sql`INSERT INTO t VALUES (${a})`
+        assert.strictEqual(prepared, 1)
+        for (let a = 10; a < 15; a++) yield* sql`INSERT INTO t VALUES (${a})`.unprepared
+        assert.deepStrictEqual(yield* sql`SELECT count(*) AS n, sum(a)::INTEGER AS s FROM t`, [{ n: 15n, s: 105 }])
       }),
       { poolSize: 1 }
     )
@@ -280,6 +322,70 @@ describe("transactions", () => {
     )
   )
 
+  const aborting: ReadonlyArray<readonly [what: string, statement: string]> = [
+    ["a constraint", "INSERT INTO t VALUES (7, 0)"],
+    ["a conversion", "SELECT 'seven'::INTEGER"],
+    ["a range", "SELECT 300::TINYINT"],
+    ["a conflict with another transaction", "UPDATE t SET b = 2 WHERE a = 8"]
+  ]
+  for (const [what, statement] of aborting) {
+    it.effect(`what failed at ${what} loses its transaction, even if swallowed`, () =>
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          yield* sql`CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER)`
+          yield* sql`INSERT INTO t VALUES (7, 0), (8, 0)`
+          const mayWrite = yield* Deferred.make<void>()
+          const another = yield* Effect.forkChild(
+            Effect.andThen(Deferred.await(mayWrite), sql`UPDATE t SET b = 1 WHERE a = 8`)
+          )
+          const error = yield* Effect.flip(
+            sql.withTransaction(
+              Effect.gen(function* () {
+                yield* sql`INSERT INTO t VALUES (1, 0)`
+                yield* Deferred.succeed(mayWrite, undefined)
+                yield* Fiber.join(another)
+                assert.isTrue(Exit.isFailure(yield* Effect.exit(sql.unsafe(statement))))
+              })
+            )
+          )
+          assert.include(error.message, "aborted")
+          assert.deepStrictEqual(yield* sql`SELECT * FROM t ORDER BY a`, [
+            { a: 7, b: 0 },
+            { a: 8, b: 1 }
+          ])
+        })
+      )
+    )
+  }
+
+  const endings = ["COMMIT", "ROLLBACK", "BEGIN", "ABORT", "END", "SELECT 1; COMMIT", "START TRANSACTION"]
+  it.effect("statements that begin or end a transaction are refused inside one, which stays whole", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        const attempts = Effect.gen(function* () {
+          yield* sql`INSERT INTO t VALUES (1)`
+          for (const text of endings) {
+            assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe(text))), "transaction-statement", text)
+            assert.strictEqual(
+              refusal(yield* Effect.flip(Stream.runDrain(sql.unsafe(text).stream))),
+              "transaction-statement",
+              text
+            )
+          }
+          yield* sql`INSERT INTO t VALUES (2)`
+        })
+        yield* Effect.flip(sql.withTransaction(Effect.andThen(attempts, Effect.fail("no"))))
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [])
+        yield* sql.withTransaction(attempts)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t`, [{ a: 1 }, { a: 2 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
   it.effect("a nested transaction joins the outer one, and its failure dooms both", () =>
     inMemory(
       Effect.gen(function* () {
@@ -345,7 +451,13 @@ describe("transactions", () => {
         yield* sql.withTransaction(
           Effect.gen(function* () {
             yield* sql`INSERT INTO t VALUES (1)`
-            for (const text of ["SELEC 1", "SELECT b FROM t", "SELECT * FROM nowhere", "SAVEPOINT s"]) {
+            for (const text of [
+              "SELEC 1",
+              "SELECT b FROM t",
+              "SELECT * FROM nowhere",
+              "SAVEPOINT s",
+              "BEGIN IMMEDIATE"
+            ]) {
               assert.strictEqual((yield* Effect.flip(sql.unsafe(text))).reason._tag, "SqlSyntaxError", text)
             }
             yield* sql`INSERT INTO t VALUES (2)`
@@ -559,6 +671,19 @@ describe("streams", () => {
     })
   )
 
+  it.effect("a stream is pulled chunk by chunk, so the first rows of an endless one come at once", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const rows = sql<{ a: bigint }>`SELECT range AS a FROM range(1000000000000000)`.stream
+        const first = Stream.runCollect(Stream.map(Stream.take(rows, 3), ({ a }) => a))
+        assert.deepStrictEqual(yield* first, [0n, 1n, 2n])
+        assert.deepStrictEqual(yield* first, [0n, 1n, 2n])
+      }),
+      { poolSize: 1, memoryLimit: "100MB" }
+    )
+  )
+
   it.effect("an error in the middle of a stream fails it and leaves the connection usable", () =>
     inMemory(
       Effect.gen(function* () {
@@ -701,6 +826,29 @@ describe("the pool", () => {
         }),
         { poolSize: 3 }
       )
+    )
+  )
+
+  it.effect("there are four connections unless told otherwise", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const [four, fifth] = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+        const held = yield* Ref.make(0)
+        const hold = sql.withTransaction(
+          Effect.gen(function* () {
+            if ((yield* Ref.updateAndGet(held, (count) => count + 1)) === 4) yield* Deferred.succeed(four, undefined)
+            yield* Deferred.await(fifth)
+          })
+        )
+        const holders = yield* Effect.forEach([1, 2, 3, 4, 5], () => Effect.forkChild(hold))
+        yield* Deferred.await(four)
+        for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
+        assert.strictEqual(yield* Ref.get(held), 4)
+        yield* Deferred.succeed(fifth, undefined)
+        yield* Effect.forEach(holders, Fiber.join)
+        assert.strictEqual(yield* Ref.get(held), 5)
+      })
     )
   )
 

@@ -164,6 +164,7 @@ describe("the reason of a DuckDbOpenError", () => {
     ['IO Error: Cannot open file "/a": No space left on device', "no-space"],
     ['IO Error: Cannot open file "/a": Permission denied', "permission"],
     ["Serialization Error: Failed to deserialize: field id mismatch", "damaged"],
+    ['INTERNAL Error: replaying WAL: Cannot open file "/a.wal": Input/output error', "io"],
     ['INTERNAL Error: Failure while replaying WAL file "/a.wal"', "damaged"],
     ["something that no rule knows", "io"]
   ]

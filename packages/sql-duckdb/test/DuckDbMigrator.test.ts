@@ -40,6 +40,19 @@ describe("the migrator", () => {
     })
   )
 
+  it.effect("Effect's own migrator and loaders run on the client unchanged, twice", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const migrate = Migrator.make({})
+        assert.deepStrictEqual(yield* migrate({ loader: Migrator.fromRecord(first) }), [[1, "people"]])
+        assert.deepStrictEqual(yield* migrate({ loader: Migrator.fromRecord(second) }), [[2, "ada"]])
+        assert.deepStrictEqual(yield* migrate({ loader: Migrator.fromRecord(second) }), [])
+        assert.deepStrictEqual(yield* sql`SELECT name FROM people`, [{ name: "Ada" }])
+      })
+    )
+  )
+
   it.effect("each migration runs once, also when several start at the same time", () =>
     inMemory(
       Effect.gen(function* () {

@@ -1,4 +1,16 @@
-import { ARRAY, DECIMAL, decimalValue, INTEGER, LIST, MAP, mapValue, UUID, VARCHAR } from "@duckdb/node-api"
+import {
+  ARRAY,
+  DECIMAL,
+  decimalValue,
+  DuckDBTimestampValue,
+  DuckDBTimeValue,
+  INTEGER,
+  LIST,
+  MAP,
+  mapValue,
+  UUID,
+  VARCHAR
+} from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient, refusalOf, typed } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
@@ -62,12 +74,42 @@ describe("results", () => {
       const select = Effect.flatMap(
         DuckDbClient,
         (sql) =>
-          sql`SELECT 1::BIGINT AS big, 1.50::DECIMAL(5, 2) AS "decimal", TIMESTAMP '2024-02-29 00:00:00' AS ts`.values
+          sql`SELECT 1::BIGINT AS big, 2::HUGEINT AS huge, 1.50::DECIMAL(5, 2) AS "decimal",
+            TIME '00:00:01' AS "time", TIMESTAMP '2024-02-29 00:00:00.000999' AS ts, '{"a":1.0}'::JSON AS json,
+            MAP {'k': 1} AS "map", '\\xFF'::BLOB AS "blob", [1, NULL] AS list`.values
       )
-      assert.deepStrictEqual(yield* inMemory(select, { results: "js" }), [[1n, 1.5, new Date("2024-02-29T00:00:00Z")]])
-      assert.deepStrictEqual(yield* inMemory(select, { results: "json" }), [["1", "1.50", "2024-02-29 00:00:00"]])
+      assert.deepStrictEqual(yield* inMemory(select, { results: "js" }), [
+        [
+          1n,
+          2n,
+          1.5,
+          1_000_000n,
+          new Date("2024-02-29T00:00:00Z"),
+          '{"a":1.0}',
+          [{ key: "k", value: 1 }],
+          Buffer.from([255]),
+          [1, null]
+        ]
+      ])
+      assert.deepStrictEqual(yield* inMemory(select, { results: "json" }), [
+        [
+          "1",
+          "2",
+          "1.50",
+          "00:00:01",
+          "2024-02-29 00:00:00.000999",
+          '{"a":1.0}',
+          [{ key: "k", value: 1 }],
+          "\\xFF",
+          [1, null]
+        ]
+      ])
       const [native] = yield* inMemory(select, { results: "native" })
-      assert.deepStrictEqual(native?.[1], decimalValue(150n, 5, 2))
+      assert.deepStrictEqual(native?.slice(2, 5), [
+        decimalValue(150n, 5, 2),
+        new DuckDBTimeValue(1_000_000n),
+        new DuckDBTimestampValue(1_709_164_800_000_999n)
+      ])
     })
   )
 

@@ -7,6 +7,7 @@ import { resolve } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
+import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
@@ -15,7 +16,7 @@ export interface BackupListCommand extends CommonOptions {
   readonly dir: string | undefined
 }
 
-export interface BackupCommand extends BackupListCommand {
+export interface BackupCommand extends BackupListCommand, ProgressFlag {
   readonly backup: string | undefined
   readonly passphraseFile: string | undefined
   readonly passphrase: boolean
@@ -54,6 +55,26 @@ const named = (database: string | undefined, wanted = "last"): Effect.Effect<str
         Effect.catch(() => Effect.succeed(wanted))
       )
 
+/** Says which backup is meant where none was named and there are others, which may be larger. */
+const sayWhich = Effect.fnUntraced(function* (session: Session, command: BackupCommand, store: string) {
+  if (command.backup !== undefined || command.quiet || command.json) return
+  const { backups } = yield* listBackups(store)
+  const last = backups.at(-1)
+  if (last === undefined || backups.length < 2) return
+  const about = ({ backup_id, created_at, files }: (typeof backups)[number]): string =>
+    `${backup_id.slice(0, 8)} of ${created_at.slice(0, 16).replace("T", " ")} (${counted(files, "file")})`
+  const others = backups.slice(0, -1).toReversed()
+  const more = others.length > SHOWN_OTHERS ? `, and ${counted(others.length - SHOWN_OTHERS, "more")}` : ""
+  session.terminal.error(
+    `The last backup is meant: ${about(last)}. There are others, which have other files: ${others.slice(0, SHOWN_OTHERS).map(about).join(", ")}${more}; name one to mean it.\n`
+  )
+})
+
+const SHOWN_OTHERS = 3
+
+const progressOf = (session: Session, command: BackupCommand, phase: "checking" | "restoring"): ProgressReport =>
+  new ProgressReport(session, { isSilent: command.quiet, isJson: command.progress === "json", phases: [phase] })
+
 const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
 
 export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupListCommand) {
@@ -83,7 +104,11 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
   const recorded =
     database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
   const jobs = yield* jobsOf(command.jobs)
-  const check = yield* verifyBackup({ store, backup, cipher, jobs, manifestSha256: recorded })
+  yield* sayWhich(session, command, store)
+  const progress = progressOf(session, command, "checking")
+  const check = yield* progress.during(
+    verifyBackup({ store, backup, cipher, jobs, manifestSha256: recorded, onProgress: progress.step })
+  )
   if (command.json) terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
   else {
     for (const { path, problem } of check.problems) {
@@ -103,7 +128,7 @@ const problems = {
   "pack-missing": "the pack that holds its copy is gone",
   "pack-truncated": "the pack that holds its copy is cut off",
   "content-changed": "its copy is not what was copied",
-  "manifest-changed": "the manifest is not the one that the database recorded"
+  "manifest-changed": "the manifest is not as it was written"
 } as const
 
 export const runBackupRestore = Effect.fnUntraced(function* (session: Session, command: RestoreCommand) {
@@ -115,12 +140,12 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
     )
   }
   const { database, store } = yield* placeOf(session, command)
-  const result = yield* restoreBackup({
-    store,
-    backup: yield* named(database, command.backup),
-    cipher: yield* cipherSettings(session, command),
-    out: command.out === undefined ? undefined : resolve(session.cwd, command.out)
-  })
+  const backup = yield* named(database, command.backup)
+  const cipher = yield* cipherSettings(session, command)
+  const out = command.out === undefined ? undefined : resolve(session.cwd, command.out)
+  yield* sayWhich(session, command, store)
+  const progress = progressOf(session, command, "restoring")
+  const result = yield* progress.during(restoreBackup({ store, backup, cipher, out, onProgress: progress.step }))
   const { kept, present, restored } = result
   if (command.json) terminal.out(`${JSON.stringify({ store, ...result })}\n`)
   else {

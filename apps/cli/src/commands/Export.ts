@@ -3,13 +3,15 @@ import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
+import { pathBelow } from "@mallard/duckdb-store/Disk"
 import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/legacy-json/Lines"
 import { Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { shellQuoted } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
-import { fileFailure, FileSet, type OpenFile, pathBelow, safeName } from "../Outputs.ts"
+import { fileFailure, FileSet, type OpenFile, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath } from "../Text.ts"
@@ -34,6 +36,7 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
   if (!all && name === undefined) {
     return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
   }
+  endWithWords(session)
   const { format } = command
   const jobs = yield* jobsOf(command.jobs)
   if (format !== undefined && format !== "documents") {

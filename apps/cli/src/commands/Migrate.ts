@@ -12,6 +12,7 @@ import {
   exitCodes,
   hasRoom,
   measure,
+  type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
   type Replayed,
@@ -24,8 +25,8 @@ import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
-import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
-import { type ProgressOptions, ProgressReport } from "../Progress.ts"
+import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts"
+import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { renderRun } from "../RenderRun.ts"
@@ -35,7 +36,7 @@ import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
 
-export interface MigrateCommand extends CommonOptions {
+export interface MigrateCommand extends CommonOptions, ProgressFlag {
   readonly paths: ReadonlyArray<string>
   readonly onConflict: ConflictRule | undefined
   readonly overwrite: boolean
@@ -47,7 +48,6 @@ export interface MigrateCommand extends CommonOptions {
   readonly memory: string | undefined
   readonly jobs?: number | undefined
   readonly report: string | undefined
-  readonly progress?: "text" | "json" | undefined
   readonly noBackup: boolean
   readonly moveOriginals?: string | undefined
   readonly backupDir: string | undefined
@@ -69,6 +69,8 @@ export interface MigrateCommand extends CommonOptions {
   readonly showValues?: boolean | undefined
   /** The file of a plan to carry out. */
   readonly plan?: string | undefined
+  /** What is decided about each source, by path, where the run that this one goes on with carried out a plan. */
+  readonly planned?: MigrateOptions["plan"]
   /** Prints the plan rather than the report of a rehearsal, and writes it to the file, if one is named. */
   readonly planning?: { readonly out: string | undefined } | undefined
 }
@@ -140,7 +142,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       resumes: command.resumes,
       retries: command.retries,
       only: command.only,
-      plan: plan === undefined ? undefined : new Map(plan.items.map((item) => [item.path, item])),
+      plan: plan === undefined ? command.planned : new Map(plan.items.map((item) => [item.path, item])),
       cwd: command.cwd ?? session.cwd,
       isStopped: () => stop.signal !== undefined,
       onProgress: progress.step
@@ -322,9 +324,7 @@ const textOf = (report: RunReport, session: Session, command: MigrateCommand, pa
   textOfLines(renderRun(report, viewOf(report, session, command, paint)))
 
 const codeOf = (report: RunReport, session: Session): number =>
-  report.outcome === "interrupted" && session.stop.signal === "SIGTERM"
-    ? exitCode.terminated
-    : exitCodes[report.outcome]
+  report.outcome === "interrupted" ? signalCode(session.stop.signal) : exitCodes[report.outcome]
 
 /** The paths given, else HealthSim's own places. */
 const sourcesOf = Effect.fnUntraced(function* (session: Session, paths: ReadonlyArray<string>) {

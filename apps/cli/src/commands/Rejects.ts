@@ -1,12 +1,21 @@
 /** `mallard rejects`: what was not stored, why, and the way to mend it and bring it in. */
-import { type ConflictRule, exportRejects, isEncrypted, listRejects, readExport, type Reject } from "@mallard/migrator"
+import {
+  type ConflictRule,
+  exportRejects,
+  isEncrypted,
+  listRejects,
+  readExport,
+  type Reject,
+  REJECTS_INDEX
+} from "@mallard/migrator"
 import { Effect } from "effect"
-import { realpathSync } from "node:fs"
-import { basename, join, resolve } from "node:path"
+import { readdirSync, realpathSync } from "node:fs"
+import { basename, join, resolve, sep } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
 import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
 import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
+import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -29,7 +38,7 @@ export interface ExportRejectsCommand extends RejectsCommand {
   readonly identityFile: string | undefined
 }
 
-export interface ReplayCommand extends CommonOptions {
+export interface ReplayCommand extends CommonOptions, ProgressFlag {
   readonly folder: string
   readonly onConflict: ConflictRule | undefined
   readonly dryRun: boolean
@@ -152,7 +161,12 @@ export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, c
   )
   // Who has removed a file does not want it replayed.
   const paths = [...replays.keys()].filter(isThere)
-  if (paths.length === 0) return yield* usage("None of the exported files is there any more.")
+  const strangers = strangersIn(folder, [...replays.keys()])
+  const told = strangers.slice(0, SHOWN_STRANGERS).map((path) => strangerLine(session, path, [...replays.keys()]))
+  const rest = strangers.length - told.length
+  if (rest > 0) told.push(`Not replayed: ${counted(rest, "more file")}`)
+  if (paths.length === 0) return yield* usage("None of the exported files is in its place any more.", ...told)
+  if (told.length > 0) session.terminal.error(told.map((line) => `${line}\n`).join(""))
   const isLocked = command.noBackup
     ? false
     : yield* withDatabase(session, command.db, (database) => isEncrypted(database, replays.values()))
@@ -173,6 +187,30 @@ export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, c
     replays
   })
 })
+
+const SHOWN_STRANGERS = 10
+
+/** Files in the folder of an export that are none of the exported ones, or not where those were. */
+const strangersIn = (folder: string, places: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const base = realpathSync(folder)
+  const isKnown = (path: string): boolean =>
+    basename(path) === REJECTS_INDEX || places.some((place) => path === place || path.startsWith(place + sep))
+  return readdirSync(base, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && !entry.name.startsWith("."))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !isKnown(path))
+    .sort()
+}
+
+/** Says of such a file that it is passed over, and where its place may be. */
+const strangerLine = (session: Session, path: string, places: ReadonlyArray<string>): string => {
+  const alike = places.filter((place) => basename(place) === basename(path))
+  const next =
+    alike.length === 0
+      ? `it is none of the exported files; ${session.invocation} migrate takes others`
+      : `its place is ${alike.map((place) => shownPath(place, session.cwd)).join(" or ")}`
+  return `Not replayed: ${shownPath(path, session.cwd)}: ${next}`
+}
 
 const isThere = (path: string): boolean => {
   try {

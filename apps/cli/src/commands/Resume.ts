@@ -3,18 +3,19 @@ import { type AskedOptions, listUnfinished, retryOf } from "@mallard/migrator"
 import { Effect } from "effect"
 import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
+import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable } from "../Text.ts"
 import { type MigrateCommand, runMigrate } from "./Migrate.ts"
 import { noSuchRun } from "./Report.ts"
 
-export interface ResumeCommand extends CommonOptions {
+export interface ResumeCommand extends CommonOptions, ProgressFlag {
   readonly run: string | undefined
   readonly passphraseFile: string | undefined
   readonly passphrase: boolean
 }
 
-export interface RetryCommand extends CommonOptions {
+export interface RetryCommand extends CommonOptions, ProgressFlag {
   readonly run: string
   readonly onConflict: AskedOptions["on_conflict"] | undefined
   readonly passphraseFile: string | undefined
@@ -49,7 +50,8 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
     ...(yield* askedAgain(command, last.asked)),
     resumes: last.run,
     ...(last.asked.retries === undefined ? {} : { retries: last.asked.retries }),
-    ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) })
+    ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) }),
+    ...(last.asked.plan === undefined ? {} : { planned: new Map(last.asked.plan.map((item) => [item.path, item])) })
   })
 })
 
@@ -72,7 +74,7 @@ export const runRetry = Effect.fnUntraced(function* (session: Session, command: 
 
 /** The same as was asked before. */
 const askedAgain = Effect.fnUntraced(function* (
-  command: CommonOptions & Pick<ResumeCommand, "passphrase" | "passphraseFile">,
+  command: CommonOptions & Pick<ResumeCommand, "passphrase" | "passphraseFile" | "progress">,
   asked: AskedOptions
 ) {
   // Copies that were to be encrypted are never made in plain.
@@ -87,6 +89,7 @@ const askedAgain = Effect.fnUntraced(function* (
     json: command.json,
     quiet: command.quiet,
     verbose: command.verbose,
+    progress: command.progress,
     paths: asked.paths,
     cwd: asked.cwd,
     onConflict: asked.on_conflict,

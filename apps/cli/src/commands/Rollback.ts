@@ -12,11 +12,12 @@ import { Effect } from "effect"
 import { databaseFlag, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
+import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, grouped, printable, shownPath } from "../Text.ts"
 import { noSuchRun } from "./Report.ts"
 
-export interface RollbackCommand extends CommonOptions {
+export interface RollbackCommand extends CommonOptions, ProgressFlag {
   readonly run: string
   readonly cascade: boolean
   readonly test: boolean
@@ -34,17 +35,26 @@ export const runRollback = Effect.fnUntraced(function* (session: Session, comman
   const hasKey = command.passphrase || command.passphraseFile !== undefined || command.identityFile !== undefined
   if (hasKey && !command.restoreFiles) return yield* usage("Keys of copies are for --restore-files.", "Add it.")
   const cipher = yield* cipherSettings(session, command)
-  const { files, report } = yield* withDatabase(session, command.db, (database) =>
+  const progress = progressOf(session, command, [
+    ...(command.restoreFiles ? (["checking"] as const) : []),
+    "undoing",
+    ...(command.restoreFiles && !command.test ? (["restoring"] as const) : [])
+  ])
+  const onProgress = progress.step
+  const undoing = withDatabase(session, command.db, (database) =>
     Effect.gen(function* () {
       const { cascade, run, test } = command
       // Before anything is undone: what cannot be put back, for want of a key or a copy, is known then.
-      const would = command.restoreFiles ? yield* restoreOriginals({ database, run, cipher, test: true }) : undefined
+      const would = command.restoreFiles
+        ? yield* restoreOriginals({ database, run, cipher, test: true, onProgress })
+        : undefined
       const undone = would?.run ?? run
-      const report = yield* rollback({ database, run: undone, cascade, test, program: session.program })
+      const report = yield* rollback({ database, run: undone, cascade, test, program: session.program, onProgress })
       if (would === undefined || test) return { report, files: would }
-      return { report, files: yield* restoreOriginals({ database, run: undone, cipher, test: false }) }
+      return { report, files: yield* restoreOriginals({ database, run: undone, cipher, test: false, onProgress }) }
     })
-  ).pipe(
+  )
+  const { files, report } = yield* progress.during(undoing).pipe(
     Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates))),
     Effect.catchTag("NoBackup", ({ message }) =>
       Effect.fail(
@@ -58,6 +68,19 @@ export const runRollback = Effect.fnUntraced(function* (session: Session, comman
   )
   yield* tell(session, command, report, files)
 })
+
+const progressOf = (
+  session: Session,
+  command: CommonOptions & ProgressFlag,
+  phases: ReadonlyArray<ProgressOptions["phases"][number]>
+): ProgressReport => {
+  const [first = "undoing", ...rest] = phases
+  return new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: [first, ...rest]
+  })
+}
 
 export const runSavepointCreate = Effect.fnUntraced(function* (session: Session, command: SavepointCommand) {
   const created = yield* withDatabase(session, command.db, (database) =>
@@ -85,11 +108,19 @@ export const runSavepointList = Effect.fnUntraced(function* (session: Session, c
 
 export const runSavepointRestore = Effect.fnUntraced(function* (
   session: Session,
-  command: SavepointCommand & Pick<RollbackCommand, "test">
+  command: SavepointCommand & ProgressFlag & Pick<RollbackCommand, "test">
 ) {
-  const report = yield* withDatabase(session, command.db, (database) =>
-    restoreSavepoint({ database, name: command.name, test: command.test, program: session.program })
-  ).pipe(
+  const progress = progressOf(session, command, ["undoing"])
+  const restoring = withDatabase(session, command.db, (database) =>
+    restoreSavepoint({
+      database,
+      name: command.name,
+      test: command.test,
+      program: session.program,
+      onProgress: progress.step
+    })
+  )
+  const report = yield* progress.during(restoring).pipe(
     Effect.catchTag("SavepointNotFound", () =>
       Effect.fail(
         new CommandFailed({
@@ -162,8 +193,10 @@ const linesOf = (session: Session, command: CommonOptions, report: UndoReport): 
       : `${counted(report.cohorts.length, "cohort")}: ${sum}`,
     ...(report.test
       ? ["Test: carried out, compared and taken back; nothing was written."]
-      : [
-          `Run ${report.run}; nothing was deleted, and ${session.invocation} rollback ${report.run.slice(0, 8)}${flag} undoes it.`
-        ])
+      : back + gone === 0
+        ? ["Nothing was written, and no run recorded."]
+        : [
+            `Run ${report.run}; nothing was deleted, and ${session.invocation} rollback ${report.run.slice(0, 8)}${flag} undoes it.`
+          ])
   ]
 }

@@ -1,14 +1,15 @@
 /** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
 import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
+import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
-import { ProgressReport } from "../Progress.ts"
+import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf } from "../Size.ts"
 
-export interface VerifyCommand extends CommonOptions {
+export interface VerifyCommand extends CommonOptions, ProgressFlag {
   readonly sources: ReadonlyArray<string>
   readonly memory: string | undefined
   readonly jobs: number | undefined
@@ -17,7 +18,14 @@ export interface VerifyCommand extends CommonOptions {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
-  const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
+  const progress = new ProgressReport(session, {
+    isSilent: command.quiet,
+    isJson: command.progress === "json",
+    phases: ["verifying"]
+  })
+  endWithWords(session)
+  if (command.json)
+    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
@@ -57,6 +65,9 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   findings: report.findings,
   sources: report.sources
 })
+
+const CRASHED =
+  "DuckDB crashes while it reads it; keep the file as it is, see what mallard doctor says, and restore a backup or migrate into a new file"
 
 const damaged = (database: string, message: string): VerificationResult => ({
   database,

@@ -69,6 +69,12 @@ export const backup = {
   backupRecipients: many("backup-recipient", "AGE1", "Encrypt the copies to this age recipient (may be repeated)")
 }
 
+/** How progress is told on stderr. */
+export const progress = Flag.Literals("progress", ["text", "json"]).pipe(
+  Flag.withDescription("Progress on stderr: words, or an event of JSON per line (default: text)"),
+  Flag.withDefault("text")
+)
+
 export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
 
 export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 500MB)")

@@ -11,6 +11,7 @@ import {
   optional,
   optionalArgument,
   passphrase,
+  progress,
   showValues,
   sources,
   text
@@ -70,10 +71,7 @@ export const migrationCommands = (command: MakeCommand) => {
         "DIR",
         "Move what is stored and proven to this folder; without it originals stay"
       ),
-      progress: Flag.Literals("progress", ["text", "json"]).pipe(
-        Flag.withDescription("Progress on stderr: words, or an event of JSON per line (default: text)"),
-        Flag.withDefault("text")
-      ),
+      progress,
       report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues
     },
@@ -114,7 +112,8 @@ export const migrationCommands = (command: MakeCommand) => {
         Argument.withDescription("Id of a run, or how it begins (default: the last one that was cut short)"),
         optionalArgument
       ),
-      ...passphrase
+      ...passphrase,
+      progress
     },
     async () => (await import("../commands/Resume.ts")).runResume
   ).pipe(
@@ -129,7 +128,8 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       run: Argument.String("RUN").pipe(Argument.withDescription("Id of a run, how it begins, or `last`")),
       onConflict,
-      ...passphrase
+      ...passphrase,
+      progress
     },
     async () => (await import("../commands/Resume.ts")).runRetry
   ).pipe(
@@ -146,7 +146,8 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.atLeast(0)
       ),
       jobs,
-      memory
+      memory,
+      progress
     },
     async () => (await import("../commands/Verify.ts")).runVerify
   ).pipe(

@@ -9,6 +9,7 @@ import {
   onConflict,
   optionalArgument,
   passphrase,
+  progress,
   showValues,
   text
 } from "./Flags.ts"
@@ -65,7 +66,8 @@ export const safetyCommands = (command: MakeCommand) => {
           folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
           onConflict,
           dryRun,
-          ...backup
+          ...backup,
+          progress
         },
         async () => (await import("../commands/Rejects.ts")).runRejectsReplay
       ).pipe(Command.withDescription("Migrate the mended files; the report says what each was"))
@@ -79,7 +81,8 @@ export const safetyCommands = (command: MakeCommand) => {
       cascade: on("cascade", "Undo cohorts too that later runs have changed, and those changes with it"),
       restoreFiles: on("restore-files", "Put back the originals that are missing, from the backup of the run"),
       test,
-      ...keys
+      ...keys,
+      progress
     },
     async () => (await import("../commands/Rollback.ts")).runRollback
   ).pipe(
@@ -102,7 +105,7 @@ export const safetyCommands = (command: MakeCommand) => {
       ),
       command(
         "restore",
-        { ...point, test },
+        { ...point, test, progress },
         async () => (await import("../commands/Rollback.ts")).runSavepointRestore
       ).pipe(Command.withDescription("Make all cohorts what they were then, as a run of its own"))
     ])
@@ -117,7 +120,7 @@ export const safetyCommands = (command: MakeCommand) => {
       ),
       command(
         "verify",
-        { backup: backupId, ...store, ...keys, jobs },
+        { backup: backupId, ...store, ...keys, jobs, progress },
         async () => (await import("../commands/Backup.ts")).runBackupVerify
       ).pipe(Command.withDescription("Read every copy and compare it with its SHA-256")),
       command(
@@ -127,7 +130,8 @@ export const safetyCommands = (command: MakeCommand) => {
           out: text("out", "DIR", "Restore into this folder"),
           inPlace: on("in-place", "Put back what is missing where it was"),
           ...store,
-          ...keys
+          ...keys,
+          progress
         },
         async () => (await import("../commands/Backup.ts")).runBackupRestore
       ).pipe(

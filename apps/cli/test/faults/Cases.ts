@@ -3,6 +3,7 @@ import type { FaultCase, Tier } from "./Case.ts"
 import { backupCases } from "./cases/Backups.ts"
 import { allCallCases, someCallCases } from "./cases/Calls.ts"
 import { damageCases, databaseCases } from "./cases/Databases.ts"
+import { holderCases } from "./cases/Holders.ts"
 import { logCases } from "./cases/Logs.ts"
 import { nameAndPathCases } from "./cases/Names.ts"
 import { sourceCases } from "./cases/Sources.ts"
@@ -18,12 +19,13 @@ const damages: Readonly<Record<Tier, number>> = { pr: 1, nightly: 60, release: 4
 const someOf = (tier: Tier, cases: ReadonlyArray<FaultCase>): ReadonlyArray<FaultCase> =>
   tier === "pr" ? cases.filter((_, at) => at % 3 < 2) : cases
 
-/** Faults of sources, names, systems, signals and surroundings. */
+/** Faults of sources, names, systems, signals and surroundings, and several processes at once. */
 export const outerCases = (tier: Tier): ReadonlyArray<FaultCase> => [
   ...sourceCases(tier),
   ...someOf(tier, nameAndPathCases),
   ...someOf(tier, systemCases),
-  ...surroundingsAndSignalCases(tier)
+  ...surroundingsAndSignalCases(tier),
+  ...holderCases(tier)
 ]
 
 /** Faults of databases, logs and backups; the same seed draws the same. */

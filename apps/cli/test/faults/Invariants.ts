@@ -147,5 +147,5 @@ const databaseOf = (tree: ReturnType<typeof treeOf>) =>
 const leftovers = (world: World, leaves: RegExp | undefined): ReadonlyArray<string> =>
   readdirSync(world.folder, { recursive: true, encoding: "utf8" })
     .filter((path) => !path.startsWith("source"))
-    .filter((path) => /\.tmp-|\.scratch-|\.wal\b|\.duckdb\.tmp/.test(path))
+    .filter((path) => /\.tmp-|\.mallard-|\.scratch-|\.wal\b|\.duckdb\.tmp/.test(path))
     .filter((path) => leaves?.test(path) !== true)

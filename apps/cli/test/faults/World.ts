@@ -175,6 +175,12 @@ export class World {
     return result
   }
 
+  /** The next command runs in another process. */
+  async restart(): Promise<void> {
+    await this.program.stop()
+    await this.limited.stop()
+  }
+
   async end(): Promise<void> {
     await this.program.stop()
     await this.limited.stop()

@@ -1,10 +1,13 @@
 /** What revisions are made of: heads with exact texts, stored parts, and members with their texts. */
 
-import { type Collection, MemberRows } from "@mallard/entity-serializers"
+import { MemberRows } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
-import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { LIST, VARCHAR } from "@duckdb/node-api"
+import { type DuckDbSqlClient, typed } from "@mallard/sql-duckdb"
 import { Effect, Schema } from "effect"
+import { hash } from "node:crypto"
 import { type NewPart, type NewRevision } from "../BatchWriter.ts"
+import { quoteName } from "../Quoting.ts"
 import { makeRenderer } from "../Rendering.ts"
 import { type StoredCollection } from "../Recognise.ts"
 
@@ -44,6 +47,7 @@ FROM mallard.collections c LEFT JOIN (
 WHERE c.content_id = CAST(? AS BIGINT) ORDER BY c.part, c.collection`,
   members: `SELECT part, collection, ordinal, kind, entity_id FROM mallard.cohort_members
 WHERE content_id = CAST(? AS BIGINT) ORDER BY part, collection, ordinal`,
+  memberKinds: "SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id = CAST(? AS BIGINT) ORDER BY kind",
   memberPage: `SELECT m.part, m.collection, m.ordinal, m.kind, m.entity_id, encode(c.pointer), c.list, encode(p.path)
 FROM mallard.cohort_members m
 JOIN mallard.collections c ON c.content_id = m.content_id AND c.part = m.part AND c.collection = m.collection
@@ -146,7 +150,7 @@ export const revisionsOf = (sql: DuckDbSqlClient, cohortId: string) =>
   Effect.map(rows(sql, contentStatements.revisions, [cohortId]), (found) => found.map(stateOf))
 
 /** The places of a content where entities stand, by part. */
-export const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
+const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
   const byPart = new Map<number, Array<StoredCollection>>()
   const id = String(contentId)
   for (const [part, , pointer, list, kind] of yield* rows(sql, contentStatements.collections, [id, id])) {
@@ -157,7 +161,12 @@ export const collectionsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, 
   return byPart
 })
 
-/** The parts of a stored content in the form in which a writer takes them: none of their entities is read. */
+/** A part that is stored: a writer can take it as it is. */
+export interface StoredPart extends NewPart {
+  readonly collections: ReadonlyArray<StoredCollection>
+}
+
+/** The parts of a stored content, in order: none of their entities is read. */
 export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
   const id = String(contentId)
   const pieces = new Map<number, Array<string>>()
@@ -173,16 +182,16 @@ export const storedParts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, co
     members.set(Number(part), of)
     of.push(Number(collection), Number(ordinal), Number(kind), Number(entityId))
   }
-  return (yield* partHeads(sql, contentId)).map(({ part, ...head }): NewPart => ({
+  return (yield* partHeads(sql, contentId)).map(({ part, ...head }): StoredPart => ({
     ...head,
     pieces: pieces.get(part) ?? [],
-    collections: (collections.get(part) ?? []).map(({ list, pointer }): Collection => ({ pointer, list })),
+    collections: collections.get(part) ?? [],
     members: members.get(part) ?? new MemberRows()
   }))
 })
 
 /** The parts of a content without what they hold, in order. */
-export const partHeads = (sql: DuckDbSqlClient, contentId: number) =>
+const partHeads = (sql: DuckDbSqlClient, contentId: number) =>
   Effect.map(rows(sql, contentStatements.contentParts, [String(contentId)]), (found) =>
     found.map(([part, path, format, bytes, sha256, digest, encoding]) => ({
       part: Number(part),
@@ -267,6 +276,36 @@ export const membersOfContent = Effect.fnUntraced(function* (
     }
   })
 })
+
+/** Which of some compact texts members of a content have, by the key below which they are given: found by their digests. */
+export const membersAmong = Effect.fnUntraced(function* (
+  sql: DuckDbSqlClient,
+  contentId: number,
+  texts: Iterable<string>
+) {
+  const byDigest = new Map(Array.from(texts, (one) => [hash("sha256", one).slice(0, DIGEST_DIGITS), one]))
+  const found = new Map<string, Set<string>>()
+  const id = String(contentId)
+  const digests = typed([...byDigest.keys()], LIST(VARCHAR))
+  for (const [code] of yield* rows(sql, contentStatements.memberKinds, [id])) {
+    const table = (kindByCode(Number(code)) ?? JSON_KIND).table
+    const statement = `SELECT DISTINCT encode(c.pointer), replace(e.digest::VARCHAR, '-', '')
+FROM mallard.cohort_members m
+JOIN mallard.collections c ON c.content_id = m.content_id AND c.part = m.part AND c.collection = m.collection
+JOIN mallard.${quoteName(table)} e ON e.entity_id = m.entity_id
+WHERE m.content_id = CAST(? AS BIGINT) AND m.kind = ${Number(code)}
+  AND replace(e.digest::VARCHAR, '-', '') IN (SELECT unnest(?))`
+    for (const [pointer, digest] of yield* sql.unsafe(statement, [id, digests]).valuesUnprepared) {
+      const one = byDigest.get(String(digest))
+      const type = typeKeyOf(text(pointer) ?? "", Number(code))
+      if (one !== undefined) found.set(type, (found.get(type) ?? new Set()).add(one))
+    }
+  }
+  return found
+})
+
+/** As many of the digest of a text as entities are named by. */
+const DIGEST_DIGITS = 32
 
 /** The key as written for what stands below `entities`, or is of no known kind; else the name of the kind's table. */
 const typeKeyOf = (collection: string, code: number): string => {

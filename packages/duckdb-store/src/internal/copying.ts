@@ -12,15 +12,14 @@ import {
   type DigestedTableName,
   digestedTableNames,
   idColumns,
-  quoteName,
   storedKinds,
   tableColumns,
-  tableNames,
-  quoteText
+  tableNames
 } from "../Tables.ts"
 import { verifyDatabase } from "../Verify.ts"
 import { views } from "../Views.ts"
 import { query } from "./query.ts"
+import { quoteName, quoteText } from "../Quoting.ts"
 
 /** What to keep. */
 export interface Kept {

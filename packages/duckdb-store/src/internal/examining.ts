@@ -5,9 +5,10 @@
 
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import { accessSync, constants, lstatSync, readdirSync, type Stats, statfsSync } from "node:fs"
+import { accessSync, constants, lstatSync, type Stats, statfsSync } from "node:fs"
 import { basename, dirname, join, resolve } from "node:path"
 import { sizeText } from "../Disk.ts"
+import { leftoversIn, namesBeside } from "../Leftovers.ts"
 import { hasName } from "./files.ts"
 import { type FileHeader, type LogState, readHeader, readLog } from "./fileState.ts"
 import { unrecordedRows } from "../Maintenance.ts"
@@ -202,22 +203,18 @@ const commitsOf = (count: number): string => (count === 1 ? "1 whole transaction
 const leftoversOf = (path: string): ReadonlyArray<Check> => {
   const name = basename(path)
   const folder = dirname(path)
-  if (!hasName(folder)) return []
-  const isLeftover = (entry: string): boolean =>
-    (entry.startsWith(`.${name}.`) && /\.tmp-\d+/.test(entry)) ||
-    entry === `${name}.wal.checkpoint` ||
-    entry === `${name}.wal.recovery`
-  const found = readdirSync(folder).filter(isLeftover)
-  return found.length === 0
-    ? []
-    : [
-        {
-          check: "leftovers",
-          status: "note",
-          message: `left behind by a process that was killed, or in use by one at work: ${found.map((entry) => join(folder, entry)).join(", ")}`,
-          next: "Where no mallard is running they can be removed; those that begin with the log's name: the next command that writes sees to them."
-        }
-      ]
+  const aside = leftoversIn(folder, namesBeside(path))
+  const ofLog = [`${name}.wal.checkpoint`, `${name}.wal.recovery`].map((entry) => join(folder, entry)).filter(hasName)
+  const found = [...aside.map((left) => left.path), ...ofLog]
+  if (found.length === 0) return []
+  return [
+    {
+      check: "leftovers",
+      status: "note",
+      message: `left behind by a process that was killed, or in use by one at work: ${found.join(", ")}`,
+      next: "The next command that writes removes what nobody can be at work on: whose process is gone, and that is an hour old. Where no mallard is running, what begins with a dot can be removed by hand."
+    }
+  ]
 }
 
 interface Inside {

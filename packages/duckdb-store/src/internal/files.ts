@@ -1,19 +1,8 @@
 /** The files of a database: folders, temporary names, and what makes a rename last. */
 
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync
-} from "node:fs"
+import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
+import { syncPath } from "../Disk.ts"
 
 /** Where a process builds a new database before it gets its name. */
 export const temporaryPath = (path: string, pid = process.pid): string =>
@@ -43,7 +32,7 @@ export const removeDatabase = (path: string): void => {
  * name is taken.
  */
 export const nameDatabase = (from: string, to: string): boolean => {
-  sync(from)
+  syncPath(from)
   try {
     // Unlike a rename, a link never replaces a file that another process has put there meanwhile.
     linkSync(from, to)
@@ -53,16 +42,16 @@ export const nameDatabase = (from: string, to: string): boolean => {
     renameSync(from, to)
   }
   rmSync(from, { force: true })
-  sync(dirname(to))
+  syncPath(dirname(to))
   return true
 }
 
 /** Puts a finished, closed database in the place of another, with its permissions, and makes sure that this lasts. */
 export const replaceDatabase = (from: string, to: string): void => {
   chmodSync(from, statSync(to).mode & 0o777)
-  sync(from)
+  syncPath(from)
   renameSync(from, to)
-  sync(dirname(to))
+  syncPath(dirname(to))
 }
 
 /** What tells whether a file has been written to. */
@@ -74,23 +63,4 @@ export const stampOf = (path: string): string => {
 /** Size of a file in bytes. */
 export const bytesOf = (path: string): number => statSync(path).size
 
-/** Makes sure that the names in a folder last. */
-export const syncFolder = (path: string): void => sync(path)
-
 const noLinks = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"])
-
-// Windows cannot open folders.
-const sync = (path: string): void => {
-  let descriptor: number
-  try {
-    descriptor = openSync(path, "r")
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EISDIR") return
-    throw cause
-  }
-  try {
-    fsyncSync(descriptor)
-  } finally {
-    closeSync(descriptor)
-  }
-}

@@ -11,8 +11,8 @@ import {
   statSync,
   writeFileSync
 } from "node:fs"
-import { randomBytes } from "node:crypto"
-import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path"
+import { dirname } from "node:path"
+import { asidePath } from "../Leftovers.ts"
 
 /** Files that belong together; `publish` gives them their names, `discard` removes what has none yet. */
 export class OutputFiles {
@@ -22,7 +22,7 @@ export class OutputFiles {
   temporary(path: string): string {
     const folder = dirname(path)
     mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const temporary = join(folder, `.mallard-${randomBytes(8).toString("hex")}.tmp`)
+    const temporary = asidePath(path)
     this.pending.push({ path, temporary })
     return temporary
   }
@@ -59,11 +59,3 @@ export class OutputFiles {
 /** Whether the user means a folder: it is one, or the path ends like one. */
 export const isFolder = (path: string): boolean =>
   /[/\\]$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
-
-/** The path of a name below a folder; undefined when it leads out of it. */
-export const pathBelow = (folder: string, name: string): string | undefined => {
-  if (name === "" || name.includes("\0") || isAbsolute(name)) return undefined
-  const path = resolve(folder, name)
-  const way = relative(resolve(folder), path)
-  return way === "" || way === ".." || way.startsWith(`..${sep}`) || isAbsolute(way) ? undefined : path
-}

@@ -4,6 +4,7 @@
  */
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
 import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { quoteName, quoteText } from "../Quoting.ts"
 import { type EngineProblem, type OpenProblem, type QueryAnswer, type QueryRequest } from "./query-protocol.ts"
 
 /** Ends the work with an answer other than a page. */
@@ -55,7 +56,7 @@ export const open = async (
     closeSync(descriptor)
     // DuckDB would load an extension for some other files.
     if (header.toString("latin1", 8, 12) !== "DUCK") throw fail({ kind: "state", state: "not-a-database" })
-    await connection.run(`ATTACH ${text(path)} AS ${ALIAS} (READ_ONLY)`)
+    await connection.run(`ATTACH ${quoteText(path)} AS ${ALIAS} (READ_ONLY)`)
     const state = await schemaState(connection, version)
     if (state !== undefined) throw fail({ kind: "state", state })
   } catch (cause) {
@@ -112,8 +113,10 @@ export const publish = async (
   view: string,
   cohort: string | undefined
 ): Promise<void> => {
-  const filter = cohort === undefined ? "" : ` WHERE cohort_id = CAST(${text(cohort)} AS UUID)`
-  await connection.run(`CREATE VIEW memory.main.${name(view)} AS SELECT * FROM ${ALIAS}.main.${name(view)}${filter}`)
+  const filter = cohort === undefined ? "" : ` WHERE cohort_id = CAST(${quoteText(cohort)} AS UUID)`
+  await connection.run(
+    `CREATE VIEW memory.main.${quoteName(view)} AS SELECT * FROM ${ALIAS}.main.${quoteName(view)}${filter}`
+  )
 }
 
 /** Afterwards no file can be opened and no setting changed. */
@@ -122,9 +125,6 @@ export const lock = async (connection: DuckDBConnection): Promise<void> => {
   await connection.run("SET disabled_filesystems = 'LocalFileSystem'")
   await connection.run("SET lock_configuration = true")
 }
-
-const text = (value: string): string => `'${value.replaceAll("'", "''")}'`
-const name = (value: string): string => `"${value.replaceAll('"', '""')}"`
 
 /** DuckDB's words about what went wrong, as `errors_as_json` gives them. */
 export const problemOf = (cause: unknown): EngineProblem => {

@@ -14,8 +14,9 @@ import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
 import { openStore, type StoreConfig } from "../Store.ts"
 import { StoreError, toStoreError } from "../StoreError.ts"
-import { type DigestedTableName, digestedTableNames, quoteName, storedKinds, quoteText } from "../Tables.ts"
+import { type DigestedTableName, digestedTableNames, storedKinds } from "../Tables.ts"
 import { type Finding, findUnreadable, verifyDatabase, type VerifyReport } from "../Verify.ts"
+import { quoteName, quoteText } from "../Quoting.ts"
 
 /** A revision that was not copied. */
 export interface LeftRevision {

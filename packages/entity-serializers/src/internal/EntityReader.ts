@@ -9,7 +9,7 @@
 import { hash } from "node:crypto"
 import { AUX, type Cells } from "../Cells.ts"
 import { type ColumnCodec, reasonOf, rendersAlike } from "../Codec.ts"
-import type { EntityBatch, EntityRows } from "../EntityBatch.ts"
+import type { BatchMark, EntityBatch, EntityRows } from "../EntityBatch.ts"
 import type { EntityIndex } from "../EntityIndex.ts"
 import { JsonProblem } from "../JsonProblem.ts"
 import { NumberStack } from "../NumberStack.ts"
@@ -32,6 +32,14 @@ const MAX_CHILDREN = 1_000_000
 
 /** The columns of each mapped value in document order; undefined on the fast path, where the trie decides. */
 type Forced = ReadonlyArray<ReadonlyArray<number>> | undefined
+
+/** How far a reader had come. */
+export interface ReaderMark {
+  readonly batch: BatchMark
+  readonly output: number
+  readonly indexes: ReadonlyArray<number>
+  readonly shapes: number
+}
 
 export class EntityReader {
   readonly tokenizer: Tokenizer
@@ -72,6 +80,23 @@ export class EntityReader {
       const pointer = this.remarks.full ? "" : this.opaquePointer + this.tokenizer.pointerOfKey(level, key)
       this.remarks.add("duplicate-key", pointer, offset)
     }
+  }
+
+  mark(): ReaderMark {
+    return {
+      batch: this.batch.mark(),
+      output: this.tokenizer.o,
+      indexes: this.indexes.map((index) => index.mark()),
+      shapes: this.shapes.mark()
+    }
+  }
+
+  /** Takes back everything read since the mark. Valid only while all of it still waits in the batch. */
+  rollback(mark: ReaderMark): void {
+    this.batch.truncate(mark.batch)
+    this.tokenizer.o = mark.output
+    this.indexes.forEach((index, code) => index.rollback(mark.indexes[code]!))
+    this.shapes.rollback(mark.shapes)
   }
 
   /** Largest entity, string or number in bytes of the source; 64 MiB unless set. */

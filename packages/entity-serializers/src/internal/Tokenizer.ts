@@ -69,7 +69,20 @@ export class Tokenizer {
 
   /** Makes room for the compact form of all that is left of the window; compact text is never longer than its source. */
   reserve(): void {
-    const wanted = this.o + (this.end - this.p) + 64
+    this.makeRoom(this.end - this.p)
+  }
+
+  /** Adds compact text that is at hand to the output; returns its offset there. */
+  append(text: Uint8Array): number {
+    this.makeRoom(text.length)
+    const offset = this.o
+    this.output.set(text, offset)
+    this.o += text.length
+    return offset
+  }
+
+  private makeRoom(bytes: number): void {
+    const wanted = this.o + bytes + 64
     if (wanted <= this.output.length) return
     if (wanted > AUX)
       throw new RangeError("a batch holds more than 1 GiB of text; write it and clear it before reading on")

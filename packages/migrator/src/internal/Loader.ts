@@ -7,6 +7,7 @@ import {
   type PartRead,
   placesOf,
   ReadBuffers,
+  type ReadThreads,
   readPart,
   readWholeFile,
   type Source,
@@ -38,6 +39,7 @@ import {
   sourceRemark,
   unchangedItem
 } from "./items.ts"
+import { firstFiles, inReadingOrder, knownHashes, MOST_AHEAD } from "./readAhead.ts"
 import { isExceeded } from "./rejectLimit.ts"
 import { bytesOf } from "./sourceFiles.ts"
 import { type KnownItem, knownKey, type Stored } from "./stored.ts"
@@ -91,9 +93,6 @@ interface PendingBatch {
   readonly committed: Effect.Effect<void, SqlError.SqlError>
 }
 
-/** Sources that are fetched at once at most: each takes a buffer of its size. */
-const MOST_AHEAD = 8
-
 /** Compact text that is read ahead while the database commits. */
 const AHEAD_BYTES = 48 << 20
 
@@ -117,6 +116,7 @@ export class Loader {
   private readonly writer: BatchWriter
   private readonly run_: string
   private readonly buffers: ReadBuffers
+  private readonly threads: ReadThreads | undefined
   /** How many entities of the source being read have been told. */
   private told = 0
   /** In the order in which they are read. */
@@ -132,8 +132,16 @@ export class Loader {
   /** Items of earlier batches that turned out to be contested, by number: still stored or skipped. */
   private disowned = new Map<number, { readonly name: string; readonly claimant: Claimant }>()
 
-  constructor(options: MigrateOptions, stored: Stored, writer: BatchWriter, run: string, rejectedBefore: number) {
+  constructor(
+    options: MigrateOptions,
+    stored: Stored,
+    writer: BatchWriter,
+    run: string,
+    rejectedBefore: number,
+    threads: ReadThreads | undefined
+  ) {
     this.options = options
+    this.threads = threads
     this.rejectedBefore = rejectedBefore
     this.checks = checksOf(options.rules)
     this.buffers = new ReadBuffers(options.jobs === undefined ? 1 : Math.min(options.jobs, MOST_AHEAD) - 1)
@@ -189,45 +197,42 @@ export class Loader {
     return plainRemark("name-conflict", conflictMessage(others))
   }
 
-  readonly run = Effect.fnUntraced({ self: this }, function* (found: ReadonlyArray<Source>) {
-    // Sources that fought over names before come last and together: then nothing is stored only to be taken back.
-    const isRival = ({ path }: Source): boolean => this.stored.rivals.has(path)
-    const isHeavy = (source: Source): boolean => bytesOf(source) > this.sizes.wholeFileBytes / 4
-    const peaceful = found.filter((source) => !isRival(source))
-    // What is huge comes after the others, so that nobody waits for it to learn what became of them.
-    const heavy = peaceful.filter(isHeavy).sort((left, right) => bytesOf(left) - bytesOf(right))
-    const sources = [...peaceful.filter((source) => !isHeavy(source)), ...heavy, ...found.filter(isRival)]
-    const firstRival = sources.length - found.length + peaceful.length
-    const firstHeavy = firstRival - heavy.length
-    this.firstHeavy = firstHeavy
-    this.sources = sources
-    for (let next = 0; next < sources.length || this.pending !== undefined;) {
-      if (next === sources.length) yield* this.settle(sources)
-      else if (this.hasTooManyRejects(sources.length)) {
-        yield* this.settle(sources)
-        for (; next < sources.length; next++) {
-          this.items[next] = notReachedItem(sources[next]!)
-          this.unrecorded.add(next)
+  readonly run = Effect.fnUntraced(
+    { self: this },
+    function* (found: ReadonlyArray<Source>) {
+      this.threads?.leaveOut(knownHashes(this.stored, found))
+      const { firstHeavy, firstRival, sources } = inReadingOrder(found, this.stored.rivals, this.sizes)
+      this.firstHeavy = firstHeavy
+      this.sources = sources
+      for (let next = 0; next < sources.length || this.pending !== undefined;) {
+        if (next === sources.length) yield* this.settle(sources)
+        else if (this.hasTooManyRejects(sources.length)) {
+          yield* this.settle(sources)
+          for (; next < sources.length; next++) {
+            this.items[next] = notReachedItem(sources[next]!)
+            this.unrecorded.add(next)
+          }
+        } else if (this.options.isStopped?.() === true) {
+          this.interrupted = true
+          yield* this.settle(sources)
+          for (; next < sources.length; next++) {
+            this.items[next] = interruptedItem(sources[next]!)
+            this.unrecorded.add(next)
+          }
+        } else {
+          const end = [firstHeavy, firstRival, sources.length].find((boundary) => boundary > next) ?? sources.length
+          const most = next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
+          next = yield* Effect.withSpan(this.batch(sources, next, most), "mallard.batch")
         }
-      } else if (this.options.isStopped?.() === true) {
-        this.interrupted = true
-        yield* this.settle(sources)
-        for (; next < sources.length; next++) {
-          this.items[next] = interruptedItem(sources[next]!)
-          this.unrecorded.add(next)
-        }
-      } else {
-        const end = [firstHeavy, firstRival, sources.length].find((boundary) => boundary > next) ?? sources.length
-        const most = next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
-        next = yield* Effect.withSpan(this.batch(sources, next, most), "mallard.batch")
       }
-    }
-    if (this.disowned.size > 0) {
-      const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
-      this.hold(takenBack)
-      this.finish(takenBack)
-    }
-  })
+      if (this.disowned.size > 0) {
+        const takenBack = yield* this.writer.transaction(this.run_, this.takeBack())
+        this.hold(takenBack)
+        this.finish(takenBack)
+      }
+    },
+    Effect.scoped
+  )
 
   /**
    * Stores sources from `first` on in one transaction; returns where the next batch starts. Reading begins while the
@@ -405,7 +410,7 @@ export class Loader {
 
   /** The first files of the sources after one. */
   private nextFiles(sources: ReadonlyArray<Source>, after: number): ReadonlyArray<SourceFile> {
-    return sources.slice(after + 1, after + 1 + MOST_AHEAD).flatMap(({ files }) => files.slice(0, 1))
+    return firstFiles(sources.slice(after + 1))
   }
 
   /** Reads what else belongs to the batch, and puts all of it into the transaction. */
@@ -520,6 +525,7 @@ export class Loader {
           maxDepth: options.maxDepth,
           wholeFileBytes: this.sizes.wholeFileBytes,
           windowBytes: this.sizes.windowBytes,
+          threads: this.threads,
           next: [...source.files.slice(index + 1, index + 1 + MOST_AHEAD), ...next],
           takeBack: Effect.sync(() => writer.rollback(before)),
           ...(source.kind === "file"

@@ -8,6 +8,7 @@ import type { Planned } from "../MigrateOptions.ts"
 import type { ItemReport, Remark } from "../Report.ts"
 import type { Description } from "./describing.ts"
 import { bytesOf } from "./sourceFiles.ts"
+import { lackOf } from "./transient.ts"
 import type { KnownItem } from "./stored.ts"
 
 /** Why a source is not taken although it could be: something is not as it was planned. */
@@ -83,10 +84,17 @@ export const unreadItem = ({ bytes, code, message, outcome, path }: UnreadDataba
   remark_count: 1
 })
 
-export const failedItem = (source: Source, _cause: SqlError.SqlError): ItemReport => ({
+const lacks = {
+  space: "there is no space left on the disk of the database; free some, then run the same command again",
+  memory:
+    "DuckDB needs more memory than it may have, and could not use the disk beside the database instead; give it more with --memory, then run the same command again",
+  other: "the database did not take it; check the disk, then run the same command again"
+} as const
+
+export const failedItem = (source: Source, cause: SqlError.SqlError): ItemReport => ({
   ...bareItem(source.path, bytesOf(source)),
   outcome: "failed",
-  remarks: [plainRemark("not-stored", "the database did not take it; check the disk, then run the same command again")],
+  remarks: [plainRemark("not-stored", lacks[lackOf(cause) ?? "other"])],
   remark_count: 1
 })
 
@@ -138,6 +146,12 @@ export const conflictMessage = (others: ReadonlyArray<string>): string => {
   return `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.slice(0, MAX_NAMED).join(", ")}${more}; rename all but one`
 }
 
+const LINES_HINT = "; if each line is a document of its own, give the file a name that ends in .ndjson"
+
+/** Whether what follows the document begins a line, as the next of several documents would. */
+const isLikeLines = ({ code, column, line }: SourceRejected): boolean =>
+  code === "trailing-content" && column === 1 && line > 1
+
 export const sourceRemark = (error: SourceError | SourceRejected): Remark =>
   error instanceof SourceRejected
     ? {
@@ -145,7 +159,7 @@ export const sourceRemark = (error: SourceError | SourceRejected): Remark =>
         pointer: null,
         line: error.line,
         column: error.column,
-        message: `${error.reason} (byte ${error.offset})`
+        message: `${error.reason} (byte ${error.offset})${isLikeLines(error) ? LINES_HINT : ""}`
       }
     : plainRemark(error.reason, error.message)
 

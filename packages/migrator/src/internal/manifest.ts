@@ -1,4 +1,7 @@
-/** Manifests of backups: which file had which content. A manifest is one JSON document, named by its time and id. */
+/**
+ * Manifests of backups: which file had which content. A manifest is one JSON document, named by its time, its id and the
+ * beginning of its own SHA-256, so that one which changed is known without the database.
+ */
 import { hash } from "node:crypto"
 import { readdirSync, readFileSync } from "node:fs"
 import { basename, dirname, join, sep } from "node:path"
@@ -46,6 +49,8 @@ export interface ReadManifest {
   readonly path: string
   readonly sha256: string
   readonly manifest: Manifest | undefined
+  /** Whether its name fits to what is in it. */
+  readonly isAsWritten: boolean
 }
 
 const decode = Schema.decodeUnknownOption(Schema.fromJsonString(Manifest))
@@ -61,20 +66,28 @@ export const readManifests = (store: string): ReadonlyArray<ReadManifest> =>
     .map((name) => {
       const path = join(store, "manifests", name)
       const bytes = readFileSync(path)
-      return {
-        path,
-        sha256: hash("sha256", bytes, "hex"),
-        manifest: Option.getOrUndefined(decode(bytes.toString("utf8")))
-      }
+      const sha256 = hash("sha256", bytes, "hex")
+      const manifest = Option.getOrUndefined(decode(bytes.toString("utf8")))
+      return { path, sha256, manifest, isAsWritten: manifest !== undefined && fits(name, manifest, sha256) }
     })
+
+const HASH_DIGITS = 16
+
+/** Older names end with the id. */
+const fits = (name: string, { backup_id }: Manifest, sha256: string): boolean => {
+  const [, id, start] = name.slice(0, -SUFFIX.length).split("_")
+  return id === backup_id && (start === undefined || start === sha256.slice(0, HASH_DIGITS))
+}
 
 /** Writes a manifest so that it is there whole or not at all. */
 export const writeManifest = (store: string, manifest: Manifest): ReadManifest => {
   const stamp = manifest.created_at.replace(/[:.]/g, "-")
-  const path = join(store, "manifests", `${stamp}_${manifest.backup_id}${SUFFIX}`)
   const bytes = Buffer.from(`${JSON.stringify(manifest)}\n`)
+  const sha256 = hash("sha256", bytes, "hex")
+  const name = `${stamp}_${manifest.backup_id}_${sha256.slice(0, HASH_DIGITS)}${SUFFIX}`
+  const path = join(store, "manifests", name)
   writeWhole(path, bytes)
-  return { path, sha256: hash("sha256", bytes, "hex"), manifest }
+  return { path, sha256, manifest, isAsWritten: true }
 }
 
 export const manifestName = (path: string): string => basename(path)

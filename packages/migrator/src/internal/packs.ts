@@ -20,7 +20,7 @@ import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
 import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason } from "../BackupError.ts"
-import { asideOf } from "./atomic.ts"
+import { asidePath } from "@mallard/duckdb-store/Leftovers"
 import type { Cipher } from "./cipher.ts"
 import type { ManifestFile } from "./manifest.ts"
 
@@ -119,7 +119,7 @@ export class PackWriter {
     if (content.place === undefined && this.open !== undefined && this.open.length >= PACK_BYTES) this.close()
     if (this.open === undefined) {
       const id = randomUUID()
-      const aside = asideOf(packPath(this.store, id))
+      const aside = asidePath(packPath(this.store, id))
       this.open = { id, aside, handle: openSync(aside, "wx", 0o600), length: 0 }
     }
     content.place ??= { pack: this.open.id, offset: this.open.length }
@@ -144,11 +144,16 @@ export class PackWriter {
     if (this.open === undefined) return
     const { aside, handle, id, length } = this.open
     this.open = undefined
-    if (length > 0) {
-      fsyncSync(handle)
-      this.finished.push({ aside, path: packPath(this.store, id) })
-    } else rmSync(aside, { force: true })
-    closeSync(handle)
+    // Whatever fails from here on, `discard` removes it.
+    this.finished.push({ aside, path: packPath(this.store, id) })
+    try {
+      if (length > 0) fsyncSync(handle)
+    } finally {
+      closeSync(handle)
+    }
+    if (length > 0) return
+    this.finished.pop()
+    rmSync(aside, { force: true })
   }
 
   /** Flushes all packs to the disk and gives them their names. */

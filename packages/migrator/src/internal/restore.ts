@@ -1,5 +1,6 @@
 /** Files that come back from a backup: whole, with mode and times, and never over one that is there. */
 import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
+import { asidePath } from "@mallard/duckdb-store/Leftovers"
 import { createHash } from "node:crypto"
 import {
   chmodSync,
@@ -14,7 +15,6 @@ import {
   utimesSync
 } from "node:fs"
 import { dirname } from "node:path"
-import { asideOf } from "./atomic.ts"
 import type { ManifestFile } from "./manifest.ts"
 import type { Sink } from "./packs.ts"
 
@@ -29,7 +29,7 @@ export class RestoredFile implements Sink {
 
   constructor(target: string) {
     this.target = target
-    this.aside = asideOf(target)
+    this.aside = asidePath(target)
     this.handle = openSync(this.aside, "wx", 0o600)
   }
 

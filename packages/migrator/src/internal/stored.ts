@@ -24,6 +24,11 @@ export interface Stored {
 
 export const knownKey = (path: string, sha256: string): string => `${sha256} ${path}`
 
+export const knownParts = (key: string): { readonly path: string; readonly sha256: string } => ({
+  sha256: key.slice(0, key.indexOf(" ")),
+  path: key.slice(key.indexOf(" ") + 1)
+})
+
 export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const heads = new Map<string, StoredHead>()
   for (const [name, cohortId, revisionId, seq, digest, contentId, change] of yield* queryRows(

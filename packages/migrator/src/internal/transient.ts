@@ -31,9 +31,17 @@ export const retryTransient = <A, E, R>(
   })
 
 /** Whether the disk was full. DuckDB's text, which tells, lies below Effect's error. */
-export const isOutOfSpace = (error: unknown): boolean => {
+export const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
+
+/** What could not be had when something was not written, as far as that can be told. */
+export const lackOf = (error: unknown): "space" | "memory" | undefined => {
+  if (isOutOfSpace(error) || says(error, /File too large/i)) return "space"
+  return says(error, /\bOut of Memory Error\b|Failed to create directory/i) ? "memory" : undefined
+}
+
+const says = (error: unknown, pattern: RegExp): boolean => {
   for (let cause = error, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
-    if (/No space left|disk quota/i.test(cause.message)) return true
+    if (pattern.test(cause.message)) return true
   }
   return false
 }

@@ -125,5 +125,11 @@ export const optionLines = (report: RunReport): ReadonlyArray<readonly [name: st
     .filter(([name]) => name !== "command" && name !== "replays" && name !== "cwd")
     .map(([name, value]) => [
       name.replaceAll("_", " "),
-      Array.isArray(value) ? value.map(String).join(", ") : typeof value === "string" ? value : JSON.stringify(value)
+      name === "plan" && Array.isArray(value)
+        ? `of ${value.length} sources`
+        : Array.isArray(value)
+          ? value.map(String).join(", ")
+          : typeof value === "string"
+            ? value
+            : JSON.stringify(value)
     ])

@@ -110,7 +110,8 @@ const isReusable = (type: StatementType, sql: string): boolean =>
   type === StatementType.INSERT && !/\bselect\b/i.test(sql)
 
 /** The statement ready to run, after any that precede it in the same text; `reuse` keeps it for the next time. */
-const prepare = async (session: Session, sql: string, reuse: boolean): Promise<DuckDBPreparedStatement> => {
+const prepare = async (lease: Lease, sql: string, reuse: boolean): Promise<DuckDBPreparedStatement> => {
+  const { session } = lease
   const known = session.prepared.get(sql)
   if (known !== undefined) {
     session.prepared.delete(sql)
@@ -121,14 +122,19 @@ const prepare = async (session: Session, sql: string, reuse: boolean): Promise<D
   for (let index = 0; index < extracted.count - 1; index++) {
     const earlier = await extracted.prepare(index)
     try {
-      noteTransaction(session, earlier, sql)
+      noteTransaction(lease, earlier, sql)
       await earlier.run()
     } finally {
       earlier.destroySync()
     }
   }
   const statement = await extracted.prepare(extracted.count - 1)
-  noteTransaction(session, statement, sql)
+  try {
+    noteTransaction(lease, statement, sql)
+  } catch (refusal) {
+    statement.destroySync()
+    throw refusal
+  }
   if (reuse && extracted.count === 1 && sql.length <= maxPreparedSql && isReusable(statement.statementType, sql)) {
     session.prepared.set(sql, statement)
     if (session.prepared.size > maxPrepared) {
@@ -142,13 +148,15 @@ const prepare = async (session: Session, sql: string, reuse: boolean): Promise<D
   return statement
 }
 
-const noteTransaction = (session: Session, statement: DuckDBPreparedStatement, sql: string): void => {
+/** What is committed by a statement could no longer be rolled back by `withTransaction`, and the rest would be stored alone. */
+const noteTransaction = (lease: Lease, statement: DuckDBPreparedStatement, sql: string): void => {
   if (statement.statementType !== StatementType.TRANSACTION) return
-  session.strayTransaction = !/^\s*(?:commit|rollback|abort|end)\s*(?:transaction|work)?\s*;?\s*$/i.test(sql)
+  if (lease.isTransaction) throw new DuckDbRefusal({ reason: "transaction-statement" })
+  lease.session.strayTransaction = !/^\s*(?:commit|rollback|abort|end)\s*(?:transaction|work)?\s*;?\s*$/i.test(sql)
 }
 
 const withPrepared = async <A>(
-  session: Session,
+  lease: Lease,
   sql: string,
   parameters: ReadonlyArray<unknown>,
   reuse: boolean,
@@ -156,14 +164,14 @@ const withPrepared = async <A>(
 ): Promise<A> => {
   checkSql(sql)
   if (sql.trim() === "") throw new DuckDbRefusal({ reason: "no-statement" })
-  const statement = await prepare(session, sql, reuse)
+  const statement = await prepare(lease, sql, reuse)
   try {
     // A reused statement would otherwise run with the values of its last use where this one gives too few.
     statement.clearBindings()
     bind(statement, parameters)
     return await f(statement)
   } finally {
-    if (session.prepared.get(sql) !== statement) statement.destroySync()
+    if (lease.session.prepared.get(sql) !== statement) statement.destroySync()
   }
 }
 
@@ -226,9 +234,7 @@ export class Lease implements SqlConnection.Connection {
     sql: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<DuckDBMaterializedResult, SqlError.SqlError> {
-    return this.use("executeRaw", () =>
-      withPrepared(this.session, sql, parameters, false, (statement) => statement.run())
-    )
+    return this.use("executeRaw", () => withPrepared(this, sql, parameters, false, (statement) => statement.run()))
   }
 
   executeValues(sql: string, parameters: ReadonlyArray<unknown>) {
@@ -279,7 +285,7 @@ export class Lease implements SqlConnection.Connection {
     read: (reader: RowReader, chunk: DuckDBDataChunk) => ReadonlyArray<Row>
   ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
     return this.use(operation, () =>
-      withPrepared(this.session, sql, parameters, reuse, async (statement) => {
+      withPrepared(this, sql, parameters, reuse, async (statement) => {
         const result = await statement.run()
         const rows: Array<Row> = []
         // Statements without a result set answer with a count; it is in the raw result.
@@ -304,7 +310,7 @@ export class Lease implements SqlConnection.Connection {
         this.use(
           "executeStream",
           async () => {
-            const result = await withPrepared(this.session, sql, parameters, false, (statement) => statement.stream())
+            const result = await withPrepared(this, sql, parameters, false, (statement) => statement.stream())
             this.openStreams++
             return result
           },

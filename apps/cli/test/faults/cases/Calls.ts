@@ -180,7 +180,7 @@ const callCase = (
         ...operation.expect,
         reference,
         // What cannot be removed stays.
-        leaves: isRemoval || isForever ? /\.tmp|\.scratch-|\.wal$/ : undefined
+        leaves: isRemoval || isForever ? /\.tmp|\.mallard-|\.scratch-|\.wal$/ : undefined
       }
     }
   }
@@ -255,6 +255,15 @@ export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((opera
   })
 })
 
+/** What is written aside has the number of the process in its name. */
+const withoutProcess = (path: string): string => path.replace(/(\.tmp-|\.mallard-)\d+/, "$1")
+
+const isAlike = (one: Call, other: Call): boolean =>
+  one.thread === other.thread &&
+  one.call === other.call &&
+  withoutProcess(one.path) === withoutProcess(other.path) &&
+  one.whenOnPath === other.whenOnPath
+
 /** Every call of every operation with every error; for one that a full disk may give, also all calls after it. */
 export const allCallCases = async (world: World): Promise<ReadonlyArray<FaultCase>> => {
   const cases: Array<FaultCase> = []
@@ -264,7 +273,8 @@ export const allCallCases = async (world: World): Promise<ReadonlyArray<FaultCas
         for (const isForever of error === "ENOSPC" || error === "EIO" ? [false, true] : [false]) {
           const rest = isForever ? " and all after it" : ""
           const name = `${at.call} number ${at.when} of the ${at.thread} threads${rest}, ${error}`
-          cases.push(callCase(operation, name, error, isForever, () => at))
+          // Another process, after one that ended, counts anew.
+          cases.push(callCase(operation, name, error, isForever, (calls) => calls.find((one) => isAlike(one, at))))
         }
       }
     }

@@ -1,6 +1,6 @@
 /** A system that refuses: no space, no permission, no more descriptors. */
 import { spawnSync } from "node:child_process"
-import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import type { FaultCase } from "../Case.ts"
 import type { Expected } from "../Invariants.ts"
@@ -70,6 +70,25 @@ const spaceCases: ReadonlyArray<FaultCase> = [
     arrange: (world) => world.begin(),
     act: (world) => world.migrate("--report", "/dev/full/report.html"),
     expect: { code: 0, says: "The run itself is done" }
+  },
+  {
+    group: "no space",
+    name: "for what does not fit into memory",
+    arrange: (world) => {
+      world.begin({ "large.json": large })
+      mkdirSync(dirname(world.database), { recursive: true })
+      // Where DuckDB would make a folder.
+      writeFileSync(`${world.database}.tmp`, "")
+    },
+    act: (world) => world.migrate("--memory", "12MB"),
+    expect: {
+      code: [1, 3],
+      says: "needs more memory than it may have",
+      heal: (world) => {
+        rmSync(`${world.database}.tmp`)
+        return undefined
+      }
+    }
   },
   ...[30].map((count): FaultCase => ({
     group: "no space",
