@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os"
 import { existsSync, readdirSync, realpathSync } from "node:fs"
 import { basename, join } from "node:path"
 import { defineConfig } from "vitest/config"
+import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 const here = import.meta.dirname
 const folders = ["packages", "apps"].flatMap((parent) =>
@@ -14,8 +15,35 @@ const roots = [...folders, "tools"]
 const startsProgram = new Set(["apps/cli", "apps/mcp"].map((folder) => join(here, folder)))
 const shared = join(here, "..", "shared")
 
+/** Files that take the better part of a minute or more, the longest first. */
+const longest = [
+  "crash",
+  "Faults",
+  "Cli",
+  "roundtrip-mutations",
+  "verify",
+  "FaultsOfFiles",
+  "CohortModel",
+  "roundtrip",
+  "Doctor",
+  "FaultsOfCalls"
+]
+
+const rank = ({ moduleId }: TestSpecification): number => {
+  const at = longest.indexOf(basename(moduleId, ".test.ts"))
+  return at < 0 ? longest.length : at
+}
+
+/** Begins with what takes longest, so that nothing of that goes on alone when all else has ended. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
+    return (await super.sort(files)).toSorted((left, right) => rank(left) - rank(right))
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     // Most tests wait for the disk or for child processes: one worker more than there are processors keeps both busy.
     maxWorkers: availableParallelism() + 1,
     include: ["test/**/*.test.ts"],
