@@ -27,6 +27,9 @@ const SHAPES_IN_SQL = 32
 /** Longest list of ids in one statement. */
 const IDS_PER_QUERY = 1000
 
+/** Templates from rows that are kept parsed. */
+const MOST_FOLDS = 64
+
 /** All rows of a query as arrays of values, in the client's native forms. */
 export const queryRows = (
   client: DuckDbSqlClient,
@@ -116,29 +119,47 @@ const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
 /** The text of an entity under a template, over the row `e` and its children's texts `k.k0`, `k.k1`, …; undefined when only the other renderer can. */
 export const shapeSql = (code: number, template: Template): string | undefined => {
   const codecs = codecsByCode[code]!
-  const fragments = template.labels.filter((label) => label.tag === "extra").length
-  const parts: Array<string> = []
-  let fragment = 0
+  /** What stands before the first fragment of `extra`, and behind each. */
+  const stretches: Array<Array<string>> = [[]]
   let collection = 0
   for (let i = 0; i <= template.labels.length; i++) {
+    const stretch = stretches.at(-1)!
     const text = template.literals[i]!
-    if (text !== "") parts.push(quoteText(text))
+    if (text !== "") stretch.push(quoteText(text))
     const label = template.labels[i]
     if (label === undefined) break
     if (label.tag === "column") {
       const sql = columnSql(codecs[label.column]!, label.style)
       if (sql === undefined) return undefined
-      parts.push(sql)
-    } else if (label.tag === "extra") {
-      fragment++
-      parts.push(fragments === 1 ? "e.extra" : `string_split(e.extra, chr(10))[${fragment}]`)
-    } else if (label.tag === "list") parts.push(`'[' || coalesce(k.k${collection++}, '') || ']'`)
-    else parts.push(`k.k${collection++}`)
+      stretch.push(sql)
+    } else if (label.tag === "extra") stretches.push([])
+    else if (label.tag === "list") stretch.push(`'[' || coalesce(k.k${collection++}, '') || ']'`)
+    else stretch.push(`k.k${collection++}`)
   }
+  const fragments = stretches.length - 1
+  const [first = [], ...others] = stretches
+  if (fragments > 1) return concatSql([...first, ...fragmentsSql(others)])
   // Fragments that the template does not ask for spoil the text, as a missing fragment or child does: the digest shows it.
-  if (fragments === 0) parts.push("CASE WHEN e.extra IS NOT NULL THEN '!' END")
-  else if (fragments > 1) parts.push(`CASE WHEN len(string_split(e.extra, chr(10))) > ${fragments} THEN '!' END`)
-  return `concat(${parts.join(", ")})`
+  return concatSql(
+    fragments === 1 ? [...first, "e.extra", ...others.flat()] : [...first, "CASE WHEN e.extra IS NOT NULL THEN '!' END"]
+  )
+}
+
+const concatSql = (parts: ReadonlyArray<string>): string => `concat(${parts.join(", ")})`
+
+/** Up to so many fragments are taken out of `extra` one by one. */
+const FEW_FRAGMENTS = 8
+
+/** The fragments of `extra`, each with what stands behind it. */
+const fragmentsSql = (stretches: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
+  const split = "string_split(e.extra, chr(10))"
+  const spoilt = `CASE WHEN len(${split}) > ${stretches.length} THEN '!' END`
+  if (stretches.length <= FEW_FRAGMENTS)
+    return [...stretches.flatMap((stretch, at) => [`${split}[${at + 1}]`, ...stretch]), spoilt]
+  // DuckDB splits the text again for each fragment that is asked for by its number.
+  const behind = stretches.map((stretch) => (stretch.length === 0 ? "''" : concatSql(stretch)))
+  const pairs = `list_zip(${split}, [${behind.join(", ")}])`
+  return [`array_to_string([concat(pair[1], pair[2]) FOR pair IN ${pairs}], '')`, spoilt]
 }
 
 /** How many collections a template has. */
@@ -199,6 +220,17 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     let template = parsed.get(shapeId)
     if (template === undefined)
       parsed.set(shapeId, (template = parseTemplate(code, shapes.get(shapeId)?.template ?? "")))
+    return template
+  }
+  /** Templates that stand in rows, as far as few differ. */
+  const folds = new Map<string, Template>()
+  const foldOf = (code: number, text: string): Template => {
+    const key = `${code} ${text}`
+    const known = folds.get(key)
+    if (known !== undefined) return known
+    const template = parseTemplate(code, text)
+    if (folds.size === MOST_FOLDS) folds.clear()
+    folds.set(key, template)
     return template
   }
   const common = yield* commonShapes(client, shapes)
@@ -296,7 +328,7 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
       const text = textOfRow(() => {
         const folded = Number(shapeId) === 0 ? splitFolded(stored ?? "") : undefined
         const template =
-          folded === undefined ? templateOf(kind.code, Number(shapeId)) : parseTemplate(kind.code, folded.template)
+          folded === undefined ? templateOf(kind.code, Number(shapeId)) : foldOf(kind.code, folded.template)
         return renderEntity(kind.code, template, {
           column: (index) => native[index]!,
           extra: folded === undefined ? stored : folded.extra,

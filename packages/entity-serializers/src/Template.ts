@@ -65,32 +65,33 @@ export const renderEntity = (kind: number, template: Template, row: RowSource): 
   const fragments = row.extra === null ? [] : row.extra.split("\n")
   let fragment = 0
   let collection = 0
-  let text = template.literals[0]!
+  // Joined at the end: texts put together piece by piece keep their pieces in memory.
+  const pieces = [template.literals[0]!]
   for (let i = 0; i < template.labels.length; i++) {
     const label = template.labels[i]!
     switch (label.tag) {
       case "column":
-        text += renderValue(codecs[label.column]!, row.column(label.column), label.style)
+        pieces.push(renderValue(codecs[label.column]!, row.column(label.column), label.style))
         break
       case "extra":
         if (fragment === fragments.length) throw new TemplateProblem("a row has fewer fragments than its shape")
-        text += fragments[fragment++]!
+        pieces.push(fragments[fragment++]!)
         break
       case "list":
-        text += `[${row.children(collection++).join(",")}]`
+        pieces.push(`[${row.children(collection++).join(",")}]`)
         break
       case "lines":
         throw new TemplateProblem("an entity has no lines")
       case "one": {
         const children = row.children(collection++)
         if (children.length !== 1) throw new TemplateProblem("a single child is missing or not alone")
-        text += children[0]!
+        pieces.push(children[0]!)
       }
     }
-    text += template.literals[i + 1]!
+    pieces.push(template.literals[i + 1]!)
   }
   if (fragment !== fragments.length) throw new TemplateProblem("a row has more fragments than its shape")
-  return text
+  return pieces.join("")
 }
 
 /** Splits the `extra` of a row under shape 0 into its template and its fragments. */
