@@ -176,7 +176,10 @@ const barLine = (state: ProgressState, width: number, paint: Paint): string => {
 const factLines = (state: ProgressState, width: number, paint: Paint): ReadonlyArray<string> => {
   const { outcomes } = state
   const errors = outcomes.rejected + outcomes.failed
-  if (isOfCopies(state)) return [fitting("", amountsOf(state), width, MARGIN)]
+  if (isOfCopies(state)) {
+    const amounts = fitting("", amountsOf(state), width, MARGIN)
+    return amounts === "" ? [] : [amounts]
+  }
   return [
     fitting("", amountsOf(state), width, MARGIN),
     fitting(

@@ -137,6 +137,13 @@ describe("dashboard", () => {
     assert.isBelow(last?.length ?? 0, 80)
   })
 
+  it("leaves out a line that nothing fits into", () => {
+    const undoing = { ...state, phase: "undoing" as const, done: Number.MAX_SAFE_INTEGER, problems: [] }
+    const lines = dashboard({ ...undoing, documents: Number.MAX_SAFE_INTEGER }, { columns: 48, rows: 24 }, plain)
+    assert.lengthOf(lines, 2)
+    assert.notInclude(lines, "")
+  })
+
   it("never has a line as wide as the terminal nor more lines than rows, and no control characters but its own styles", () => {
     fc.assert(
       fc.property(anyState, anyRoom, fc.constantFrom(plain, coloured), (any, room, paint) => {
