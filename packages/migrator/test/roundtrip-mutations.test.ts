@@ -68,7 +68,7 @@ describe("the laws of the round trip", () => {
       const fault = mutations["trailing zeros dropped"]
       assert.ok(fault)
       const engine = withTextFault(mallard, fault)
-      const { counterexamples } = await soakChunk({ engine, seed, from: 0, runs: 10, folder, shrinkSeconds: 3 })
+      const { counterexamples } = await soakChunk({ engine, seed, from: 0, runs: 10, folder, shrinkSeconds: 8 })
       const found = counterexamples.find(({ law }) => law === "text")
       assert.ok(found !== undefined && "path" in found.replay)
       const { path } = found.replay
