@@ -1,7 +1,7 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
 import { syncFolder } from "@mallard/duckdb-store/Disk"
-import { asidePath, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
+import { asidePath, leftoverRemover } from "@mallard/duckdb-store/Leftovers"
 import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
 import { dirname } from "node:path"
 import { promisify } from "node:util"
@@ -133,8 +133,8 @@ export class FileSet {
   /** Groups that are being finished. */
   private readonly finishing = new Set<Promise<void>>()
   private readonly folders = new Set<string>()
-  /** Folders in which nothing is left of processes that were killed. */
-  private readonly cleared = new Set<string>()
+  /** Removes from a folder what processes that were killed left there. */
+  private readonly clear = leftoverRemover()
   private readonly blocks = new Blocks()
   private readonly thread = new LayoutThread()
   private waiting = 0
@@ -148,9 +148,7 @@ export class FileSet {
     }
     const file = new PendingFile(path, this.blocks, onWaiting, layout === undefined ? undefined : this.laidOut(layout))
     this.group.push(file)
-    const folder = dirname(path)
-    if (!this.cleared.has(folder)) removeLeftovers(folder)
-    this.cleared.add(folder)
+    this.clear(dirname(path))
     return file
   }
 

@@ -90,6 +90,16 @@ export const removeLeftovers = (folder: string, known?: ReadonlyArray<RegExp>): 
   }
 }
 
+/** The same for many files, each folder once. */
+export const leftoverRemover = (): ((folder: string) => void) => {
+  const cleared = new Set<string>()
+  return (folder) => {
+    if (cleared.has(folder)) return
+    cleared.add(folder)
+    removeLeftovers(folder)
+  }
+}
+
 /** Removes what a killed writer of a database spilled. Only for who has the database to itself. */
 export const removeSpill = (database: string): void => {
   const folder = `${database}.tmp`

@@ -147,15 +147,10 @@ export const shapeSql = (code: number, template: Template): string | undefined =
 
 const concatSql = (parts: ReadonlyArray<string>): string => `concat(${parts.join(", ")})`
 
-/** Up to so many fragments are taken out of `extra` one by one. */
-const FEW_FRAGMENTS = 8
-
 /** The fragments of `extra`, each with what stands behind it. */
 const fragmentsSql = (stretches: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
   const split = "string_split(e.extra, chr(10))"
   const spoilt = `CASE WHEN len(${split}) > ${stretches.length} THEN '!' END`
-  if (stretches.length <= FEW_FRAGMENTS)
-    return [...stretches.flatMap((stretch, at) => [`${split}[${at + 1}]`, ...stretch]), spoilt]
   // DuckDB splits the text again for each fragment that is asked for by its number.
   const behind = stretches.map((stretch) => (stretch.length === 0 ? "''" : concatSql(stretch)))
   const pairs = `list_zip(${split}, [${behind.join(", ")}])`

@@ -91,21 +91,13 @@ export class EntityIndex {
   }
 
   /** The id of the entity with this digest; one that is new gets the next id. */
-  idOf(words: DigestWords, at: number): number {
+  idOf(words: DigestWords, at = 0): number {
     if (this.count > this.mask * LOAD) this.grow()
     const slot = this.slot(words, at)
     const known = this.ids[slot]!
     if (known !== 0) return known
     const id = this.nextId++
     this.put(slot, words, at, id)
-    return id
-  }
-
-  /** Gives a new entity the next id. */
-  insert(words: DigestWords): number {
-    if (this.count > this.mask * LOAD) this.grow()
-    const id = this.nextId++
-    this.put(this.slot(words, 0), words, 0, id)
     return id
   }
 

@@ -96,7 +96,7 @@ describe("EntityIndex", () => {
           if (step.tag === "insert") {
             for (let n = step.from; n < step.from + step.count; n++) {
               if (index.find(words(n)) !== 0) continue
-              assert.strictEqual(index.insert(words(n)), next)
+              assert.strictEqual(index.idOf(words(n)), next)
               model.set(n, next++)
             }
           } else if (step.tag === "mark") saved = { mark: index.mark(), model: new Map(model), next }

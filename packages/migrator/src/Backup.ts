@@ -11,7 +11,7 @@ import { randomUUID } from "node:crypto"
 import { mkdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
-import { namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
+import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
@@ -463,7 +463,7 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
       const present: Array<string> = []
       const kept: Array<string> = []
       const problems: Array<BackupProblem> = isAsWritten ? [] : [{ path, problem: "manifest-changed" }]
-      const cleared = new Set<string>()
+      const clear = leftoverRemover()
       try {
         for (const file of manifest.files) {
           const target = placeOf(options, manifest.base, file.path)
@@ -472,8 +472,7 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
           else {
             const folder = dirname(target)
             mkdirSync(folder, { recursive: true })
-            if (!cleared.has(folder)) removeLeftovers(folder)
-            cleared.add(folder)
+            clear(folder)
             const problem = await restoreOne(reader, file, target, cipher, false, reached)
             if (problem === undefined) restored.push(target)
             else problems.push({ path: file.path, problem })

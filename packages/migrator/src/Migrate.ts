@@ -507,7 +507,7 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
       )
     : {
         heads: new Map<string, StoredHead>(),
-        known: new Map<string, KnownItem>(),
+        known: new Map<string, ReadonlyMap<string, KnownItem>>(),
         rivals: new Set<string>(),
         history: []
       }

@@ -125,11 +125,11 @@ export class EntityReader {
     const index = this.indexes[0]!
     this.digest(start)
     this.finished.push(0)
-    const known = index.find(this.words)
-    if (known !== 0) return known
+    const firstNew = index.nextId
+    const id = index.idOf(this.words)
+    if (id < firstNew) return id
     const rows = this.batch.rows[0]!
     rows.open()
-    const id = index.insert(this.words)
     this.finishRow(rows, id)
     rows.extra.setText(rows.count - 1, start, t.o - start)
     return id
@@ -339,9 +339,9 @@ export class EntityReader {
   ): number {
     const index = this.indexes[code]!
     this.digest(start)
-    let id = index.find(this.words)
-    if (id === 0) {
-      id = index.insert(this.words)
+    const firstNew = index.nextId
+    const id = index.idOf(this.words)
+    if (id >= firstNew) {
       const shapeId = this.shapeOf(node, code)
       rows.shapes[rows.count] = shapeId
       this.setExtra(rows, firstFragment, shapeId === 0 ? node.template : undefined)

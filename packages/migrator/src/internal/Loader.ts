@@ -42,7 +42,7 @@ import {
 import { firstFiles, inReadingOrder, knownHashes, MOST_AHEAD } from "./readAhead.ts"
 import { isExceeded } from "./rejectLimit.ts"
 import { bytesOf } from "./sourceFiles.ts"
-import { type KnownItem, knownKey, type Stored } from "./stored.ts"
+import type { KnownItem, Stored } from "./stored.ts"
 import { isOutOfSpace, retryTransient, SPACE_PAUSES_MS } from "./transient.ts"
 
 /** Two sources of one batch claim one name; the batch is read again without either. */
@@ -531,7 +531,7 @@ export class Loader {
           ...(source.kind === "file"
             ? {
                 isKnown: (sha256: string) => {
-                  known = this.stored.known.get(knownKey(source.path, sha256))
+                  known = this.stored.known.get(source.path)?.get(sha256)
                   knownSha = sha256
                   return known !== undefined
                 }

@@ -4,7 +4,7 @@ import { ReadThreads, readThreads, type Source, type SourceFile } from "@mallard
 import { Effect } from "effect"
 import { defaultSizes, type MigrateOptions, type Sizes } from "../MigrateOptions.ts"
 import { bytesOf } from "./sourceFiles.ts"
-import { knownParts, type Stored } from "./stored.ts"
+import type { Stored } from "./stored.ts"
 
 /** Sources that are looked at ahead: what is fetched of each takes a buffer of its size. */
 export const MOST_AHEAD = 8
@@ -57,12 +57,6 @@ export const knownHashes = (
   { known }: Stored,
   sources: ReadonlyArray<Source>
 ): ((file: SourceFile) => ReadonlyArray<string>) => {
-  const hashes = new Map<string, Array<string>>()
-  for (const { path, sha256 } of [...known.keys()].map(knownParts)) {
-    const others = hashes.get(path)
-    if (others === undefined) hashes.set(path, [sha256])
-    else others.push(sha256)
-  }
   const parts = new Set(sources.flatMap(({ files, kind }) => (kind === "file" ? [] : files)))
-  return (file) => (parts.has(file) ? [] : (hashes.get(file.path) ?? []))
+  return (file) => (parts.has(file) ? [] : [...(known.get(file.path)?.keys() ?? [])])
 }

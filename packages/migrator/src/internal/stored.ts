@@ -18,16 +18,9 @@ export interface Stored {
   readonly heads: Map<string, StoredHead>
   /** Paths of sources that an earlier run rejected because others claimed their names. */
   readonly rivals: ReadonlySet<string>
-  /** By path and hash of the source. */
-  readonly known: ReadonlyMap<string, KnownItem>
+  /** By path, then by hash of the source. */
+  readonly known: ReadonlyMap<string, ReadonlyMap<string, KnownItem>>
 }
-
-export const knownKey = (path: string, sha256: string): string => `${sha256} ${path}`
-
-export const knownParts = (key: string): { readonly path: string; readonly sha256: string } => ({
-  sha256: key.slice(0, key.indexOf(" ")),
-  path: key.slice(key.indexOf(" ") + 1)
-})
 
 export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const heads = new Map<string, StoredHead>()
@@ -47,14 +40,16 @@ export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) 
     const other = heads.get(blobText(name))
     if (other === undefined || other.deleted) heads.set(blobText(name), head)
   }
-  const known = new Map<string, KnownItem>()
+  const known = new Map<string, Map<string, KnownItem>>()
   for (const [path, sha256, cohort, cohortId, digest, format, entities] of yield* queryRows(
     client,
     `SELECT i.path, i.source_sha256, encode(h.name), h.cohort_id::VARCHAR, i.digest, i.format, i.entities
      FROM mallard.migration_items i JOIN ${HEADS} h ON h.content_id = i.revision_id
      WHERE i.outcome = 'migrated' AND h.change <> 'deleted'`
   )) {
-    known.set(knownKey(String(path), String(sha256)), {
+    const items = known.get(String(path)) ?? new Map<string, KnownItem>()
+    known.set(String(path), items)
+    items.set(String(sha256), {
       cohort: blobText(cohort),
       cohortId: String(cohortId),
       digest: String(digest),
