@@ -208,7 +208,8 @@ const cell = (value: unknown): string =>
 
 /** The text of every part by content and part. */
 const readTexts = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
-  const renderer = yield* makeRenderer(client)
+  // What DuckDB renders and what the other renderer does: a verification of few rows asks the latter alone.
+  const renderer = yield* makeRenderer(client, { leastRows: 1 })
   const texts = new Map<string, Buffer>()
   const keys: Array<readonly [number, number]> = []
   let chunks: Array<Buffer> = []

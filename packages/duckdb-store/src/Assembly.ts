@@ -244,6 +244,12 @@ const readBlock = ({ ends, first, keys: dashed, ordinals, text }: Lines, kind: n
   return { sound, first, kind, keys, text, ends }
 }
 
+/** Of elements in a value, those whose text does not hash to their digest. */
+export const otherElements = (kind: number, count: number, keys: unknown, texts: unknown): ReadonlyArray<Element> => {
+  const block = readBlock(linesOf(0, count, undefined, keys, blobBytes(texts)), kind)
+  return block.sound ? [] : block.elements.filter(({ matches }) => !matches)
+}
+
 /** The same without hashing; the keys are of elements that have no text. */
 const takeBlock = (lines: Lines, kind: number): Block => {
   const { ends, first, keys, ordinals, text } = lines

@@ -24,8 +24,12 @@ import { quoteName, quoteText } from "./Quoting.ts"
 
 /** Shapes per kind that DuckDB renders; the rest are rare. */
 const SHAPES_IN_SQL = 32
-/** Longest list of ids in one statement. */
-const IDS_PER_QUERY = 1000
+/** Rows of a shape from which on DuckDB renders it: planning its expression takes as long as the other renderer for these. */
+const LEAST_ROWS = 64
+/** Its rows are at least one of so many of its kind: an expression is planned once more for each part of a large table. */
+const LEAST_SHARE = 512
+/** Entities that are rendered by the other renderer at once. */
+const IDS_PER_QUERY = 2048
 
 /** Templates from rows that are kept parsed. */
 const MOST_FOLDS = 64
@@ -172,6 +176,8 @@ export interface StoredShape {
 /** Renders entities of one open database. */
 export interface Renderer {
   readonly shapes: ReadonlyMap<number, StoredShape>
+  /** The template of a shape, parsed; throws a `TemplateProblem` when it is none. */
+  readonly template: (shape: StoredShape) => Template
   /** SQL of the text of row `e` of a kind, NULL where the other renderer is needed; with what to join for children. */
   readonly expression: (code: number) => { readonly text: string; readonly join: (ids: string) => string }
   /** Compact texts of entities by id; entities that are not there, or do not fit their template, are not in the map. */
@@ -179,30 +185,39 @@ export interface Renderer {
 }
 
 /** By kind, the shapes that most rows have; asked in one statement, because each costs more than what it counts. */
-const commonShapes = Effect.fnUntraced(function* (client: DuckDbSqlClient, shapes: ReadonlyMap<number, StoredShape>) {
-  const common = new Map<number, Array<number>>()
+const commonShapes = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  shapes: ReadonlyMap<number, StoredShape>,
+  leastRows: number
+) {
+  const common = new Map<number, Array<StoredShape>>()
   const present = new Set([...shapes.values()].map(({ kind }) => kind))
   const counts = kinds
     .filter(({ code }) => present.has(code))
     .map(
       ({ code, table }) =>
-        `SELECT ${code} AS kind, shape_id, count(*) AS rows FROM mallard.${quoteName(table)} WHERE shape_id > 0 GROUP BY shape_id`
+        `SELECT ${code} AS kind, shape_id, count(*) AS rows FROM mallard.${quoteName(table)} WHERE shape_id > 0 GROUP BY shape_id HAVING rows >= ${leastRows}`
     )
   if (counts.length === 0) return common
   for (const [kindCode, shapeId] of yield* queryRows(
     client,
-    `SELECT kind, shape_id FROM (${counts.join(" UNION ALL ")}) QUALIFY row_number() OVER (PARTITION BY kind ORDER BY rows DESC, shape_id) <= ${SHAPES_IN_SQL} ORDER BY kind, rows DESC, shape_id`
+    `SELECT kind, shape_id FROM (${counts.join(" UNION ALL ")}) QUALIFY rows * ${LEAST_SHARE} >= sum(rows) OVER (PARTITION BY kind) AND row_number() OVER (PARTITION BY kind ORDER BY rows DESC, shape_id) <= ${SHAPES_IN_SQL} ORDER BY kind, rows DESC, shape_id`
   )) {
-    const [code, id] = [Number(kindCode), Number(shapeId)]
-    if (shapes.get(id)?.kind !== code) continue
+    const code = Number(kindCode)
+    const shape = shapes.get(Number(shapeId))
+    if (shape?.kind !== code) continue
     const list = common.get(code)
-    if (list === undefined) common.set(code, [id])
-    else list.push(id)
+    if (list === undefined) common.set(code, [shape])
+    else list.push(shape)
   }
   return common
 })
 
-export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+/** `leastRows`: shapes of fewer rows are left to the other renderer. */
+export const makeRenderer = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  { leastRows = LEAST_ROWS }: { readonly leastRows?: number } = {}
+) {
   const shapes = new Map<number, StoredShape>()
   for (const [id, kind, template, filled] of yield* queryRows(
     client,
@@ -211,10 +226,9 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     shapes.set(Number(id), { id: Number(id), kind: Number(kind), template: String(template), filled: String(filled) })
   }
   const parsed = new Map<number, Template>()
-  const templateOf = (code: number, shapeId: number): Template => {
-    let template = parsed.get(shapeId)
-    if (template === undefined)
-      parsed.set(shapeId, (template = parseTemplate(code, shapes.get(shapeId)?.template ?? "")))
+  const templateOf = (shape: StoredShape): Template => {
+    let template = parsed.get(shape.id)
+    if (template === undefined) parsed.set(shape.id, (template = parseTemplate(shape.kind, shape.template)))
     return template
   }
   /** Templates that stand in rows, as far as few differ. */
@@ -228,19 +242,19 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
     folds.set(key, template)
     return template
   }
-  const common = yield* commonShapes(client, shapes)
+  const common = yield* commonShapes(client, shapes, leastRows)
 
   const expression: Renderer["expression"] = (code) => {
     const branches: Array<string> = []
     let collections = 0
-    for (const id of common.get(code) ?? []) {
-      const template = templateOf(code, id)
+    for (const shape of common.get(code) ?? []) {
+      const template = templateOf(shape)
       const sql = shapeSql(code, template)
       if (sql === undefined) continue
-      branches.push(`WHEN ${id} THEN ${sql}`)
+      branches.push(`WHEN ${shape.id} THEN ${sql}`)
       collections = Math.max(collections, collectionsOf(template))
     }
-    const text = branches.length === 0 ? "NULL" : `CASE e.shape_id ${branches.join(" ")} END`
+    const text = branches.length === 0 ? "NULL::VARCHAR" : `CASE e.shape_id ${branches.join(" ")} END`
     return {
       text,
       join: (ids) =>
@@ -273,68 +287,111 @@ export const makeRenderer = Effect.fnUntraced(function* (client: DuckDbSqlClient
 
   const texts: Renderer["texts"] = Effect.fnUntraced(function* (code, ids) {
     const found = new Map<number, string>()
-    for (let from = 0; from < ids.length; from += IDS_PER_QUERY) {
-      const list = ids.slice(from, from + IDS_PER_QUERY).join(",")
+    const sorted = ids.toSorted((a, b) => a - b)
+    for (let from = 0; from < sorted.length; from += IDS_PER_QUERY) {
+      const where = isOneOf(sorted.slice(from, from + IDS_PER_QUERY))
       if (code === 0) {
         const rows = yield* queryRows(
           client,
-          `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE entity_id IN (${list})`
+          `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE ${where("entity_id")}`
         )
         for (const [id, text] of rows) found.set(Number(id), blobText(text))
         continue
       }
-      yield* renderRows(kindByCode(code)!, list, found)
+      yield* renderRows(kindByCode(code)!, where, found)
     }
     return found
   })
 
-  const renderRows = Effect.fnUntraced(function* (kind: EntityKind, list: string, found: Map<number, string>) {
-    const columns = kind.columns.map((column) =>
-      // Texts travel as bytes: the client drops a leading byte order mark.
-      column.type === "VARCHAR" || column.type === "JSON"
-        ? `encode(${quoteName(column.name)}::VARCHAR)`
-        : quoteName(column.name)
-    )
-    const rows = yield* queryRows(
+  /** A row's template and fragments, or nothing when it has none. */
+  const rowOf = (kind: EntityKind, shapeId: number, stored: string | null): EntityText | undefined =>
+    ifSound(() => {
+      if (shapeId === 0) {
+        const folded = splitFolded(stored ?? "")
+        return { template: foldOf(kind.code, folded.template), extra: folded.extra }
+      }
+      const shape = shapes.get(shapeId)
+      return shape?.kind === kind.code ? { template: templateOf(shape), extra: stored } : undefined
+    })
+
+  const renderRows = Effect.fnUntraced(function* (
+    kind: EntityKind,
+    where: (column: string) => string,
+    found: Map<number, string>
+  ) {
+    const rows = new Map<number, EntityText>()
+    /** The columns that their templates show. */
+    const shown = new Set<number>()
+    let hasChildren = false
+    for (const [id, shapeId, extra] of yield* queryRows(
       client,
-      `SELECT entity_id, shape_id, encode(extra), ${columns.join(", ")} FROM mallard.${quoteName(kind.table)} WHERE entity_id IN (${list})`
-    )
+      `SELECT entity_id, shape_id, encode(extra) FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
+    )) {
+      const row = rowOf(kind, Number(shapeId), extra === null ? null : blobText(extra))
+      if (row === undefined) continue
+      rows.set(Number(id), row)
+      for (const label of row.template.labels) {
+        if (label.tag === "column") shown.add(label.column)
+        else if (label.tag !== "extra") hasChildren = true
+      }
+    }
+    const columns = [...shown]
+    const values = new Map<number, ReadonlyArray<ColumnValue>>()
+    if (columns.length > 0) {
+      const selected = columns.map((at) => {
+        const { name, type } = kind.columns[at]!
+        // Texts travel as bytes: the client drops a leading byte order mark.
+        return type === "VARCHAR" || type === "JSON" ? `encode(${quoteName(name)}::VARCHAR)` : quoteName(name)
+      })
+      for (const [id, ...given] of yield* queryRows(
+        client,
+        `SELECT entity_id, ${selected.join(", ")} FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
+      )) {
+        values.set(
+          Number(id),
+          given.map((value) => (value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)))
+        )
+      }
+    }
+    const children = hasChildren ? yield* childrenOf(kind, where) : undefined
+    const places = new Map(columns.map((column, place) => [column, place]))
+    for (const [id, { extra, template }] of rows) {
+      const own = values.get(id) ?? []
+      const text = ifSound(() =>
+        renderEntity(kind.code, template, {
+          column: (index) => own[places.get(index)!] ?? null,
+          extra,
+          children: (collection) => children?.get(id)?.[collection] ?? []
+        })
+      )
+      if (text !== undefined) found.set(id, text)
+    }
+  })
+
+  /** The texts of the children in each collection, by parent. */
+  const childrenOf = Effect.fnUntraced(function* (kind: EntityKind, where: (column: string) => string) {
     const links = yield* queryRows(
       client,
       // Only kinds that may stand there: a link that was tampered with could lead back to its parent.
-      `SELECT parent_entity_id, collection, child_kind, child_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND parent_entity_id IN (${list}) AND child_kind IN (${childCodes(kind).join(",")}) ORDER BY parent_entity_id, collection, ordinal`
+      `SELECT parent_entity_id, collection, child_kind, child_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND ${where("parent_entity_id")} AND child_kind IN (${childCodes(kind).join(",")}) ORDER BY parent_entity_id, collection, ordinal`
     )
     const wanted = new Map<number, Set<number>>()
     for (const [, , child, id] of links) {
       const set = wanted.get(Number(child)) ?? new Set()
       wanted.set(Number(child), set.add(Number(id)))
     }
-    const children = new Map<number, Map<number, string>>()
-    for (const [child, set] of wanted) children.set(child, yield* texts(child, [...set]))
+    const rendered = new Map<number, Map<number, string>>()
+    for (const [child, set] of wanted) rendered.set(child, yield* texts(child, [...set]))
     const byParent = new Map<number, Array<Array<string>>>()
     for (const [parent, collection, child, id] of links) {
       const lists = byParent.get(Number(parent)) ?? []
       byParent.set(Number(parent), lists)
-      ;(lists[Number(collection)] ??= []).push(children.get(Number(child))?.get(Number(id)) ?? "")
+      ;(lists[Number(collection)] ??= []).push(rendered.get(Number(child))?.get(Number(id)) ?? "")
     }
-    for (const [id, shapeId, extraBytes, ...values] of rows) {
-      const stored = extraBytes === null ? null : blobText(extraBytes)
-      const native = values.map((value) => (value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)))
-      const text = textOfRow(() => {
-        const folded = Number(shapeId) === 0 ? splitFolded(stored ?? "") : undefined
-        const template =
-          folded === undefined ? templateOf(kind.code, Number(shapeId)) : foldOf(kind.code, folded.template)
-        return renderEntity(kind.code, template, {
-          column: (index) => native[index]!,
-          extra: folded === undefined ? stored : folded.extra,
-          children: (collection) => byParent.get(Number(id))?.[collection] ?? []
-        })
-      })
-      if (text !== undefined) found.set(Number(id), text)
-    }
+    return byParent
   })
 
-  const renderer: Renderer = { shapes, expression, texts }
+  const renderer: Renderer = { shapes, template: templateOf, expression, texts }
   return renderer
 })
 
@@ -344,8 +401,21 @@ export const childCodes = (kind: EntityKind): ReadonlyArray<number> => [
   ...new Set(kind.children.map(({ kind: child }) => kinds.find((other) => other.kind === child)!.code))
 ]
 
+/** What the text of an entity is made of, its columns and children aside. */
+interface EntityText {
+  readonly template: Template
+  readonly extra: string | null
+}
+
+/** A condition on ids that are sorted: one that names a range lets DuckDB pass over most of a table. */
+const isOneOf = (ids: ReadonlyArray<number>): ((column: string) => string) => {
+  const [first, last] = [ids[0]!, ids.at(-1)!]
+  const list = last - first === ids.length - 1 ? "" : ids.join(",")
+  return (column) => `${column} BETWEEN ${first} AND ${last}${list === "" ? "" : ` AND ${column} IN (${list})`}`
+}
+
 /** A row that does not fit its template has no text. */
-const textOfRow = (render: () => string): string | undefined => {
+const ifSound = <A>(render: () => A): A | undefined => {
   try {
     return render()
   } catch (problem) {

@@ -12,7 +12,6 @@ import {
   EntityIndex,
   EntityReader,
   makeCodec,
-  parseTemplate,
   rowValues,
   ShapeDictionary,
   splitFolded
@@ -22,7 +21,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { DuckDBBlobValue } from "@duckdb/node-api"
 import { Effect, Exit } from "effect"
 import type { SqlError } from "effect/sql"
-import { type StoredPart, visitParts } from "./Assembly.ts"
+import { otherElements, type StoredPart, visitParts } from "./Assembly.ts"
 import { checkRowDigests } from "./Ledger.ts"
 import {
   blobText,
@@ -101,20 +100,25 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
   const renderer = yield* makeRenderer(client)
   const findings = new Findings(options.onFinding)
   if (!checkTemplates(renderer, findings)) {
-    yield* checkLedger(client, yield* rowCounts(client), findings)
+    const counts = yield* rowCounts(client)
+    yield* checkLedger(client, counts, yield* denseTables(client, counts), findings)
     return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   }
   const counts = yield* rowCounts(client)
-  const used = yield* usedKinds(client, counts)
+  const dense = yield* denseTables(client, counts)
   const hasLinks = counts.get("links") !== 0
+  const shapesByKind = Map.groupBy(renderer.shapes.values(), ({ kind }) => kind)
   let children = 0
-  const inKinds = kinds.filter(({ code }) => used.has(code))
   // Small statements leave a core idle, so several run at once; findings come in the order of this list all the same.
   const checks: ReadonlyArray<(own: Findings) => Effect.Effect<void, SqlError.SqlError>> = [
-    (own) => checkLedger(client, counts, own),
+    (own) => checkLedger(client, counts, dense, own),
     (own) => checkMigrations(client, own),
-    (own) => checkReferences(client, used, hasLinks, own),
-    ...inKinds.map((kind) => (own: Findings) => checkKind(client, renderer, kind, hasLinks, own)),
+    (own) => checkReferences(client, counts, dense, own),
+    ...kinds
+      .filter(({ table }) => counts.get(table) !== 0)
+      .map(
+        (kind) => (own: Findings) => checkKind(client, renderer, kind, shapesByKind.get(kind.code) ?? [], hasLinks, own)
+      ),
     (own) =>
       hasLinks
         ? Effect.map(checkChildren(client, renderer, own), (checked) => {
@@ -150,17 +154,21 @@ const rowCounts = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   return new Map(tableNames.map((table, at) => [table, Number(row[at])]))
 })
 
-/** The codes of kinds that have rows, or that members or links point to. */
-const usedKinds = Effect.fnUntraced(function* (client: DuckDbSqlClient, counts: ReadonlyMap<string, number>) {
-  const rows = yield* queryRows(
-    client,
-    "SELECT DISTINCT kind FROM mallard.cohort_members" +
-      (counts.get("links") === 0
-        ? ""
-        : " UNION ALL SELECT DISTINCT child_kind FROM mallard.links UNION ALL SELECT DISTINCT parent_kind FROM mallard.links")
+/** How many different numbers from 1 to `most` the ids are. A bit for each, because a hash table of them takes five times as long. */
+const distinctIds = (id: string, most: number): string =>
+  `coalesce(bit_count(bitstring_agg(CASE WHEN ${id} BETWEEN 1 AND ${most} THEN ${id} END, 1, ${most})), 0)`
+
+/** The tables whose ids are the numbers from 1 to the count of their rows, each once. */
+const denseTables = Effect.fnUntraced(function* (client: DuckDbSqlClient, counts: ReadonlyMap<string, number>) {
+  const filled = [...idColumns].filter(([table]) => counts.get(table) !== 0)
+  const statements = filled.map(
+    ([table, id]) => `SELECT '${table}', ${distinctIds(id, counts.get(table)!)} FROM mallard.${quoteName(table)}`
   )
-  const filled = storedKinds.filter(({ table }) => counts.get(table) !== 0).map(({ code }) => code)
-  return new Set([...filled, ...rows.map(([code]) => Number(code))])
+  if (statements.length === 0) return new Set<string>()
+  const rows = yield* queryRows(client, statements.join(" UNION ALL "))
+  return new Set(
+    rows.flatMap(([table, distinct]) => (Number(distinct) === counts.get(String(table)) ? [String(table)] : []))
+  )
 })
 
 /** Verifies the documents of the contents from `firstContent` on, and all that they are made of. */
@@ -319,6 +327,7 @@ export const contentDigest = (parts: ReadonlyArray<{ readonly path: string; read
 const checkLedger = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   counts: ReadonlyMap<string, number>,
+  dense: ReadonlySet<string>,
   findings: Findings
 ) {
   for (const table of digestedTableNames) {
@@ -376,20 +385,6 @@ const checkLedger = Effect.fnUntraced(function* (
   }
   // Written by commits; the others by the migrations of tables.
   const written = tableNames.filter((table) => table !== "kinds" && table !== "schema_migrations")
-  const dense = written.flatMap((table) => {
-    const id = idColumns.get(table)
-    return id === undefined || counts.get(table) === 0
-      ? []
-      : [`SELECT '${table}', min(${id}), max(${id}), sum(${id}) FROM mallard.${quoteName(table)}`]
-  })
-  const bounds = new Map(
-    dense.length === 0
-      ? []
-      : (yield* queryRows(client, dense.join(" UNION ALL "))).map(([table, ...numbers]) => [
-          String(table),
-          numbers.map(Number)
-        ])
-  )
   for (const table of written) {
     const id = idColumns.get(table)
     const count = counts.get(table) ?? 0
@@ -401,8 +396,7 @@ const checkLedger = Effect.fnUntraced(function* (
         `mallard.${table}`,
         `${count - wanted} rows were added by something else than a commit`
       )
-    const [min, max, sum] = bounds.get(table) ?? []
-    if (id !== undefined && count > 0 && (min !== 1 || max !== count || sum !== (count * (count + 1)) / 2)) {
+    if (id !== undefined && count > 0 && !dense.has(table)) {
       findings.add("ids-not-dense", `mallard.${table}`, `its ${id} are not the numbers from 1 on, each once`)
     }
   }
@@ -419,51 +413,83 @@ const checkMigrations = Effect.fnUntraced(function* (client: DuckDbSqlClient, fi
   }
 })
 
+/** Members and links, as rows of kind and entity. */
+const referencesSql =
+  "(SELECT kind, entity_id FROM mallard.cohort_members UNION ALL SELECT child_kind, child_entity_id FROM mallard.links)"
+
+/** The ids that rows of one kind point to; `distinct` counts those that the largest table of a kind can have. */
+interface IdRange {
+  readonly lowest: number
+  readonly highest: number
+  readonly distinct: number
+}
+
+const NO_IDS: IdRange = { lowest: 1, highest: 0, distinct: 0 }
+
+const byKind = (rows: ReadonlyArray<ReadonlyArray<unknown>>): ReadonlyMap<number, IdRange> =>
+  new Map(
+    rows.map((row) => {
+      const [code = 0, lowest = 0, highest = 0, distinct = 0] = row.map(Number)
+      return [code, { lowest, highest, distinct }]
+    })
+  )
+
 const checkReferences = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
-  used: ReadonlySet<number>,
-  hasLinks: boolean,
+  counts: ReadonlyMap<string, number>,
+  dense: ReadonlySet<string>,
   findings: Findings
 ) {
   const count = Effect.fnUntraced(function* (sql: string) {
     return Number((yield* queryRows(client, sql))[0]?.[0] ?? 0)
   })
-  for (const kind of storedKinds) {
-    if (!used.has(kind.code)) continue
-    const references = [
-      `SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code}`,
-      ...(hasLinks ? [`SELECT child_entity_id FROM mallard.links WHERE child_kind = ${kind.code}`] : [])
-    ].join(" UNION ALL ")
-    const missing = yield* count(
-      `SELECT count(*) FROM (${references}) r ANTI JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = r.entity_id`
+  const most = Math.max(1, ...storedKinds.map(({ table }) => counts.get(table) ?? 0))
+  const references = byKind(
+    yield* queryRows(
+      client,
+      `SELECT kind, min(entity_id), max(entity_id), ${distinctIds("entity_id", most)} FROM ${referencesSql} GROUP BY kind`
     )
-    if (missing > 0)
-      findings.add(
-        "reference-broken",
-        `mallard.${kind.table}`,
-        `${missing} members or links point to rows that do not exist`
+  )
+  const parents = byKind(
+    yield* queryRows(
+      client,
+      "SELECT parent_kind, min(parent_entity_id), max(parent_entity_id), 0 FROM mallard.links GROUP BY parent_kind"
+    )
+  )
+  for (const { code, table } of storedKinds) {
+    const rows = counts.get(table) ?? 0
+    const isWithin = ({ highest, lowest }: IdRange): boolean => lowest >= 1 && highest <= rows
+    const isSound = rows === 0 || dense.has(table)
+    const pointedTo = references.get(code) ?? NO_IDS
+    // Ids that are the numbers from 1 on need no look at the rows: their bounds and their number say it all.
+    if (!(isSound && isWithin(pointedTo))) {
+      const missing = yield* count(
+        `SELECT count(*) FROM ${referencesSql} r ANTI JOIN mallard.${quoteName(table)} e ON e.entity_id = r.entity_id WHERE r.kind = ${code}`
       )
-    const unused = yield* count(
-      `SELECT count(*) FROM mallard.${quoteName(kind.table)} e ANTI JOIN (${references}) r ON e.entity_id = r.entity_id`
-    )
-    if (unused > 0) findings.add("entity-unused", `mallard.${kind.table}`, `${unused} rows belong to no document`)
-    if (!("columns" in kind)) continue
-    const shapes = yield* count(
-      `SELECT count(*) FROM mallard.${quoteName(kind.table)} e ANTI JOIN (SELECT shape_id FROM mallard.entity_shapes WHERE kind = ${kind.code}) s ON e.shape_id = s.shape_id WHERE e.shape_id <> 0`
-    )
-    if (shapes > 0)
-      findings.add("reference-broken", `mallard.${kind.table}`, `${shapes} rows have a shape that does not exist`)
-    if (!hasLinks) continue
-    const parents = yield* count(
-      `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${kind.code}`
-    )
-    if (parents > 0)
-      findings.add(
-        "reference-broken",
-        "mallard.links",
-        `${parents} links hang on rows of ${kind.table} that do not exist`
+      if (missing > 0)
+        findings.add(
+          "reference-broken",
+          `mallard.${table}`,
+          `${missing} members or links point to rows that do not exist`
+        )
+    }
+    if (!(isSound && isWithin(pointedTo) && pointedTo.distinct === rows)) {
+      const unused = yield* count(
+        `SELECT count(*) FROM mallard.${quoteName(table)} e ANTI JOIN (SELECT entity_id FROM ${referencesSql} WHERE kind = ${code}) r ON e.entity_id = r.entity_id`
       )
+      if (unused > 0) findings.add("entity-unused", `mallard.${table}`, `${unused} rows belong to no document`)
+    }
+    if (!(isSound && isWithin(parents.get(code) ?? NO_IDS))) {
+      const hanging = yield* count(
+        `SELECT count(*) FROM mallard.links l ANTI JOIN mallard.${quoteName(table)} e ON e.entity_id = l.parent_entity_id WHERE l.parent_kind = ${code}`
+      )
+      if (hanging > 0)
+        findings.add("reference-broken", "mallard.links", `${hanging} links hang on rows of ${table} that do not exist`)
+    }
   }
+  const codes = new Set(storedKinds.map(({ code }) => code))
+  if ([...references.keys(), ...parents.keys()].some((code) => !codes.has(code)))
+    findings.add("reference-broken", "mallard.kinds", "members or links are of a kind that does not exist")
   const kindsFound = yield* queryRows(client, "SELECT code, kind, table_name FROM mallard.kinds ORDER BY code")
   const same =
     kindsFound.length === storedKinds.length &&
@@ -500,7 +526,7 @@ const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
   let readable = true
   for (const shape of renderer.shapes.values()) {
     try {
-      parseTemplate(shape.kind, shape.template)
+      renderer.template(shape)
       collectionPointers(shape.template)
     } catch {
       readable = false
@@ -511,9 +537,9 @@ const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
 }
 
 /** The columns that rows of a shape may fill. */
-const filledBy = (kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
+const filledBy = (renderer: Renderer, kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
   const columns = new Set(filledColumns(shape).map(({ name }) => name))
-  for (const label of parseTemplate(shape.kind, shape.template).labels) {
+  for (const label of renderer.template(shape).labels) {
     if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined)
       columns.add(kind.columns[label.column]!.name)
   }
@@ -536,27 +562,34 @@ const checkKind = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   renderer: Renderer,
   kind: EntityKind,
+  shapes: ReadonlyArray<StoredShape>,
   hasLinks: boolean,
   findings: Findings
 ) {
   const table = `mallard.${kind.table}`
-  const counts = kind.columns.map(({ name }) => `count(${quoteName(name)})`).join(", ")
+  const filled = new Map(shapes.map((shape) => [shape.id, filledBy(renderer, kind, shape)]))
+  // A column that every shape fills has nothing to count.
+  const counted = kind.columns.filter(({ name }) => [...filled.values()].some((columns) => !columns.has(name)))
   const again: Array<number> = []
   const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
-  for (const [id, , ...found] of yield* queryRows(
+  let withoutShape = 0
+  for (const [id, rows, ...found] of yield* queryRows(
     client,
-    `SELECT shape_id, count(*), ${counts} FROM ${table} GROUP BY shape_id`
+    `SELECT ${["shape_id", "count(*)", ...counted.map(({ name }) => `count(${quoteName(name)})`)].join(", ")} FROM ${table} GROUP BY shape_id`
   )) {
     const shapeId = Number(id)
-    const shape = renderer.shapes.get(shapeId)
     if (shapeId === 0) {
       again.push(0)
       continue
     }
-    if (shape === undefined || shape.kind !== kind.code) continue
-    const filled = filledBy(kind, shape)
-    kind.columns.forEach(({ name }, at) => {
-      if (!filled.has(name) && Number(found[at]) > 0) {
+    const shape = renderer.shapes.get(shapeId)
+    const columnsFilled = filled.get(shapeId)
+    if (shape === undefined || columnsFilled === undefined) {
+      withoutShape += Number(rows)
+      continue
+    }
+    counted.forEach(({ name }, at) => {
+      if (!columnsFilled.has(name) && Number(found[at]) > 0) {
         findings.add(
           "value-without-source",
           `${table} column ${name}`,
@@ -570,6 +603,7 @@ const checkKind = Effect.fnUntraced(function* (
       if (copyOf !== undefined) copies.push({ shapeId, name, copyOf })
     }
   }
+  if (withoutShape > 0) findings.add("reference-broken", table, `${withoutShape} rows have a shape that does not exist`)
   if (copies.length > 0) {
     for (const [id, name] of yield* queryRows(
       client,
@@ -588,11 +622,11 @@ const checkKind = Effect.fnUntraced(function* (
     }
   }
   if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
-  if (hasLinks) yield* checkPointers(client, renderer, kind, findings)
+  if (hasLinks) yield* checkPointers(client, kind, shapes, findings)
 })
 
 /** Rows read again at once. */
-const READ_AGAIN = 2000
+const READ_AGAIN = 20_000
 
 /** Renders rows whose columns hold more than their own leaf, reads the text again, and compares every column. */
 const readAgain = Effect.fnUntraced(function* (
@@ -614,12 +648,11 @@ const readAgain = Effect.fnUntraced(function* (
   )
   const codecs = columns.map(makeCodec)
   const { text, join } = renderer.expression(kind.code)
-  const [bounds] = yield* queryRows(
-    client,
-    `SELECT coalesce(min(entity_id), 1), coalesce(max(entity_id), 0) FROM ${table} WHERE shape_id IN (${shapeIds.join(",")})`
-  )
-  for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += READ_AGAIN * 10) {
-    const where = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id BETWEEN ${from} AND ${from + READ_AGAIN * 10 - 1}`
+  const ofShapes = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id`
+  let from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= 0`)
+  while (from !== undefined) {
+    const end: number = from + READ_AGAIN
+    const where = `${ofShapes} BETWEEN ${from} AND ${end - 1}`
     const rows = yield* queryRows(
       client,
       `SELECT e.entity_id, encode(${text}), ${selected.map((column) => `e.${column}`.replace("e.encode(", "encode(e.")).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
@@ -644,6 +677,7 @@ const readAgain = Effect.fnUntraced(function* (
         }
       })
     }
+    from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= ${end}`)
   }
 })
 
@@ -679,14 +713,13 @@ const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, Col
 /** Links say where in their parent they stand; the parent's template says it too. */
 const checkPointers = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
-  renderer: Renderer,
   kind: EntityKind,
+  shapes: ReadonlyArray<StoredShape>,
   findings: Findings
 ) {
   if (kind.children.length === 0) return
   const expected: Array<string> = []
-  for (const shape of renderer.shapes.values()) {
-    if (shape.kind !== kind.code) continue
+  for (const shape of shapes) {
     collectionPointers(shape.template).forEach(({ pointer, list }, at) => {
       expected.push(`(${shape.id}, ${at}, ${quoteText(pointer)}, ${list})`)
     })
@@ -742,6 +775,10 @@ const pointersOfFolded = (extra: string): ReturnType<typeof collectionPointers> 
   }
 }
 
+/** Entities inside others that are rendered at once, and whose texts come in one value. */
+const CHILDREN_AT_ONCE = 100_000
+const CHILDREN_IN_BLOCK = 1000
+
 /** Hashes the entities that stand inside others; returns how many. */
 const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, renderer: Renderer, findings: Findings) {
   const codes = yield* queryRows(client, "SELECT DISTINCT child_kind FROM mallard.links")
@@ -752,31 +789,26 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
     if (kind === undefined) continue
     const { text, join } = code === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(code)
     const table = `mallard.${kind.table}`
-    const ids = `SELECT child_entity_id FROM mallard.links WHERE child_kind = ${code}`
-    const [bounds] = yield* queryRows(
-      client,
-      `SELECT min(child_entity_id), max(child_entity_id) FROM mallard.links WHERE child_kind = ${code}`
-    )
-    for (let from = Number(bounds![0]); from <= Number(bounds![1]); from += 100_000) {
-      const range = `${ids} AND child_entity_id BETWEEN ${from} AND ${from + 99_999}`
-      const rows = yield* queryRows(
+    const links = `mallard.links WHERE child_kind = ${code} AND child_entity_id`
+    let from = yield* nextId(client, "child_entity_id", `${links} >= 0`)
+    while (from !== undefined) {
+      const end: number = from + CHILDREN_AT_ONCE
+      const range = `SELECT child_entity_id FROM ${links} BETWEEN ${from} AND ${end - 1}`
+      const blocks = yield* queryRows(
         client,
-        `SELECT encode(string_agg(entity_id::VARCHAR || ' ' || digest::VARCHAR || ' ' || coalesce(text, ''), chr(10))) FROM
-           (SELECT e.entity_id, e.digest, ${text} AS text FROM ${table} e${join(range)} WHERE e.entity_id IN (${range})) GROUP BY entity_id // 1000`
+        `SELECT count(*), string_agg(concat('0 ', entity_id, ' ', digest), chr(10)), encode(string_agg(coalesce(text, ''), chr(10)))
+         FROM (SELECT e.entity_id, e.digest, ${text} AS text FROM ${table} e${join(range)} WHERE e.entity_id IN (${range}))
+         GROUP BY entity_id // ${CHILDREN_IN_BLOCK}`
       )
-      const doubtful: Array<readonly [number, string]> = []
-      for (const [blob] of rows) {
-        for (const line of splitLines(blob)) {
-          const digest = line.digest
-          checked++
-          if (!hash("sha256", line.text, "hex").startsWith(digest)) doubtful.push([line.id, digest])
-        }
-      }
+      const doubtful = blocks.flatMap(([count, keys, texts]) => {
+        checked += Number(count)
+        return otherElements(code, Number(count), keys, texts)
+      })
       const texts = yield* renderer.texts(
         code,
-        doubtful.map(([id]) => id)
+        doubtful.map(({ id }) => id)
       )
-      for (const [id, digest] of doubtful) {
+      for (const { digest, id } of doubtful) {
         const again = texts.get(id)
         if (again === undefined || !hash("sha256", again, "hex").startsWith(digest)) {
           findings.add(
@@ -786,28 +818,17 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
           )
         }
       }
+      from = yield* nextId(client, "child_entity_id", `${links} >= ${end}`)
     }
   }
   return checked
 })
 
-function* splitLines(
-  blob: unknown
-): Generator<{ readonly id: number; readonly digest: string; readonly text: Buffer }> {
-  if (!(blob instanceof DuckDBBlobValue)) return
-  const bytes = Buffer.from(blob.bytes.buffer, blob.bytes.byteOffset, blob.bytes.byteLength)
-  for (let p = 0; p < bytes.length;) {
-    const space = bytes.indexOf(32, p)
-    const newline = bytes.indexOf(10, space)
-    const end = newline < 0 ? bytes.length : newline
-    yield {
-      id: Number(bytes.toString("latin1", p, space)),
-      digest: bytes.toString("latin1", space + 1, space + 37).replaceAll("-", ""),
-      text: bytes.subarray(space + 38, end)
-    }
-    p = end + 1
-  }
-}
+/** The lowest id that a condition leaves: ids that were tampered with may lie far apart. */
+const nextId = Effect.fnUntraced(function* (client: DuckDbSqlClient, id: string, from: string) {
+  const [row] = yield* queryRows(client, `SELECT min(${id}) FROM ${from}`)
+  return row?.[0] === null || row === undefined ? undefined : Number(row[0])
+})
 
 const checkRevisions = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,

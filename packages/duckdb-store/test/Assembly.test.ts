@@ -4,7 +4,10 @@ import { Effect } from "effect"
 import { CohortStore, makeRenderer, visitParts } from "../src/index.ts"
 import { inNewStore } from "./support.ts"
 
-describe("a visitor that knows the digest of a document", () => {
+describe.each([
+  ["DuckDB", 1],
+  ["the other renderer", 1000]
+])("a visitor that knows the digest of a document, rendered by %s", (_, leastRows) => {
   it.effect("has it told again, each element hashed, when the first text is not the one stored", () =>
     inNewStore(
       Effect.gen(function* () {
@@ -23,7 +26,7 @@ describe("a visitor that knows the digest of a document", () => {
         const last = () => heard.at(-1)!
         const visit = Effect.fnUntraced(function* (isAsStored: (() => boolean) | undefined) {
           heard.length = 0
-          yield* visitParts(client, yield* makeRenderer(client), "true", {
+          yield* visitParts(client, yield* makeRenderer(client, { leastRows }), "true", {
             start: () => heard.push({ text: "", sound: 0, isEnded: false }),
             text: (bytes, start, end) => {
               last().text += bytes.toString("utf8", start, end)

@@ -100,10 +100,13 @@ export const splitFolded = (extra: string): { readonly template: string; readonl
   return at < 0 ? { template: extra, extra: null } : { template: extra.slice(0, at), extra: extra.slice(at + 1) }
 }
 
+const COLLECTION = new RegExp(`${LABEL}(?:list|one)${LABEL}`)
+
 /** Where a template's collections stand: JSON pointers from its root, in the order of the labels. */
 export const collectionPointers = (
   template: string
 ): ReadonlyArray<{ readonly pointer: string; readonly list: boolean }> => {
+  if (!COLLECTION.test(template)) return []
   const found: Array<{ pointer: string; list: boolean }> = []
   /** Open containers: the key last seen of an object, or the index of an array. */
   const path: Array<string | number> = []
