@@ -52,9 +52,9 @@ export type SchemaState =
   | { readonly _tag: "Newer"; readonly version: number }
 
 const relationsSql =
-  "SELECT schema_name, table_name AS name FROM duckdb_tables() WHERE NOT internal AND database_name = current_database()" +
+  "SELECT schema_name, table_name AS name, sql FROM duckdb_tables() WHERE NOT internal AND database_name = current_database()" +
   " UNION ALL " +
-  "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND database_name = current_database()"
+  "SELECT schema_name, view_name, NULL FROM duckdb_views() WHERE NOT internal AND database_name = current_database()"
 
 const columnsSql =
   "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns()" +
@@ -75,7 +75,7 @@ export const migrationStatements: ReadonlyArray<string> = [
 /** Looks at the database without changing it. */
 export const inspectSchema: Effect.Effect<SchemaState, SqlError.SqlError, DuckDbClient> = Effect.gen(function* () {
   const sql = yield* DuckDbClient
-  const relations = yield* query<{ readonly schema_name: string; readonly name: string }>(sql, relationsSql)
+  const relations = yield* query<RelationRow>(sql, relationsSql)
   if (relations.length === 0) return { _tag: "Empty" } as const
   const ours = new Set(relations.filter((row) => row.schema_name === "mallard").map(({ name }) => name))
   if (ours.size === 0) return { _tag: "Foreign" } as const
@@ -84,8 +84,9 @@ export const inspectSchema: Effect.Effect<SchemaState, SqlError.SqlError, DuckDb
   const version = row?.version ?? 0
   if (version > migrations.length) return { _tag: "Newer", version } as const
   if (version < 1) return { _tag: "Partial" } as const
-  const columns = yield* query<ColumnRow>(sql, columnsSql)
-  return hasAllColumns(columns) ? ({ _tag: "Ours", version } as const) : ({ _tag: "Partial" } as const)
+  // Lists of columns are slow to come, because DuckDB binds every view for them.
+  const isWhole = isAsCreated(relations) || hasAllColumns(yield* query<ColumnRow>(sql, columnsSql))
+  return isWhole ? ({ _tag: "Ours", version } as const) : ({ _tag: "Partial" } as const)
 })
 
 /**
@@ -114,6 +115,24 @@ export const migrate = Effect.fn("Migrations.migrate")(function* (
   }
   return missing.map((step) => step.version)
 })
+
+interface RelationRow {
+  readonly schema_name: string
+  readonly name: string
+  /** The statement that creates it, as DuckDB words it; none of views. */
+  readonly sql: string | null
+}
+
+/** Whether DuckDB words the tables as this version does; one that words them otherwise is asked for their columns. */
+const isAsCreated = (relations: ReadonlyArray<RelationRow>): boolean => {
+  const found = new Map(relations.flatMap(({ name, sql }) => (sql === null ? [] : [[name, sql.replaceAll('"', "")]])))
+  return tableNames.every((table) => {
+    const columns = tableColumns(table).map(
+      ({ name, nullable, type }) => `${name} ${type}${nullable ? "" : " NOT NULL"}`
+    )
+    return found.get(table) === `CREATE TABLE mallard.${table}(${columns.join(", ")});`
+  })
+}
 
 interface ColumnRow {
   readonly table_name: string
