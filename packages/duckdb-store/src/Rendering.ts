@@ -69,33 +69,46 @@ export const nativeValue = (value: unknown): ColumnValue => {
   return value as ColumnValue
 }
 
+/** What stands for a value that its spelling would not show as a whole: no text is like it, so the row counts as changed. */
+const SPOILT = "'!'"
+
 const number = (codec: ColumnCodec, column: string, style: string): string => {
   const isQuoted = style.startsWith("q")
-  const spelling = isQuoted ? style.slice(1) : style
-  const text = `${column}::VARCHAR`
-  let sql: string
-  if (codec.scale === 0)
-    sql = spelling === "" ? text : `${text} || '.${"0".repeat(spelling === "f" ? 1 : Number(spelling.slice(1)))}'`
-  else if (spelling === "") sql = `rtrim(rtrim(${text}, '0'), '.')`
-  else if (spelling === "f") sql = `regexp_replace(rtrim(${text}, '0'), '\\.$', '.0')`
-  else {
-    const digits = Number(spelling.slice(1))
-    sql =
-      digits >= codec.scale
-        ? `${text} || '${"0".repeat(digits - codec.scale)}'`
-        : `(${text})[:-${codec.scale - digits + 1}]`
-  }
+  const sql = decimal(codec.scale, column, isQuoted ? style.slice(1) : style)
   return isQuoted ? `'"' || ${sql} || '"'` : sql
+}
+
+/** `spelling`: the shortest, as a float (`f`), or with as many digits after the point as it names (`d2`). */
+const decimal = (scale: number, column: string, spelling: string): string => {
+  const text = `${column}::VARCHAR`
+  const digits = spelling === "f" ? 1 : Number(spelling.slice(1))
+  if (scale === 0) return spelling === "" ? text : `${text} || '.${"0".repeat(digits)}'`
+  if (spelling === "" || spelling === "f")
+    // Trimming takes several times as long as the rest, and few numbers need it.
+    return (
+      `CASE WHEN ${column} % 1 = 0 THEN ${column}::BIGINT::VARCHAR${spelling === "f" ? " || '.0'" : ""}` +
+      ` WHEN suffix(${text}, '0') THEN rtrim(${text}, '0') ELSE ${text} END`
+    )
+  const hidden = scale - digits
+  if (hidden <= 0) return `${text} || '${"0".repeat(-hidden)}'`
+  return `CASE WHEN suffix(${text}, '${"0".repeat(hidden)}') THEN (${text})[:-${hidden + 1}] WHEN ${column} IS NOT NULL THEN ${SPOILT} END`
 }
 
 const timestamp = (column: string, style: string): string => {
   const match = /^(d?)(s?)(m?)(?:f([1-6]))?(z?)(u?)$/.exec(style)
   if (match === null) return "NULL"
-  if (match[1] === "d") return `'"' || strftime(${column}, '%Y-%m-%d') || '"'`
-  const format = `"%Y-%m-%d${match[2] === "s" ? " " : "T"}%H:%M${match[3] === "m" ? "" : ":%S"}`
-  const end = `${match[5] === "z" ? "Z" : ""}${match[6] === "u" ? "+00:00" : ""}"`
-  if (match[4] === undefined) return `strftime(${column}, ${quoteText(format + end)})`
-  return `strftime(${column}, ${quoteText(`${format}.`)}) || strftime(${column}, '%f')[:${match[4]}] || ${quoteText(end)}`
+  const [, isDate, hasSpace, hasNoSeconds, fraction = "0", isUtc, hasOffset] = match
+  const shown = (text: string, micros: number): string =>
+    micros === 1
+      ? text
+      : `CASE WHEN epoch_us(${column}) % ${micros} = 0 THEN ${text} WHEN ${column} IS NOT NULL THEN ${SPOILT} END`
+  if (isDate === "d") return shown(`strftime(${column}, '"%Y-%m-%d"')`, 86_400_000_000)
+  const format = `"%Y-%m-%d${hasSpace === "s" ? " " : "T"}%H:%M${hasNoSeconds === "m" ? "" : ":%S"}`
+  const end = `${isUtc === "z" ? "Z" : ""}${hasOffset === "u" ? "+00:00" : ""}"`
+  if (hasNoSeconds === "m") return shown(`strftime(${column}, ${quoteText(format + end)})`, 60_000_000)
+  if (fraction === "0") return shown(`strftime(${column}, ${quoteText(format + end)})`, 1_000_000)
+  const text = `strftime(${column}, ${quoteText(`${format}.`)}) || strftime(${column}, '%f')[:${fraction}] || ${quoteText(end)}`
+  return shown(text, 10 ** (6 - Number(fraction)))
 }
 
 const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
@@ -145,7 +158,9 @@ export const shapeSql = (code: number, template: Template): string | undefined =
   if (fragments > 1) return concatSql([...first, ...fragmentsSql(others)])
   // Fragments that the template does not ask for spoil the text, as a missing fragment or child does: the digest shows it.
   return concatSql(
-    fragments === 1 ? [...first, "e.extra", ...others.flat()] : [...first, "CASE WHEN e.extra IS NOT NULL THEN '!' END"]
+    fragments === 1
+      ? [...first, "e.extra", ...others.flat()]
+      : [...first, `CASE WHEN e.extra IS NOT NULL THEN ${SPOILT} END`]
   )
 }
 
@@ -154,7 +169,7 @@ const concatSql = (parts: ReadonlyArray<string>): string => `concat(${parts.join
 /** The fragments of `extra`, each with what stands behind it. */
 const fragmentsSql = (stretches: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray<string> => {
   const split = "string_split(e.extra, chr(10))"
-  const spoilt = `CASE WHEN len(${split}) > ${stretches.length} THEN '!' END`
+  const spoilt = `CASE WHEN len(${split}) > ${stretches.length} THEN ${SPOILT} END`
   // DuckDB splits the text again for each fragment that is asked for by its number.
   const behind = stretches.map((stretch) => (stretch.length === 0 ? "''" : concatSql(stretch)))
   const pairs = `list_zip(${split}, [${behind.join(", ")}])`

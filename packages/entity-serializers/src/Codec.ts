@@ -563,22 +563,24 @@ const quote = (text: string, style: number): string => ((style & QUOTED) === 0 ?
 
 const TWO = (n: number): string => (n < 10 ? `0${n}` : String(n))
 
-/** Renders days and microseconds of day in a style of `readTimestamp`. */
+/**
+ * Renders a time in a style of `readTimestamp`. What the style leaves out is zero in every row of ours; where it is not, it
+ * is shown all the same, because a value that was changed must not look as before.
+ */
 const renderTime = (micros: bigint, style: number): string => {
   const days = micros >= 0n ? micros / 86_400_000_000n : -((-micros + 86_399_999_999n) / 86_400_000_000n)
   const rest = Number(micros - days * 86_400_000_000n)
   const date = civilFromDays(Number(days))
-  if ((style & TIME_DATE_ONLY) !== 0) return `"${date}"`
+  if ((style & TIME_DATE_ONLY) !== 0 && rest === 0) return `"${date}"`
   const seconds = Math.floor(rest / 1e6)
-  const fraction = (style >> TIME_FRACTION_SHIFT) & 7
+  const fraction = String(rest % 1e6).padStart(6, "0")
+  const styled = fraction.slice(0, (style >> TIME_FRACTION_SHIFT) & 7)
+  const shown = Number(fraction.slice(styled.length)) === 0 ? styled : fraction
+  const hasSeconds = (style & TIME_MINUTES) === 0 || seconds % 60 !== 0 || shown !== ""
   return (
     `"${date}${(style & TIME_SPACE) === 0 ? "T" : " "}${TWO(Math.floor(seconds / 3600))}:${TWO(Math.floor(seconds / 60) % 60)}` +
-    ((style & TIME_MINUTES) === 0 ? `:${TWO(seconds % 60)}` : "") +
-    (fraction === 0
-      ? ""
-      : `.${String(rest % 1e6)
-          .padStart(6, "0")
-          .slice(0, fraction)}`) +
+    (hasSeconds ? `:${TWO(seconds % 60)}` : "") +
+    (shown === "" ? "" : `.${shown}`) +
     ((style & TIME_Z) === 0 ? "" : "Z") +
     ((style & TIME_PLUS_ZERO) === 0 ? '"' : '+00:00"')
   )

@@ -91,7 +91,37 @@ const types: ReadonlyArray<SqlType> = [
   "BOOLEAN"
 ]
 
+/** Scaled integers and microseconds, often of coarse units. */
+const steps = fc
+  .tuple(
+    fc.integer({ min: -100_000, max: 100_000 }),
+    fc.constantFrom(1, 10, 100, 1000, 1_000_000, 60_000_000, 86_400_000_000)
+  )
+  .map(([count, unit]) => BigInt(count) * BigInt(unit))
+
 describe("every codec", () => {
+  it("renders different values differently in every style that one of them was read in", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...types),
+        fc.constantFrom("", "f", "d1", "d2", "d3", "qd1", "d", "s", "m", "f1", "f3", "f6z", "smu"),
+        steps,
+        steps,
+        (type, name, read, changed) => {
+          const codec = codecOf(type)
+          const style = styleFromName(codec, name)
+          if (style === undefined || (codec.class !== "number" && codec.class !== "timestamp")) return
+          assert.strictEqual(
+            renderValue(codec, read, style) === renderValue(codec, changed, style),
+            read === changed,
+            renderValue(codec, read, style)
+          )
+        }
+      ),
+      { numRuns: 3000 }
+    )
+  })
+
   it("takes a scalar exactly only if it renders back, whatever the scalar", () => {
     fc.assert(
       fc.property(

@@ -144,6 +144,13 @@ const madeUp = (type: string): string =>
           ? "true"
           : "1"
 
+/** The nearest other value: below what most spellings show. */
+const leastOther = (name: string, type: string): string => {
+  const scale = /^DECIMAL\(\d+,(\d+)\)$/.exec(type)?.[1]
+  if (scale !== undefined) return `"${name}" + ${(10 ** -Number(scale)).toFixed(Number(scale))}`
+  return type === "TIMESTAMP" ? `"${name}" + INTERVAL 1 MICROSECOND` : other(name, type)
+}
+
 /** Makes all changes that change something at once, and asks for a finding about each table. */
 const assertAllFound = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
   const { client } = yield* Store
@@ -223,6 +230,7 @@ describe("verify", () => {
       for (let first = 1; first < widest; first += 8) {
         for (const [what, set] of [
           ["a changed value", other],
+          ["the least change of a value", leastOther],
           ["a value that is gone", () => "NULL"]
         ] as const) {
           it.effect(`finds ${what} in columns ${first} to ${Math.min(first + 7, widest - 1)} of each kind`, () =>
@@ -242,7 +250,7 @@ describe("verify", () => {
                   .slice(first, first + 8)
                   .entries()) {
                   const id = ids[at] ?? 0
-                  if (what !== "a changed value" && !nullable) continue
+                  if (what === "a value that is gone" && !nullable) continue
                   const [value] = yield* queryRows(
                     client,
                     `SELECT "${name}" IS NULL FROM mallard.${kind.table} WHERE entity_id = ${id}`
