@@ -63,12 +63,13 @@ describe("the text that DuckDB renders", () => {
         inNewStore(
           Effect.gen(function* () {
             const client = yield* DuckDbClient
+            const run = Effect.runPromiseWith(yield* Effect.context())
             yield* Effect.promise(() =>
               fc.assert(
                 fc.asyncProperty(fc.constantFrom(...styles), valuesOf(declared.type), async (style, values) => {
                   const text = shapeSql(kind.code, parseTemplate(kind.code, `\u0001c:${column}:${style}\u0001`))
                   const rows = values.map((value) => `(${literalOf(declared.type, value)}, NULL::VARCHAR)`)
-                  const found = await Effect.runPromise(
+                  const found = await run(
                     queryRows(
                       client,
                       `SELECT ${text} FROM (SELECT CAST(value AS ${declared.type}) AS "${column}", extra FROM (VALUES ${rows.join(", ")}, (NULL, NULL)) v(value, extra)) e`
