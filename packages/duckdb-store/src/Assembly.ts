@@ -46,8 +46,8 @@ export interface StoredPart {
 }
 
 /** Members, and bytes of their sources, that are fetched at once. */
-const WINDOW_MEMBERS = 100_000
-const WINDOW_BYTES = 48 << 20
+const WINDOW_MEMBERS = 200_000
+const WINDOW_BYTES = 96 << 20
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
