@@ -1,5 +1,5 @@
 /** Runs from the ledger as text for people: the list of them, and the report of one. */
-import type { RunReport, RunSummary } from "@mallard/migrator"
+import { optionText, type RunReport, type RunSummary } from "@mallard/migrator"
 import { renderRun, type RunView } from "./RenderRun.ts"
 import type { Paint } from "./Terminal.ts"
 import { counted, grouped, printable } from "./Text.ts"
@@ -57,15 +57,16 @@ const sumOf = ({ revisions, totals }: RunSummary): string => {
   return said.length === 0 ? "" : `: ${said.join(", ")}`
 }
 
-const MAX_OPTIONS = 160
+const MAX_VALUE = 60
 
 const optionsOf = ({ options }: RunSummary): string => {
   const said = Object.entries(options)
     .filter(([name]) => !hidden.has(name))
-    .map(([name, value]) => `${name}=${Array.isArray(value) ? value.map(String).join(",") : String(value)}`)
-    .join(" ")
-  if (said === "") return ""
-  return `; ${printable(said.length > MAX_OPTIONS ? `${said.slice(0, MAX_OPTIONS)}…` : said)}`
+    .map(([name, value]) => {
+      const text = optionText(name, value)
+      return `${name}=${text.length > MAX_VALUE ? `${text.slice(0, MAX_VALUE)}…` : text}`
+    })
+  return said.length === 0 ? "" : `; ${printable(said.join(" "))}`
 }
 
 const hidden: ReadonlySet<string> = new Set(["command", "max_entity_bytes", "max_depth", "replays"])

@@ -54,6 +54,7 @@ describe("mallard plan", () => {
     )
     assert.isTrue(report.totals.balanced)
     assert.strictEqual(report.database, join(folder, "test.duckdb"))
+    assert.include((await run(folder, ["runs", ...db])).stdout, "plan=of 5 sources")
   })
 
   it("refuses what the database decides otherwise by now, and files that are no plans", async () => {

@@ -1,4 +1,7 @@
-/** All cases of a tier. `pr` is for every change and takes seconds; `nightly` and `release` draw more and go through all calls. */
+/**
+ * All cases of a tier. `pr` is for every change; `nightly` and `release` draw more and go through all calls, `nightly` with
+ * one error each, `release` with all.
+ */
 import type { FaultCase, Tier } from "./Case.ts"
 import { backupCases } from "./cases/Backups.ts"
 import { allCallCases, someCallCases } from "./cases/Calls.ts"
@@ -44,5 +47,7 @@ export const casesOf = async (
 ): Promise<ReadonlyArray<FaultCase>> => [
   ...outerCases(tier),
   ...storedCases(tier, seed),
-  ...(tier === "pr" || world === undefined ? someCallCases : await allCallCases(world))
+  ...(tier === "pr" || world === undefined
+    ? someCallCases
+    : await allCallCases(world, tier === "nightly" ? seed : undefined))
 ]

@@ -119,17 +119,15 @@ export const percentText = (part: number, whole: number): string => {
   return `${Math.min(99.9, Math.floor(percent * 10) / 10).toFixed(1)} %`
 }
 
+/** The value of an option, in one line. */
+export const optionText = (name: string, value: unknown): string => {
+  if (typeof value === "string") return value
+  if (!Array.isArray(value)) return JSON.stringify(value)
+  return name === "plan" ? `of ${value.length} sources` : value.map(String).join(", ")
+}
+
 /** What a run was asked, one line per option. */
 export const optionLines = (report: RunReport): ReadonlyArray<readonly [name: string, value: string]> =>
   Object.entries(report.options ?? {})
     .filter(([name]) => name !== "command" && name !== "replays" && name !== "cwd")
-    .map(([name, value]) => [
-      name.replaceAll("_", " "),
-      name === "plan" && Array.isArray(value)
-        ? `of ${value.length} sources`
-        : Array.isArray(value)
-          ? value.map(String).join(", ")
-          : typeof value === "string"
-            ? value
-            : JSON.stringify(value)
-    ])
+    .map(([name, value]) => [name.replaceAll("_", " "), optionText(name, value)])

@@ -3,6 +3,7 @@
  * exporting, in undoing and in rebuilding.
  */
 import assert from "node:assert/strict"
+import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { type Call, type CallError, callErrors, type CallFault, type Thread, traced } from "../Calls.ts"
 import type { FaultCase } from "../Case.ts"
@@ -264,18 +265,26 @@ const isAlike = (one: Call, other: Call): boolean =>
   withoutProcess(one.path) === withoutProcess(other.path) &&
   one.whenOnPath === other.whenOnPath
 
-/** Every call of every operation with every error; for one that a full disk may give, also all calls after it. */
-export const allCallCases = async (world: World): Promise<ReadonlyArray<FaultCase>> => {
+/** Every error alone; one that a full or broken disk gives also with all calls after it. */
+const failures = callErrors.flatMap((error) =>
+  (error === "ENOSPC" || error === "EIO" ? [false, true] : [false]).map((isForever) => ({ error, isForever }))
+)
+
+/** One of the failures: which, is drawn from the seed and the call alone, so that all processes draw the same. */
+const drawFailure = (seed: number, call: string) =>
+  failures.slice(createHash("sha256").update(`${seed} ${call}`).digest().readUInt32BE(0) % failures.length).slice(0, 1)
+
+/** Every call of every operation, each with every failure, or, with a seed, with one drawn from it. */
+export const allCallCases = async (world: World, seed: number | undefined): Promise<ReadonlyArray<FaultCase>> => {
   const cases: Array<FaultCase> = []
   for (const operation of operations) {
     for (const at of await profileOf(world, operation)) {
-      for (const error of callErrors) {
-        for (const isForever of error === "ENOSPC" || error === "EIO" ? [false, true] : [false]) {
-          const rest = isForever ? " and all after it" : ""
-          const name = `${at.call} number ${at.when} of the ${at.thread} threads${rest}, ${error}`
-          // Another process, after one that ended, counts anew.
-          cases.push(callCase(operation, name, error, isForever, (calls) => calls.find((one) => isAlike(one, at))))
-        }
+      const call = `${at.call} number ${at.when} of the ${at.thread} threads`
+      const put = seed === undefined ? failures : drawFailure(seed, `${operation.name}: ${call}`)
+      for (const { error, isForever } of put) {
+        const name = `${call}${isForever ? " and all after it" : ""}, ${error}`
+        // Another process, after one that ended, counts anew.
+        cases.push(callCase(operation, name, error, isForever, (calls) => calls.find((one) => isAlike(one, at))))
       }
     }
   }
