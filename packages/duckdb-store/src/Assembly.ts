@@ -46,8 +46,10 @@ export interface StoredPart {
 }
 
 /** Members, and bytes of their sources, that are fetched at once. */
-const WINDOW_MEMBERS = 200_000
-const WINDOW_BYTES = 96 << 20
+const WINDOW_MEMBERS = 100_000
+const WINDOW_BYTES = 48 << 20
+/** So many times as much where elements are not hashed: half the statements to plan, and what verification needs stays free. */
+const WIDER = 2
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
@@ -394,8 +396,8 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
     bytes: Number(bytes),
     members: Number(members)
   }))
-  const windows = windowsOf(parts)
   const origin: Origin = { client, renderer, isHashing: visitor.isAsStored === undefined }
+  const windows = windowsOf(parts, origin.isHashing ? 1 : WIDER)
   const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> =>
     windows[at] === undefined ? Effect.succeed(undefined) : fetchParts(origin, windows[at])
   let next = yield* Effect.forkChild(fetch(0))
@@ -433,19 +435,19 @@ interface CountedPart extends StoredPart {
 }
 
 /** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
-const windowsOf = (parts: ReadonlyArray<CountedPart>): ReadonlyArray<ReadonlyArray<CountedPart>> => {
+const windowsOf = (parts: ReadonlyArray<CountedPart>, wider: number): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
   let bytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
     // The first windows are small: nothing else can be done while they are fetched.
-    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS)
+    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS * wider)
     if (
       last === undefined ||
       last.length === MAX_PARTS ||
       members + part.members > most ||
-      bytes + part.bytes > WINDOW_BYTES
+      bytes + part.bytes > WINDOW_BYTES * wider
     ) {
       windows.push([part])
       members = part.members

@@ -23,7 +23,7 @@ import type { SqlError } from "effect/sql"
 import { quoteName, quoteText } from "./Quoting.ts"
 
 /** Shapes per kind that DuckDB renders; the rest are rare. */
-const SHAPES_IN_SQL = 32
+const SHAPES_IN_SQL = 256
 /** Rows of a shape from which on DuckDB renders it: planning its expression takes as long as the other renderer for these. */
 const LEAST_ROWS = 64
 /** Its rows are at least one of so many of its kind: an expression is planned once more for each part of a large table. */
@@ -340,9 +340,9 @@ export const makeRenderer = Effect.fnUntraced(function* (
     let hasChildren = false
     for (const [id, shapeId, extra] of yield* queryRows(
       client,
-      `SELECT entity_id, shape_id, encode(extra) FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
+      `SELECT entity_id, shape_id, extra FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
     )) {
-      const row = rowOf(kind, Number(shapeId), extra === null ? null : blobText(extra))
+      const row = rowOf(kind, Number(shapeId), extra === null ? null : String(extra))
       if (row === undefined) continue
       rows.set(Number(id), row)
       for (const label of row.template.labels) {
@@ -355,17 +355,13 @@ export const makeRenderer = Effect.fnUntraced(function* (
     if (columns.length > 0) {
       const selected = columns.map((at) => {
         const { name, type } = kind.columns[at]!
-        // Texts travel as bytes: the client drops a leading byte order mark.
-        return type === "VARCHAR" || type === "JSON" ? `encode(${quoteName(name)}::VARCHAR)` : quoteName(name)
+        return type === "JSON" ? `${quoteName(name)}::VARCHAR` : quoteName(name)
       })
       for (const [id, ...given] of yield* queryRows(
         client,
         `SELECT entity_id, ${selected.join(", ")} FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
       )) {
-        values.set(
-          Number(id),
-          given.map((value) => (value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)))
-        )
+        values.set(Number(id), given.map(nativeValue))
       }
     }
     const children = hasChildren ? yield* childrenOf(kind, where) : undefined

@@ -154,7 +154,10 @@ const rowCounts = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   return new Map(tableNames.map((table, at) => [table, Number(row[at])]))
 })
 
-/** How many different numbers from 1 to `most` the ids are. A bit for each, because a hash table of them takes five times as long. */
+/**
+ * How many different numbers from 1 to `most` the ids are. A bit for each, because a hash table of them takes five times
+ * as long.
+ */
 const distinctIds = (id: string, most: number): string =>
   `coalesce(bit_count(bitstring_agg(CASE WHEN ${id} BETWEEN 1 AND ${most} THEN ${id} END, 1, ${most})), 0)`
 

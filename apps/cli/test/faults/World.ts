@@ -77,14 +77,14 @@ export class World {
     this.write(files)
   }
 
-  /** The same as after `begin` and one migration of the ordinary sources. */
-  async beginMigrated(): Promise<void> {
-    const kept = join(this.root, "migrated")
+  /** The same as after `begin` and one migration of the ordinary sources; flags must not lead into the folder of the case. */
+  async beginMigrated(...flags: ReadonlyArray<string>): Promise<void> {
+    const kept = join(this.root, ["migrated", sha256(flags.join("\n")).slice(0, 8)].join("-"))
     if (!existsSync(kept)) {
       this.begin()
-      const { code, stderr, stdout } = await this.migrate()
-      this.firstRun = /"run":"([0-9a-f-]+)"/.exec(stdout)?.[1] ?? ""
+      const { code, stderr, stdout } = await this.migrate(...flags)
       if (code !== 0) throw new Error(`The first migration ends with ${String(code)}: ${stderr}`)
+      if (flags.length === 0) this.firstRun = /"run":"([0-9a-f-]+)"/.exec(stdout)?.[1] ?? ""
       cpSync(this.folder, kept, { recursive: true, preserveTimestamps: true })
       return
     }

@@ -130,8 +130,8 @@ const damageCase = ([what, make, expect]: Damage): FaultCase => ({
 })
 
 const keyFile = (world: World, text: string): string => {
-  writeFileSync(world.path("key"), text)
-  return world.path("key")
+  writeFileSync(join(world.root, "key"), text)
+  return join(world.root, "key")
 }
 
 const encryptedCase = (
@@ -143,8 +143,7 @@ const encryptedCase = (
   group: "an encrypted backup",
   name: what,
   arrange: async (world) => {
-    world.begin()
-    await world.migrate("--backup-passphrase-file", keyFile(world, PASSPHRASE))
+    await world.beginMigrated("--backup-passphrase-file", keyFile(world, PASSPHRASE))
     make(world)
   },
   act: (world) => look(world, key(world)),
