@@ -46,10 +46,17 @@ export interface StoredPart {
 }
 
 /** Members, and bytes of their sources, that are fetched at once. */
-const WINDOW_MEMBERS = 100_000
-const WINDOW_BYTES = 48 << 20
-/** So many times as much where elements are not hashed: half the statements to plan, and what verification needs stays free. */
-const WIDER = 2
+interface WindowSize {
+  readonly members: number
+  readonly bytes: number
+}
+
+const HASHED: WindowSize = { members: 100_000, bytes: 48 << 20 }
+/** A verification follows an import in the same process: where that has left the most behind, less is held at once. */
+const HASHED_OF_MUCH: WindowSize = { members: 30_000, bytes: 16 << 20 }
+const MUCH_BYTES = 512 << 20
+/** Half the statements to plan, where nothing else needs the memory. */
+const NOT_HASHED: WindowSize = { members: 200_000, bytes: 96 << 20 }
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Elements whose texts come in one value. */
@@ -78,6 +85,7 @@ interface Origin {
   readonly renderer: Renderer
   /** Each element is hashed; else those that DuckDB rendered are taken as they are, for a digest of the whole to prove. */
   readonly isHashing: boolean
+  readonly windowSize: WindowSize
 }
 
 /** Fetches the elements of all members that a condition selects; `where` gets the name of the table it is about. */
@@ -396,8 +404,9 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
     bytes: Number(bytes),
     members: Number(members)
   }))
-  const origin: Origin = { client, renderer, isHashing: visitor.isAsStored === undefined }
-  const windows = windowsOf(parts, origin.isHashing ? 1 : WIDER)
+  const isHashing = visitor.isAsStored === undefined
+  const origin: Origin = { client, renderer, isHashing, windowSize: windowSizeOf(parts, isHashing) }
+  const windows = windowsOf(origin, parts)
   const fetch = (at: number): Effect.Effect<Window | undefined, SqlError.SqlError> =>
     windows[at] === undefined ? Effect.succeed(undefined) : fetchParts(origin, windows[at])
   let next = yield* Effect.forkChild(fetch(0))
@@ -423,7 +432,7 @@ const fetchParts = Effect.fnUntraced(function* (origin: Origin, parts: ReadonlyA
   const where = boundsOf(parts)
   const window: Window = {
     pieces: yield* fetchPieces(origin.client, where("t")),
-    blocks: parts.some(isLarge) ? new Map() : yield* fetchWindow(origin, where)
+    blocks: parts.some((part) => isLarge(origin, part)) ? new Map() : yield* fetchWindow(origin, where)
   }
   return window
 })
@@ -435,19 +444,27 @@ interface CountedPart extends StoredPart {
 }
 
 /** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
-const windowsOf = (parts: ReadonlyArray<CountedPart>, wider: number): ReadonlyArray<ReadonlyArray<CountedPart>> => {
+const windowSizeOf = (parts: ReadonlyArray<CountedPart>, isHashing: boolean): WindowSize => {
+  if (!isHashing) return NOT_HASHED
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0) > MUCH_BYTES ? HASHED_OF_MUCH : HASHED
+}
+
+const windowsOf = (
+  { windowSize }: Origin,
+  parts: ReadonlyArray<CountedPart>
+): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
   let bytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
     // The first windows are small: nothing else can be done while they are fetched.
-    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, WINDOW_MEMBERS * wider)
+    const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, windowSize.members)
     if (
       last === undefined ||
       last.length === MAX_PARTS ||
       members + part.members > most ||
-      bytes + part.bytes > WINDOW_BYTES * wider
+      bytes + part.bytes > windowSize.bytes
     ) {
       windows.push([part])
       members = part.members
@@ -462,11 +479,11 @@ const windowsOf = (parts: ReadonlyArray<CountedPart>, wider: number): ReadonlyAr
 }
 
 /** A part that does not fit in a window, and so is alone in one. */
-const isLarge = (part: CountedPart): boolean => membersAtOnce(part) < part.members
+const isLarge = (origin: Origin, part: CountedPart): boolean => membersAtOnce(origin, part) < part.members
 
 /** Members of a part that are fetched at once, by their average size. */
-const membersAtOnce = ({ bytes, members }: CountedPart): number =>
-  Math.max(1, Math.min(WINDOW_MEMBERS, Math.floor((WINDOW_BYTES * members) / Math.max(bytes, 1))))
+const membersAtOnce = ({ windowSize }: Origin, { bytes, members }: CountedPart): number =>
+  Math.max(1, Math.min(windowSize.members, Math.floor((windowSize.bytes * members) / Math.max(bytes, 1))))
 
 /** The condition that selects the rows of consecutive parts. */
 const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {
@@ -485,7 +502,7 @@ const visitPart = Effect.fnUntraced(function* <E>(
   visitor: PartVisitor<E>
 ) {
   visitor.start(part)
-  const windowOf = isLarge(part) ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
+  const windowOf = isLarge(origin, part) ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
   for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
@@ -521,7 +538,7 @@ const smallCollections = Effect.fnUntraced(function* (origin: Origin, part: Coun
   )
   const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
   const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
-  const size = membersAtOnce(part)
+  const size = membersAtOnce(origin, part)
   let next = 0
   let window: Window = { blocks: new Map(), pieces: new Map() }
   return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
@@ -588,7 +605,7 @@ const visitCollection = Effect.fnUntraced(function* <E>(
   const at = key(part.contentId, part.part, collection)
   if (window !== undefined) yield* visit(window.blocks.get(at) ?? [])
   else {
-    const size = membersAtOnce(part)
+    const size = membersAtOnce(origin, part)
     const slice = (from: number) =>
       fetchWindow(
         origin,

@@ -313,6 +313,8 @@ export class PackReader {
   }
 }
 
+const LACKING: ReadonlySet<string> = new Set(["ENOSPC", "EMFILE", "ENFILE", "ENOMEM", "EINTR"])
+
 /** Gives a content to a sink and compares it with its SHA-256; says what is wrong with it. */
 export const readContent = async (
   reader: PackReader,
@@ -327,7 +329,9 @@ export const readContent = async (
     let frame: Uint8Array | undefined
     try {
       frame = reader.read(content.pack, offset, length)
-    } catch {
+    } catch (cause) {
+      // What the system lacks says nothing of the pack.
+      if (LACKING.has((cause as NodeJS.ErrnoException).code ?? "")) throw cause
       return "pack-missing"
     }
     if (frame === undefined) return "pack-truncated"
