@@ -302,10 +302,13 @@ export const makeRenderer = Effect.fnUntraced(function* (
 
   const texts: Renderer["texts"] = Effect.fnUntraced(function* (code, ids) {
     const found = new Map<number, string>()
+    const kind = kindByCode(code)
+    // Members and links that were tampered with can name any kind.
+    if (code !== 0 && kind === undefined) return found
     const sorted = ids.toSorted((a, b) => a - b)
     for (let from = 0; from < sorted.length; from += IDS_PER_QUERY) {
       const where = isOneOf(sorted.slice(from, from + IDS_PER_QUERY))
-      if (code === 0) {
+      if (kind === undefined) {
         const rows = yield* queryRows(
           client,
           `SELECT entity_id, encode(extra) FROM mallard.json_values WHERE ${where("entity_id")}`
@@ -313,7 +316,7 @@ export const makeRenderer = Effect.fnUntraced(function* (
         for (const [id, text] of rows) found.set(Number(id), blobText(text))
         continue
       }
-      yield* renderRows(kindByCode(code)!, where, found)
+      yield* renderRows(kind, where, found)
     }
     return found
   })

@@ -285,7 +285,9 @@ const checkDocuments = Effect.fnUntraced(function* (
       const kind = element.kind === 0 ? JSON_KIND : kindByCode(element.kind)
       findings.add(
         "entity-changed",
-        `mallard.${kind?.table} entity_id ${element.id}`,
+        kind === undefined
+          ? `mallard.cohort_members kind ${element.kind}`
+          : `mallard.${kind.table} entity_id ${element.id}`,
         "its row no longer gives the text that its digest stands for"
       )
     },

@@ -364,6 +364,19 @@ describe("verify", () => {
       })
     )
 
+    it.effect("finds members and links of a kind that does not exist", () =>
+      Effect.gen(function* () {
+        for (const [table, column] of [
+          ["cohort_members", "kind"],
+          ["links", "child_kind"],
+          ["links", "parent_kind"]
+        ] as const) {
+          const report = yield* verifyAfter(`UPDATE mallard.${table} SET ${column} = 99 WHERE ${firstRow(table)}`)
+          assertFound(report, /^mallard\.kinds$/, `${table}.${column}`)
+        }
+      })
+    )
+
     // The tables whose rows have digests, all at once: each finding names its table and row.
     it.effect(
       "finds every changed and every missing value in the rows that carry a digest",
