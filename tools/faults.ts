@@ -6,7 +6,8 @@
  *     pnpm faults --tier T --seed N --only NAME     the cases whose names hold a text
  *
  * `pr` is what the tests do, `nightly` draws more damages and goes through every call with one error each, which the seed
- * chooses, `release` draws yet more and goes through every call with every error. Ends with exit code 1 if anything does not hold. What cannot be done on a machine is counted, with the reason.
+ * chooses, `release` draws yet more and goes through every call with every error. Ends with exit code 1 if anything does not
+ * hold. What cannot be done on a machine is counted, with the reason.
  */
 import { withTempDirectory } from "@mallard/testkit"
 import { fork } from "node:child_process"

@@ -2,19 +2,18 @@
  * Carries out a part of the cases of a tier: `node faults-worker-child.ts FOLDER TIER SEED NUMBER COUNT [ONLY]`. Which part
  * is told by the names of the cases, so that several of these share the work. Each result is a message to the parent.
  */
-import { createHash } from "node:crypto"
 import { mkdirSync } from "node:fs"
 import { missingFor, runCase, type Tier } from "./faults/Case.ts"
 import { casesOf } from "./faults/Cases.ts"
 import { Missed } from "./faults/Missed.ts"
+import { numberOf } from "./faults/Random.ts"
 import { World } from "./faults/World.ts"
 
 const [folder = "", tier = "pr", seed = "0", number = "0", count = "1", only = ""] = process.argv.slice(2)
 
 const tierOf = (name: string): Tier => (name === "nightly" || name === "release" ? name : "pr")
 
-const isMine = (name: string): boolean =>
-  createHash("sha256").update(name).digest().readUInt32BE(0) % Number(count) === Number(number)
+const isMine = (name: string): boolean => numberOf(name, Number(count)) === Number(number)
 
 const outcomeOf = async (run: () => Promise<void>): Promise<readonly [outcome: string, why: string]> => {
   try {

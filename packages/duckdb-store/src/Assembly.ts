@@ -443,12 +443,12 @@ interface CountedPart extends StoredPart {
   readonly members: number
 }
 
-/** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
 const windowSizeOf = (parts: ReadonlyArray<CountedPart>, isHashing: boolean): WindowSize => {
   if (!isHashing) return NOT_HASHED
   return parts.reduce((sum, { bytes }) => sum + bytes, 0) > MUCH_BYTES ? HASHED_OF_MUCH : HASHED
 }
 
+/** Parts in groups that are fetched at once: whole parts, at most a window's members and bytes, large ones alone. */
 const windowsOf = (
   { windowSize }: Origin,
   parts: ReadonlyArray<CountedPart>

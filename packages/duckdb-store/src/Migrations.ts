@@ -125,14 +125,18 @@ interface RelationRow {
 
 /** Whether DuckDB words the tables as this version does; one that words them otherwise is asked for their columns. */
 const isAsCreated = (relations: ReadonlyArray<RelationRow>): boolean => {
-  const found = new Map(relations.flatMap(({ name, sql }) => (sql === null ? [] : [[name, sql.replaceAll('"', "")]])))
-  return tableNames.every((table) => {
-    const columns = tableColumns(table).map(
-      ({ name, nullable, type }) => `${name} ${type}${nullable ? "" : " NOT NULL"}`
-    )
-    return found.get(table) === `CREATE TABLE mallard.${table}(${columns.join(", ")});`
-  })
+  const found = new Set(relations.map(({ sql }) => wordingOf(sql ?? "")))
+  return createTablesSql
+    .filter((statement) => statement.startsWith("CREATE TABLE"))
+    .every((statement) => found.has(wordingOf(statement)))
 }
+
+/** A statement without what DuckDB lays out in its own way: quotes, white space next to punctuation, the end. */
+const wordingOf = (statement: string): string =>
+  statement
+    .replaceAll(/[";]/g, "")
+    .replaceAll(/\s*([(),])\s*/g, "$1")
+    .trim()
 
 interface ColumnRow {
   readonly table_name: string

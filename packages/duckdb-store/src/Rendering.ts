@@ -16,7 +16,7 @@ import {
   type Template,
   TemplateProblem
 } from "@mallard/entity-serializers"
-import { type EntityKind, kindByCode, kinds } from "@mallard/schema"
+import { type Column, type EntityKind, kindByCode, kinds } from "@mallard/schema"
 import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
 import { Effect, Stream } from "effect"
 import type { SqlError } from "effect/sql"
@@ -68,6 +68,9 @@ export const nativeValue = (value: unknown): ColumnValue => {
   if (value instanceof DuckDBDecimalValue) return value.value
   return value as ColumnValue
 }
+
+/** How a column of a row `e` is asked for, so that `nativeValue` takes it. */
+export const nativeSql = ({ name, type }: Column): string => `e.${quoteName(name)}${type === "JSON" ? "::VARCHAR" : ""}`
 
 /** What stands for a value that its spelling would not show as a whole: no text is like it, so the row counts as changed. */
 const SPOILT = "'!'"
@@ -356,13 +359,10 @@ export const makeRenderer = Effect.fnUntraced(function* (
     const columns = [...shown]
     const values = new Map<number, ReadonlyArray<ColumnValue>>()
     if (columns.length > 0) {
-      const selected = columns.map((at) => {
-        const { name, type } = kind.columns[at]!
-        return type === "JSON" ? `${quoteName(name)}::VARCHAR` : quoteName(name)
-      })
+      const selected = columns.map((at) => nativeSql(kind.columns[at]!))
       for (const [id, ...given] of yield* queryRows(
         client,
-        `SELECT entity_id, ${selected.join(", ")} FROM mallard.${quoteName(kind.table)} WHERE ${where("entity_id")}`
+        `SELECT entity_id, ${selected.join(", ")} FROM mallard.${quoteName(kind.table)} e WHERE ${where("entity_id")}`
       )) {
         values.set(Number(id), given.map(nativeValue))
       }

@@ -18,7 +18,6 @@ import {
 } from "@mallard/entity-serializers"
 import { type EntityKind, JSON_KIND, kindByCode, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { DuckDBBlobValue } from "@duckdb/node-api"
 import { Effect, Exit } from "effect"
 import type { SqlError } from "effect/sql"
 import { otherElements, type StoredPart, visitParts } from "./Assembly.ts"
@@ -27,6 +26,7 @@ import {
   blobText,
   childCodes,
   makeRenderer,
+  nativeSql,
   nativeValue,
   queryRows,
   type Renderer,
@@ -99,13 +99,12 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
 ) {
   const renderer = yield* makeRenderer(client)
   const findings = new Findings(options.onFinding)
-  if (!checkTemplates(renderer, findings)) {
-    const counts = yield* rowCounts(client)
-    yield* checkLedger(client, counts, yield* denseTables(client, counts), findings)
-    return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
-  }
   const counts = yield* rowCounts(client)
   const dense = yield* denseTables(client, counts)
+  if (!checkTemplates(renderer, findings)) {
+    yield* checkLedger(client, counts, dense, findings)
+    return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
+  }
   const hasLinks = counts.get("links") !== 0
   const shapesByKind = Map.groupBy(renderer.shapes.values(), ({ kind }) => kind)
   let children = 0
@@ -648,9 +647,6 @@ const readAgain = Effect.fnUntraced(function* (
     )
   )
   const columns = kind.columns.filter(({ name }) => names.has(name))
-  const selected = columns.map(({ name, type }) =>
-    type === "VARCHAR" || type === "JSON" ? `encode(${quoteName(name)}::VARCHAR)` : quoteName(name)
-  )
   const codecs = columns.map(makeCodec)
   const { text, join } = renderer.expression(kind.code)
   const ofShapes = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id`
@@ -660,7 +656,7 @@ const readAgain = Effect.fnUntraced(function* (
     const where = `${ofShapes} BETWEEN ${from} AND ${end - 1}`
     const rows = yield* queryRows(
       client,
-      `SELECT e.entity_id, encode(${text}), ${selected.map((column) => `e.${column}`.replace("e.encode(", "encode(e.")).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
+      `SELECT e.entity_id, encode(${text}), ${columns.map(nativeSql).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
     )
     const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
     const rendered = yield* renderer.texts(kind.code, missing)
@@ -670,8 +666,7 @@ const readAgain = Effect.fnUntraced(function* (
       if (source === undefined) continue
       const worked = reader(kind.code, source)
       codecs.forEach((codec, at) => {
-        const value = values[at]
-        const stored: ColumnValue = value instanceof DuckDBBlobValue ? blobText(value) : nativeValue(value)
+        const stored = nativeValue(values[at])
         const wanted = worked === undefined ? undefined : (worked.get(codec.name) ?? null)
         if (wanted !== undefined && !sameValue(stored, wanted)) {
           findings.add(
@@ -832,7 +827,8 @@ const checkChildren = Effect.fnUntraced(function* (client: DuckDbSqlClient, rend
 /** The lowest id that a condition leaves: ids that were tampered with may lie far apart. */
 const nextId = Effect.fnUntraced(function* (client: DuckDbSqlClient, id: string, from: string) {
   const [row] = yield* queryRows(client, `SELECT min(${id}) FROM ${from}`)
-  return row?.[0] === null || row === undefined ? undefined : Number(row[0])
+  const lowest = row?.[0] ?? undefined
+  return lowest === undefined ? undefined : Number(lowest)
 })
 
 const checkRevisions = Effect.fnUntraced(function* (

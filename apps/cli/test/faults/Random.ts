@@ -1,4 +1,5 @@
 /** Numbers drawn from a seed: the same seed gives the same cases. */
+import { createHash } from "node:crypto"
 
 export interface Random {
   /** A whole number from 0 to below the bound. */
@@ -17,3 +18,7 @@ export const randomOf = (seed: number): Random => {
   }
   return { below, times: (count, make) => Array.from({ length: count }, (_, at) => make(at)) }
 }
+
+/** A whole number from 0 to below the bound, the same for the same text in every process. */
+export const numberOf = (text: string, bound: number): number =>
+  createHash("sha256").update(text).digest().readUInt32BE(0) % bound

@@ -79,7 +79,7 @@ export class World {
 
   /** The same as after `begin` and one migration of the ordinary sources; flags must not lead into the folder of the case. */
   async beginMigrated(...flags: ReadonlyArray<string>): Promise<void> {
-    const kept = join(this.root, ["migrated", sha256(flags.join("\n")).slice(0, 8)].join("-"))
+    const kept = join(this.root, `migrated-${sha256(flags.join("\n")).slice(0, 8)}`)
     if (!existsSync(kept)) {
       this.begin()
       const { code, stderr, stdout } = await this.migrate(...flags)

@@ -3,13 +3,13 @@
  * exporting, in undoing and in rebuilding.
  */
 import assert from "node:assert/strict"
-import { createHash } from "node:crypto"
 import { existsSync } from "node:fs"
 import { type Call, type CallError, callErrors, type CallFault, type Thread, traced } from "../Calls.ts"
 import type { FaultCase } from "../Case.ts"
 import type { Expected } from "../Invariants.ts"
 import { Missed } from "../Missed.ts"
 import type { Inspection } from "../Protocol.ts"
+import { numberOf } from "../Random.ts"
 import { cohortText, treeOf, type World } from "../World.ts"
 
 /** A command that writes. */
@@ -271,8 +271,10 @@ const failures = callErrors.flatMap((error) =>
 )
 
 /** One of the failures: which, is drawn from the seed and the call alone, so that all processes draw the same. */
-const drawFailure = (seed: number, call: string) =>
-  failures.slice(createHash("sha256").update(`${seed} ${call}`).digest().readUInt32BE(0) % failures.length).slice(0, 1)
+const drawFailure = (seed: number, call: string) => {
+  const at = numberOf(`${seed} ${call}`, failures.length)
+  return failures.slice(at, at + 1)
+}
 
 /** Every call of every operation, each with every failure, or, with a seed, with one drawn from it. */
 export const allCallCases = async (world: World, seed: number | undefined): Promise<ReadonlyArray<FaultCase>> => {
