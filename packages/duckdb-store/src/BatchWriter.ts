@@ -35,12 +35,20 @@ import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient, toSqlError } from "@mallard/sql-duckdb"
 import { Clock, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { SqlError } from "effect/sql"
+import { commitInto } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
+import { limitBeside, limitMemory } from "./Memory.ts"
 import { queryRows } from "./Rendering.ts"
 import { type DigestedTableName, tableColumns } from "./Tables.ts"
 import { quoteName } from "./Quoting.ts"
+
+/** Compact text of a transaction, in bytes, that is worth writing into the file of the database at once. */
+const MUCH_BYTES = 32 << 20
+
+/** Digests, in bytes, that are worth telling DuckDB of. */
+const ROOM_BYTES = 8 << 20
 
 /** Bytes of compact text after which waiting rows go to the database. */
 export const FLUSH_BYTES = 8 << 20
@@ -170,6 +178,12 @@ export class BatchWriter {
   /** Whether the database is still busy with the commit of the transaction before. */
   isCommitting = false
   private readonly counts = new Map<string, number>()
+  /** Whether DuckDB gets less memory the more digests there are. */
+  private readonly sharesMemory: boolean
+  /** Digests when DuckDB was last told of them. */
+  private heldBytes = 0
+  /** Compact text that the transaction has written. */
+  private writtenBytes = 0
   private places = new Map<string, ReadonlyArray<Collection>>()
   private appenders = new Map<string, { readonly native: DuckDBAppender; readonly writer: ChunkWriter | undefined }>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
@@ -180,9 +194,11 @@ export class BatchWriter {
     indexes: ReadonlyArray<EntityIndex>,
     shapes: ShapeDictionary,
     nextRevision: number,
-    nextCommit: number
+    nextCommit: number,
+    sharesMemory = false
   ) {
     this.client = client
+    this.sharesMemory = sharesMemory
     this.batch = new EntityBatch()
     this.shapes = shapes
     this.indexes = indexes
@@ -192,8 +208,11 @@ export class BatchWriter {
     this.first = this.nextRowIds()
   }
 
-  /** A writer on an open database; loads what exists already: digests per kind, and shapes. */
-  static readonly make = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+  /**
+   * A writer on an open database; loads what exists already: digests per kind, and shapes. If it `sharesMemory`, what the
+   * digests take is taken from DuckDB's limit.
+   */
+  static readonly make = Effect.fnUntraced(function* (client: DuckDbSqlClient, sharesMemory = false) {
     const next = yield* Effect.provideService(nextIds, DuckDbClient, client)
     const indexes: Array<EntityIndex> = []
     for (const { code, table } of [JSON_KIND, ...kinds])
@@ -210,7 +229,7 @@ export class BatchWriter {
         filled: String(filled)
       }))
     )
-    return new BatchWriter(client, indexes, shapes, next.get("revisions") ?? 1, next.get("commits") ?? 1)
+    return new BatchWriter(client, indexes, shapes, next.get("revisions") ?? 1, next.get("commits") ?? 1, sharesMemory)
   })
 
   /** A writer without a database, for rehearsals: it reads, dedupes and counts, and forgets. */
@@ -263,6 +282,10 @@ export class BatchWriter {
     body: Effect.Effect<A, E, R>
   ): Effect.Effect<Staged<A>, E | SqlError.SqlError, R> {
     const { client } = this
+    const muchInto = (place: "file" | "log") =>
+      Effect.suspend(() =>
+        client !== undefined && this.writtenBytes > MUCH_BYTES ? commitInto(client, place) : Effect.void
+      )
     const written = Effect.scoped(
       Effect.gen({ self: this }, function* () {
         this.begin(yield* Effect.scope)
@@ -271,6 +294,7 @@ export class BatchWriter {
         yield* this.flush
         yield* reach("rows/all")
         if (client !== undefined) yield* this.writeLedger(runId)
+        yield* muchInto("file")
         yield* reach("ledger/written")
         return result
       })
@@ -286,6 +310,7 @@ export class BatchWriter {
       const handedOver = yield* Deferred.make<A, E | SqlError.SqlError>()
       const fiber = yield* Effect.forkChild(
         client.withTransaction(Effect.tap(written, (result) => Deferred.succeed(handedOver, result))).pipe(
+          Effect.ensuring(Effect.ignore(muchInto("log"))),
           Effect.tap(() => reach("commit/done")),
           Effect.tapCause((cause) => Deferred.failCause(handedOver, cause))
         )
@@ -323,6 +348,7 @@ export class BatchWriter {
 
   private begin(scope: Scope.Scope): void {
     this.counts.clear()
+    this.writtenBytes = 0
     this.appenders = new Map()
     const { client } = this
     if (client === undefined) return
@@ -478,6 +504,7 @@ export class BatchWriter {
         ? undefined
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     if (writers.length === 0 && memberWriter === undefined) return
+    this.writtenBytes += this.waitingBytes
     yield* Effect.try({
       try: () => {
         this.heap.load(tokenizer.output, tokenizer.o, batch.aux.bytes, batch.aux.length)
@@ -530,7 +557,17 @@ export class BatchWriter {
       catch: (cause) => toSqlError(cause, "append")
     })
     this.empty()
+    yield* this.leaveRoom
     yield* reach("rows/some")
+  })
+
+  /** Takes from DuckDB what the digests have taken since it was last told. */
+  private readonly leaveRoom = Effect.suspend(() => {
+    const { client } = this
+    const held = this.indexes.reduce((sum, index) => sum + index.bytes, 0)
+    if (client === undefined || !this.sharesMemory || held < this.heldBytes + ROOM_BYTES) return Effect.void
+    this.heldBytes = held
+    return limitMemory(client, limitBeside(held))
   })
 
   /** Writes waiting rows so that queries of this transaction see them. */

@@ -18,11 +18,12 @@ import {
   removeDatabase,
   temporaryPath
 } from "./internal/files.ts"
-import { checkpoint } from "./Checkpoint.ts"
+import { checkpoint, checkpointOptions } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
 import { namesBeside, removeLeftovers, removeSpill } from "./Leftovers.ts"
 import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
+import { limitBeside } from "./Memory.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
 import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
 
@@ -82,21 +83,11 @@ const needsAlias = (path: string): boolean =>
     .split(".")
     .some((part) => part === "mallard" || part === "main" || part === "temp" || part === "system")
 
-/** Leaves room for the program's own memory below the bound that the documentation states. */
-const MEMORY_LIMIT = "500MB"
-
 /**
  * DuckDB's threads wait for each other by spinning, and the program itself needs a core: half of them is quicker than all.
  * Statements that can run at the same time do so instead.
  */
 const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
-
-/**
- * A commit that would make the write-ahead log larger than this goes straight into the file instead, which spares writing
- * everything twice. DuckDB's default of 16 MB does so for every small commit, which rewrites the same row groups over and
- * over and leaves the file larger.
- */
-const CHECKPOINT_THRESHOLD = "128MB"
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
@@ -107,11 +98,11 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
     return DuckDbClient.make({
       filename: config.path,
       readonly: config.readonly,
-      memoryLimit: config.memoryLimit ?? MEMORY_LIMIT,
+      memoryLimit: config.memoryLimit ?? limitBeside(0),
       threads: config.threads ?? THREADS,
       tempDirectory: config.temp,
       alias: needsAlias(config.path) ? "cohorts" : undefined,
-      options: config.readonly === true ? {} : { checkpoint_threshold: CHECKPOINT_THRESHOLD }
+      options: config.readonly === true ? {} : checkpointOptions
     }).pipe(
       Effect.provide(Reactivity.layer),
       Effect.mapError((cause) => toStoreError(config.path, cause, log))

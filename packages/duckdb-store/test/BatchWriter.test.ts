@@ -94,6 +94,51 @@ describe("the batch writer", () => {
     )
   )
 
+  it.effect("writes much straight into the file, and little into the log", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        const logSize = Effect.map(
+          queryRows(client, "SELECT wal_size FROM pragma_database_size()"),
+          ([row]) => row?.[0]
+        )
+        // More rows than a row group has: DuckDB takes those for next to nothing.
+        const patients = Array.from({ length: 130_000 }, (_, at) => ({ id: `p${at}`, note: `${at}`.repeat(60) }))
+        yield* writer.transaction(
+          undefined,
+          Effect.sync(() => stage(writer, "much", JSON.stringify(patients)))
+        )
+        assert.strictEqual(yield* logSize, "0 bytes")
+        yield* writer.transaction(
+          undefined,
+          Effect.sync(() => stage(writer, "little", first))
+        )
+        assert.notStrictEqual(yield* logSize, "0 bytes")
+      })
+    )
+  )
+
+  it.effect("takes what digests need from DuckDB, if it shares memory", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const limit = Effect.map(queryRows(client, "SELECT current_setting('memory_limit')"), ([row]) =>
+          Number.parseFloat(String(row?.[0]))
+        )
+        const before = yield* limit
+        const patients = JSON.stringify(Array.from({ length: 400_000 }, (_, id) => ({ id })))
+        for (const sharesMemory of [false, true]) {
+          const writer = yield* BatchWriter.make(client, sharesMemory)
+          yield* writer.transaction(
+            undefined,
+            Effect.sync(() => stage(writer, `shares ${sharesMemory}`, patients))
+          )
+          if (sharesMemory) assert.isBelow(yield* limit, before)
+          else assert.strictEqual(yield* limit, before)
+        }
+      })
+    )
+  )
+
   it.effect("leaves nothing of a transaction that fails, and gives its ids again", () =>
     withWriter((client) =>
       Effect.gen(function* () {

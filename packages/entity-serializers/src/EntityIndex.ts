@@ -43,6 +43,12 @@ export class EntityIndex {
     return this.count
   }
 
+  /** Memory that it takes, in bytes. */
+  get bytes(): number {
+    const chunks = this.digests.reduce((sum, chunk) => sum + chunk.byteLength, 0)
+    return chunks + this.ids.byteLength + this.tags.byteLength
+  }
+
   /** Where the entity with this digest is, or would be. */
   private slot(words: DigestWords, at: number): number {
     const { ids, mask, tags } = this

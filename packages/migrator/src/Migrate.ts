@@ -321,7 +321,7 @@ const load = Effect.fnUntraced(function* (
         const backupMs = (yield* Clock.currentTimeMillis) - began
         const stored = yield* readStored(client)
         const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
-        const writer = yield* BatchWriter.make(client)
+        const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
         const firstRevision = writer.nextRevision
         const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
         const resumed = continuedRun(runs, sourcesAsked(options))

@@ -131,7 +131,7 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
 
 /** Sizes that measurements have shown to be good. */
 export const defaultSizes: Sizes = {
-  batchEntities: 1_000_000,
+  batchEntities: 600_000,
   batchFiles: 500,
   batchBytes: 512 << 20,
   batchMs: 10_000,

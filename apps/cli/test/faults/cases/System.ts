@@ -1,5 +1,6 @@
 /** A system that refuses: no space, no permission, no more descriptors. */
 import { spawnSync } from "node:child_process"
+import { createHash } from "node:crypto"
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import type { FaultCase } from "../Case.ts"
@@ -31,6 +32,18 @@ const large = JSON.stringify({
   patients: Array.from({ length: 9000 }, (_, at) => ({ id: sha256(`${at}`), note: sha256(`note ${at}`) }))
 })
 
+/** So much that its commit goes straight into the file of the database. */
+const huge = (): string =>
+  JSON.stringify({
+    name: "huge",
+    patients: Array.from({ length: 40 }, (_, at) => ({
+      id: `${at}`,
+      note: createHash("shake256", { outputLength: 1 << 19 })
+        .update(`${at}`)
+        .digest("hex")
+    }))
+  })
+
 const stopped = /no space left|Nothing is half stored|the disk|"not-stored"/
 
 const spaceCases: ReadonlyArray<FaultCase> = [
@@ -53,6 +66,18 @@ const spaceCases: ReadonlyArray<FaultCase> = [
     act: (world) => limited(world, "fsize", statSync(world.database).size + bytes, () => world.migrate("--no-backup")),
     expect: { code: [1, 3], says: stopped }
   })),
+  {
+    group: "no space",
+    name: "for a commit that goes straight into the file",
+    needs: ["prlimit"],
+    arrange: async (world) => {
+      await world.beginMigrated()
+      world.write({ "huge.json": huge() })
+    },
+    act: (world) =>
+      limited(world, "fsize", statSync(world.database).size + (16 << 20), () => world.migrate("--no-backup")),
+    expect: { code: 1, says: /no space left on its disk/ }
+  },
   {
     group: "no space",
     name: "for the copy of a source",
