@@ -1,10 +1,10 @@
 /** A thread that lays texts out and writes them, so that the one that reads the database has the time for that alone. */
 import { programBeside } from "@mallard/duckdb-store/Disk"
 import { Worker } from "node:worker_threads"
-import type { LayoutReply, LayoutRequest, SystemFailure } from "./internal/layout-thread.ts"
+import type { LayoutRequest, SystemFailure } from "./internal/layout-thread.ts"
 
 interface Waiting {
-  readonly resolve: (memory: ArrayBuffer) => void
+  readonly resolve: () => void
   readonly reject: (cause: Error) => void
 }
 
@@ -14,10 +14,10 @@ export class LayoutThread {
   /** In order: the thread does one thing after the other. */
   private readonly waiting: Array<Waiting> = []
 
-  /** Settles with the memory of the request once its text is laid out and what came of it is written. */
-  write(request: LayoutRequest): Promise<ArrayBuffer> {
+  /** Settles once the text is laid out and what came of it is written; its memory must stay as it is until then. */
+  write(request: LayoutRequest): Promise<void> {
     this.worker ??= this.start()
-    this.worker.postMessage(request, [request.memory])
+    this.worker.postMessage(request)
     return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
   }
 
@@ -28,9 +28,9 @@ export class LayoutThread {
 
   private start(): Worker {
     const worker = new Worker(programBeside(import.meta.url, "layout-thread"))
-    worker.on("message", ({ failure, memory }: LayoutReply) => {
+    worker.on("message", (failure: SystemFailure | null) => {
       const waiting = this.waiting.shift()
-      if (failure === undefined) waiting?.resolve(memory)
+      if (failure === null) waiting?.resolve()
       else waiting?.reject(errorOf(failure))
     })
     const fail = (cause: Error): void => {

@@ -16,26 +16,26 @@ const MAX_WAITING = 32 << 20
 /** Bytes of small texts from which on another thread lays texts out. */
 const THREAD_FROM = 4 << 20
 
-/** Memory that is used again from block to block. */
-class Blocks {
-  private readonly free: Array<Buffer<ArrayBuffer>> = []
+type Block = Buffer<SharedArrayBuffer>
 
-  take(): Buffer<ArrayBuffer> {
-    return this.free.pop() ?? Buffer.allocUnsafeSlow(BLOCK)
+/**
+ * Memory that is used again from block to block. Shared with the thread that lays texts out: handing memory over makes a
+ * buffer each time, which the garbage collector then hunts for.
+ */
+class Blocks {
+  private readonly free: Array<Block> = []
+
+  take(): Block {
+    return this.free.pop() ?? Buffer.from(new SharedArrayBuffer(BLOCK))
   }
 
-  give(block: Buffer<ArrayBuffer>): void {
+  give(block: Block): void {
     this.free.push(block)
   }
 }
 
-/** Lays the next bytes of a file out, writes what comes of it, and gives their memory back. */
-type FileLayout = (
-  handle: number,
-  block: Buffer<ArrayBuffer>,
-  used: number,
-  isLast: boolean
-) => Promise<Buffer<ArrayBuffer>>
+/** Lays the next bytes of a file out and writes what comes of it. */
+type FileLayout = (handle: number, block: Block, used: number, isLast: boolean) => Promise<void>
 
 /** A file that is being written beside the place where it will be, by other threads than the one that makes its text. */
 class PendingFile {
@@ -47,7 +47,7 @@ class PendingFile {
   private readonly onWaiting: (bytes: number) => void
   private readonly blocks: Blocks
   private readonly layout: FileLayout | undefined
-  private block: Buffer<ArrayBuffer>
+  private block: Block
   private used = 0
   private isFinished = false
 
@@ -102,7 +102,8 @@ class PendingFile {
     this.onWaiting(used)
     this.queue(async () => {
       if (layout === undefined) await writeFully(this.handle, block, used)
-      this.blocks.give(layout === undefined ? block : await layout(this.handle, block, used, isLast))
+      else await layout(this.handle, block, used, isLast)
+      this.blocks.give(block)
       this.onWaiting(-used)
     })
   }
@@ -162,9 +163,7 @@ export class FileSet {
         this.laidOutHere += used
         const text = prettyText(block.subarray(0, used), layout)
         await writeFully(handle, text, text.length)
-        return block
-      }
-      return Buffer.from(await this.thread.write({ handle, layout, memory: block.buffer, used, isLast }))
+      } else await this.thread.write({ handle, layout, memory: block.buffer, used, isLast })
     }
   }
 

@@ -271,11 +271,12 @@ const kindView = (kind: EntityKind): View => {
       ? ""
       : `
 LEFT JOIN (
-  SELECT shape_id, CAST(0 AS BIGINT) AS row_id, ${facts.join(",\n    ")}
-  FROM mallard.entity_shapes WHERE kind = ${kind.code}
-  UNION ALL
-  SELECT 0, entity_id, ${facts.join(",\n    ")}
-  FROM (SELECT entity_id, split_part(extra, chr(10), 1) AS template FROM mallard.${kind.table} WHERE shape_id = 0)
+  SELECT shape_id, row_id, ${facts.join(",\n    ")}
+  FROM (
+    SELECT shape_id, CAST(0 AS BIGINT) AS row_id, template FROM mallard.entity_shapes WHERE kind = ${kind.code}
+    UNION ALL
+    SELECT 0, entity_id, split_part(extra, chr(10), 1) FROM mallard.${kind.table} WHERE shape_id = 0
+  )
 ) s ON s.shape_id = e.shape_id AND s.row_id = CASE WHEN e.shape_id = 0 THEN e.entity_id ELSE 0 END`
   return {
     schema: "main",

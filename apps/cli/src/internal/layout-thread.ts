@@ -8,19 +8,12 @@ export interface LayoutRequest {
   /** The open file, which is the name of the text too. */
   readonly handle: number
   readonly layout: PrettyOptions
-  /** Given back with the reply. */
-  readonly memory: ArrayBuffer
+  readonly memory: SharedArrayBuffer
   readonly used: number
   readonly isLast: boolean
 }
 
-export interface LayoutReply {
-  readonly memory: ArrayBuffer
-  /** What the system said, when it did not take the text. */
-  readonly failure: SystemFailure | undefined
-}
-
-/** An error of the system in a form that passes from thread to thread. */
+/** An error of the system in a form that passes from thread to thread; the reply to a request that the system did not take. */
 export interface SystemFailure {
   readonly message: string
   readonly code: string | undefined
@@ -44,13 +37,12 @@ const failureOf = (error: unknown): SystemFailure => {
 }
 
 parentPort?.on("message", (request: LayoutRequest) => {
-  let failure: SystemFailure | undefined
+  let failure: SystemFailure | null = null
   try {
     layOut(request)
   } catch (error) {
     texts.delete(request.handle)
     failure = failureOf(error)
   }
-  const reply: LayoutReply = { memory: request.memory, failure }
-  parentPort?.postMessage(reply, [request.memory])
+  parentPort?.postMessage(failure)
 })
