@@ -17,7 +17,7 @@ export class LayoutThread {
   /** Settles once the text is laid out and what came of it is written; its memory must stay as it is until then. */
   write(request: LayoutRequest): Promise<void> {
     this.worker ??= this.start()
-    this.worker.postMessage(request)
+    this.worker.postMessage(request, [])
     return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
   }
 

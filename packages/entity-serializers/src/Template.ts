@@ -38,15 +38,26 @@ const parseLabel = (text: string, codecs: ReadonlyArray<ColumnCodec>): Label => 
   return { tag: "column", column, style: parsed }
 }
 
+/** The labels seen, by kind: however many templates there are, there are few of them. */
+const seenLabels: Array<Map<string, Label>> = []
+
 /** The pieces of a kind's template; code 0 gives those of a document's. */
 export const parseTemplate = (kind: number, template: string): Template => {
   const codecs = compiledByCode[kind]?.codecs ?? []
+  const seen = (seenLabels[kind] ??= new Map())
   const pieces = template.split(LABEL)
   if (pieces.length % 2 === 0) throw new TemplateProblem("a template ends inside a label")
-  return {
-    literals: pieces.filter((_, index) => index % 2 === 0),
-    labels: pieces.filter((_, index) => index % 2 === 1).map((label) => parseLabel(label, codecs))
+  const literals: Array<string> = []
+  const labels: Array<Label> = []
+  for (const [at, piece] of pieces.entries()) {
+    if (at % 2 === 0) literals.push(piece)
+    else {
+      let label = seen.get(piece)
+      if (label === undefined) seen.set(piece, (label = parseLabel(piece, codecs)))
+      labels.push(label)
+    }
   }
+  return { literals, labels }
 }
 
 /** Where the values of one row come from. */

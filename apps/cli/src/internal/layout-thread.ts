@@ -44,5 +44,5 @@ parentPort?.on("message", (request: LayoutRequest) => {
     texts.delete(request.handle)
     failure = failureOf(error)
   }
-  parentPort?.postMessage(failure)
+  parentPort?.postMessage(failure, [])
 })

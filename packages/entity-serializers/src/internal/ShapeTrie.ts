@@ -197,6 +197,8 @@ export class ShapeTrie {
   readonly root: TrieNode
   readonly wrapperRoot: TrieNode
   private readonly budget: Budget
+  /** The keys of edges by their text: there are few, however many shapes they stand in. */
+  private readonly spellings = new Map<string, Uint8Array>()
 
   constructor(compiled: CompiledKind, budget: Budget) {
     this.compiled = compiled
@@ -252,7 +254,9 @@ export class ShapeTrie {
         path === undefined
     })
     if (this.keeps(slot.folded)) {
-      const edge = { bytes: bytes.slice(), slot }
+      let spelling = this.spellings.get(text)
+      if (spelling === undefined) this.spellings.set(text, (spelling = bytes.slice()))
+      const edge = { bytes: spelling, slot }
       node.edges.push(edge)
       if (node.edges.length > LINEAR_KEYS) {
         node.edgeMap ??= new Map(node.edges.map((other) => [Buffer.from(other.bytes).toString("latin1"), other]))
