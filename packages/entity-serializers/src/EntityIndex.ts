@@ -6,6 +6,9 @@
 
 const LOAD = 0.6
 
+/** What is known already gets a quarter more than it needs: what is added then seldom makes all of it move. */
+const ROOM = 1.25
+
 /** Power of two of the slots to begin with; most indexes stay empty. */
 const LEAST_BITS = 4
 
@@ -33,7 +36,7 @@ export class EntityIndex {
   constructor(nextId = 1, expected = 0) {
     this.nextId = nextId
     this.kept = nextId
-    const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected + 1) / LOAD)))
+    const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected * ROOM + 1) / LOAD)))
     this.ids = new Uint32Array(capacity)
     this.tags = new Uint8Array(capacity)
     this.mask = capacity - 1

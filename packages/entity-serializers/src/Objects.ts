@@ -9,6 +9,7 @@ import { EntityBatch } from "./EntityBatch.ts"
 import { EntityIndex } from "./EntityIndex.ts"
 import { pointerToken } from "./internal/Compact.ts"
 import { EntityReader } from "./internal/EntityReader.ts"
+import { makeBudget } from "./internal/ShapeTrie.ts"
 import { compiledByCode } from "./internal/PathTree.ts"
 import { fromRowValue, toRowValue } from "./internal/RowValues.ts"
 import { Tokenizer } from "./internal/Tokenizer.ts"
@@ -272,7 +273,7 @@ const makeEngine = (): Engine => {
   const indexes = batch.rows.map(() => new EntityIndex())
   return {
     documents: new DocumentReader(
-      new EntityReader(batch, new ShapeDictionary([], MAX_SHAPES), indexes, { left: MAX_NODES })
+      new EntityReader(batch, new ShapeDictionary([], MAX_SHAPES), indexes, { ...makeBudget(), left: MAX_NODES })
     ),
     indexes
   }

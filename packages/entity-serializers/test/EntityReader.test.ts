@@ -1,5 +1,6 @@
 import { kindByName, type KindName } from "@mallard/schema"
 import { compactText } from "@mallard/testkit"
+import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
 import { type ColumnValue, rowDigest, rowValues, ShapeDictionary, viewBatch } from "@mallard/entity-serializers"
 import { readDocument, readEntity, type ReadEntity, type Setup, setUp } from "./support.ts"
@@ -450,12 +451,37 @@ describe("keys", () => {
     assert.lengthOf(folded.fragments, 66)
     assert.strictEqual(setup.shapes.fresh.filter(({ kind }) => kind === 1).length, 1)
     assert.deepStrictEqual(read("patient", `{"x":{${keys(200)}}}`, setup).fragments, [`{${keys(200)}}`])
-    // Twice the same, so that nothing of a folded entity was kept in the trie.
+    // What one folded entity has had is not taken for what the next one has had.
     assert.deepStrictEqual(read("patient", `{"mrn":"1",${keys(65)},"mrn":"2","dob":null}`, setup).values, { mrn: "2" })
     assert.deepStrictEqual(read("patient", `{"mrn":"1",${keys(66)},"mrn":"2"}`, setup).notes, [
       "path-superseded /mrn",
       "duplicate-key /mrn"
     ])
+  })
+
+  it("that are many are read alike, whatever entities with the same first keys were read before", () => {
+    const members = fc.array(fc.constantFrom("k3", "k67", "t1", "t2", "t3", "mrn", "dob", "name"), { maxLength: 6 })
+    const wide = fc.tuple(fc.integer({ min: 60, max: 70 }), members).map(([count, tail]) => {
+      const keys = [...Array.from({ length: count }, (_, at) => `k${at}`), ...tail]
+      return `{${keys.map((key, at) => `"${key}":${key === "name" ? `{"given":"${at}"}` : `"${at}"`}`).join(",")}}`
+    })
+    fc.assert(
+      fc.property(fc.array(wide, { minLength: 2, maxLength: 8 }), (texts) => {
+        const kept = setUp()
+        const few = setUp({ nodes: 200, foldedNodes: 5 })
+        for (const text of texts) {
+          const alone = read("patient", text)
+          for (const setup of [kept, few]) {
+            const { fragments, notes, values } = read("patient", text, setup)
+            assert.deepStrictEqual(
+              { fragments, notes, values },
+              { fragments: alone.fragments, notes: alone.notes, values: alone.values }
+            )
+          }
+        }
+      }),
+      { numRuns: 200 }
+    )
   })
 
   it("of more shapes than a kind may have put the template into the row", () => {

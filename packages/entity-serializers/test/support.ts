@@ -46,7 +46,9 @@ export interface Setup {
   readonly documents: DocumentReader
 }
 
-export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nodes?: number } = {}): Setup => {
+export const setUp = (
+  options: { readonly shapes?: ShapeDictionary; readonly nodes?: number; readonly foldedNodes?: number } = {}
+): Setup => {
   const batch = new EntityBatch()
   const shapes = options.shapes ?? new ShapeDictionary()
   const indexes = batch.rows.map(() => new EntityIndex())
@@ -54,7 +56,7 @@ export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nod
     batch,
     shapes,
     indexes,
-    ...(options.nodes === undefined ? [] : [{ left: options.nodes }])
+    ...(options.nodes === undefined ? [] : [{ left: options.nodes, foldedLeft: options.foldedNodes ?? options.nodes }])
   )
   return { batch, shapes, indexes, reader, documents: new DocumentReader(reader) }
 }

@@ -565,7 +565,8 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   })
   return yield* Effect.gen(function* () {
     yield* checkPatterns(client, options)
-    const loader = new Loader(options, stored, yield* BatchWriter.make(client), run, 0, threads)
+    const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
+    const loader = new Loader(options, stored, writer, run, 0, threads)
     yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))

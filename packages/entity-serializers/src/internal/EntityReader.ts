@@ -19,7 +19,7 @@ import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
 import { Remarks } from "./Remarks.ts"
-import { type Budget, type KeyEdge, MAX_NODES, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
+import { type Budget, type KeyEdge, makeBudget, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
 import { LONE_SURROGATE, PYTHON_TOKEN, Tokenizer } from "./Tokenizer.ts"
 
 /** Thrown when the walk meets a leaf that takes a column from one read before. */
@@ -66,7 +66,7 @@ export class EntityReader {
     batch: EntityBatch,
     shapes: ShapeDictionary,
     indexes: ReadonlyArray<EntityIndex>,
-    budget: Budget = { left: MAX_NODES }
+    budget: Budget = makeBudget()
   ) {
     this.tokenizer = new Tokenizer()
     this.leaves = new LeafReader(this.tokenizer, batch.aux)

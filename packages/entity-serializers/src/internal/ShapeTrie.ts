@@ -17,7 +17,9 @@ const MAX_UNMAPPED_KEYS = 64
  * Past this many nodes and slots (some 150 MB), the tries of a reader stop growing; entities of other skeletons walk on
  * nodes that are not kept, which is slower.
  */
-export const MAX_NODES = 150_000
+const MAX_NODES = 150_000
+/** Of folded entities fewer are kept: their keys may be data, and then no two of them have the same. */
+const MAX_FOLDED_NODES = 20_000
 /** Past this many keys at one place, they are found through a map. */
 const LINEAR_KEYS = 8
 
@@ -42,13 +44,13 @@ interface KeyList {
   readonly next: KeyList | undefined
 }
 
-/** The keys that an object has so far: a list while nodes share it, a set once the entity is folded. */
+/** The keys that an object has so far: a list while nodes share it, a set once an entity is folded and on nodes of its own. */
 type Keys = KeyList | Set<string> | undefined
 
 const addKey = (
   keys: Keys,
   key: string,
-  folded: boolean,
+  alone: boolean,
   mapped: boolean
 ): { readonly keys: Keys; readonly duplicate: boolean } => {
   if (keys instanceof Set) {
@@ -59,16 +61,19 @@ const addKey = (
   }
   let duplicate = false
   for (let seen = keys; seen !== undefined; seen = seen.next) if (seen.key === key) duplicate = true
-  if (!folded) return { keys: duplicate ? keys : { key, next: keys }, duplicate }
+  if (!alone) return { keys: duplicate ? keys : { key, next: keys }, duplicate }
   const set = new Set([key])
   for (let seen = keys; seen !== undefined; seen = seen.next) set.add(seen.key)
   return { keys: set, duplicate }
 }
 
-/** How many nodes and slots the tries of one reader may still keep. */
+/** How many nodes and slots the tries of one reader may still keep, and how many of them for folded entities. */
 export interface Budget {
   left: number
+  foldedLeft: number
 }
+
+export const makeBudget = (): Budget => ({ left: MAX_NODES, foldedLeft: MAX_FOLDED_NODES })
 
 /** An open container. */
 interface Frame {
@@ -225,7 +230,8 @@ export class ShapeTrie {
 
   /** Whether new nodes may still be kept. */
   private keeps(folded: boolean): boolean {
-    return !folded && this.budget.left-- > 0
+    const { budget } = this
+    return (!folded || budget.foldedLeft-- > 0) && budget.left-- > 0
   }
 
   /** The slot of a key at a node, made when it is new. `text` is the compact key with quotes, `key` its value. */
@@ -235,7 +241,8 @@ export class ShapeTrie {
     const repeated = node.folded ? false : addKey(node.keys, key, false, true).duplicate
     const unmapped = node.unmapped + (path === undefined || repeated ? 1 : 0)
     const folded = node.folded || unmapped > MAX_UNMAPPED_KEYS
-    const { keys, duplicate } = addKey(node.keys, key, folded, path !== undefined)
+    const keeps = this.keeps(folded)
+    const { keys, duplicate } = addKey(node.keys, key, folded && !keeps, path !== undefined)
     const slot = this.makeSlot({
       ...node,
       frame,
@@ -253,7 +260,7 @@ export class ShapeTrie {
         frame.path === this.compiled.root &&
         path === undefined
     })
-    if (this.keeps(slot.folded)) {
+    if (keeps) {
       let spelling = this.spellings.get(text)
       if (spelling === undefined) this.spellings.set(text, (spelling = bytes.slice()))
       const edge = { bytes: spelling, slot }
