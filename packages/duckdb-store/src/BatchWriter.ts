@@ -692,7 +692,7 @@ const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: s
         const words = new Int32Array(digests.buffer, digests.byteOffset, rows * 4)
         const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, 1), rows * 8)
         const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, rows * 2)
-        for (let row = 0; row < rows; row++) index.add(words, row * 4, ids[row * 2]! + ids[row * 2 + 1]! * 4294967296)
+        index.addStored(words, ids, rows)
       })
     )
   )

@@ -92,11 +92,23 @@ export class EntityIndex {
     return this.ids[this.slot(words, at)]!
   }
 
-  /** Remembers an entity that is stored already. */
-  add(words: DigestWords, at: number, id: number): void {
-    if (this.count > this.mask * LOAD) this.grow()
-    const slot = this.slot(words, at)
-    if (this.ids[slot] === 0) this.put(slot, words, at, id)
+  /**
+   * Remembers entities that are stored already: `words` holds a digest each, `ids` a 64-bit number each, low words first. All
+   * their places are looked at before the first is taken, so that the waits for memory overlap.
+   */
+  addStored(words: DigestWords, ids: Uint32Array, count: number): void {
+    let seen = 0
+    for (let row = 0; row < count; row++) {
+      const slot = words[row * 4]! & this.mask
+      seen += this.ids[slot]! + this.tags[slot]!
+    }
+    // Never so: what nothing depends on would not be read.
+    if (seen < 0) return
+    for (let row = 0; row < count; row++) {
+      if (this.count > this.mask * LOAD) this.grow()
+      const slot = this.slot(words, row * 4)
+      if (this.ids[slot] === 0) this.put(slot, words, row * 4, ids[row * 2]! + ids[row * 2 + 1]! * 4294967296)
+    }
   }
 
   /** The id of the entity with this digest; one that is new gets the next id. */

@@ -83,10 +83,14 @@ describe("EntityIndex", () => {
         const index = new EntityIndex(stored + 1, stored)
         let model = new Map<number, number>()
         let next = stored + 1
+        const digests = new Int32Array(stored * 4)
+        const ids = new Uint32Array(stored * 2)
         for (let n = 0; n < stored; n++) {
-          index.add(words(-1 - n), 0, n + 1)
+          digests.set(words(-1 - n), n * 4)
+          ids[n * 2] = n + 1
           model.set(-1 - n, n + 1)
         }
+        index.addStored(digests, ids, stored)
         let saved: { mark: number; model: Map<number, number>; next: number } = {
           mark: index.mark(),
           model: new Map(model),
