@@ -32,7 +32,7 @@ export interface StoreConfig {
   readonly path: string
   /** Opens an existing database for reading only. Without it, a missing one is created. */
   readonly readonly?: boolean | undefined
-  /** Limit of DuckDB's own memory, such as `1GB`; 500MB if not given. What does not fit goes to `temp`. */
+  /** Limit of DuckDB's own memory, such as `1GB`; if not given, its share in `Memory.ts`. What does not fit goes to `temp`. */
   readonly memoryLimit?: string | undefined
   /** Threads of DuckDB; half as many as there are cores if not given. */
   readonly threads?: number | undefined

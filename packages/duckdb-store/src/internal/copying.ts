@@ -4,7 +4,7 @@ import { JSON_KIND, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect } from "effect"
 import { randomUUID } from "node:crypto"
-import { checkpoint } from "../Checkpoint.ts"
+import { checkpoint, commitInto } from "../Checkpoint.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { digestText, insertSql, type LedgerValue, record, rowDigest } from "../Ledger.ts"
 import { StoreError } from "../StoreError.ts"
@@ -58,6 +58,8 @@ export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path:
   if (Number(foreign?.count ?? 0) > 0 && kept.leavesOwnTables !== true)
     return yield* new InvalidRequest({ reason: "own-tables" })
   const now = BigInt(yield* Clock.currentTimeMillis) * 1000n
+  // However much it is: the new file is checkpointed at once.
+  yield* commitInto(sql, "file")
   yield* sql.withTransaction(
     Effect.gen(function* () {
       for (const statement of mappingSql(kept.revisions)) yield* query(sql, statement)

@@ -73,6 +73,7 @@ export interface Budget {
   foldedLeft: number
 }
 
+/** What a reader has that is given no other. */
 export const makeBudget = (): Budget => ({ left: MAX_NODES, foldedLeft: MAX_FOLDED_NODES })
 
 /** An open container. */
