@@ -4,6 +4,7 @@
  */
 import { hash, timingSafeEqual } from "node:crypto"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { withoutEscapedKeys } from "@mallard/schema"
 import type { AddressInfo } from "node:net"
 import { isIPv6 } from "node:net"
 import { type ServerDefinition, webHandler } from "./ToolServer.ts"
@@ -155,7 +156,7 @@ const respond = async (
       method,
       headers,
       signal: gone.signal,
-      ...(body.length === 0 ? {} : { body: new Uint8Array(body) })
+      ...(body.length === 0 ? {} : { body: messageOf(body) })
     })
   )
   const answerHeaders: Record<string, string> = {}
@@ -170,6 +171,15 @@ const respond = async (
     }
   }
   response.end()
+}
+
+/** A body as `defineTool` wants it. One that is no JSON is answered as such by the server. */
+const messageOf = (body: Buffer): Uint8Array<ArrayBuffer> => {
+  try {
+    return new Uint8Array(Buffer.from(withoutEscapedKeys(body.toString("utf8"))))
+  } catch {
+    return new Uint8Array(body)
+  }
 }
 
 const bodyOf = async (request: IncomingMessage, most: number): Promise<Buffer | "too-large" | "gone"> => {

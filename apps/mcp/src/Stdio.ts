@@ -2,6 +2,7 @@
  * Standard input and output as the transport: a message per line. A line that is no message is answered as such and
  * spoils no other; when the input ends, calls that are under way are finished first.
  */
+import { withoutEscapedKeys } from "@mallard/schema"
 import { Effect, Predicate, Sink, Stdio, Stream } from "effect"
 import type { Readable, Writable } from "node:stream"
 
@@ -33,21 +34,22 @@ export const makeStdio = (input: Readable, output: Writable): StdioTransport => 
   const refuse = (code: number, message: string) =>
     write(`${JSON.stringify({ jsonrpc: "2.0", id: null, error: { code, message } })}\n`)
 
-  /** Takes note of a line; false if it is no message. */
-  const admit = async (line: Buffer): Promise<boolean> => {
-    const text = line.toString("utf8")
-    if (text.trim() === "") return false
+  /** Takes note of a line and gives it as `defineTool` wants it; undefined if it is no message. */
+  const admit = async (line: Buffer): Promise<Uint8Array | undefined> => {
+    let text = line.toString("utf8")
+    if (text.trim() === "") return
     let message: unknown
     try {
+      text = withoutEscapedKeys(text)
       message = JSON.parse(text)
     } catch {
       await refuse(-32700, "Parse error: a message is one line of JSON")
-      return false
+      return
     }
     // What is no message would never be answered.
     if (!Array.isArray(message) && !isMessage(message)) {
       await refuse(-32600, "Invalid request: a message is an object of JSON-RPC 2.0")
-      return false
+      return
     }
     for (const one of Array.isArray(message) ? message : [message]) {
       const id = idOf(one, "request")
@@ -55,7 +57,7 @@ export const makeStdio = (input: Readable, output: Writable): StdioTransport => 
       const cancelled = cancelledId(one)
       if (cancelled !== undefined) underWay.delete(cancelled)
     }
-    return true
+    return Buffer.from(text)
   }
 
   const lines = async function* (): AsyncGenerator<Uint8Array> {
@@ -70,14 +72,18 @@ export const makeStdio = (input: Readable, output: Writable): StdioTransport => 
         length = 0
         rest = rest.subarray(at + 1)
         if (isTooLong) await refuse(-32600, "Invalid request: the message is larger than 64 MiB")
-        else if (await admit(line)) yield line
+        else {
+          const message = await admit(line)
+          if (message !== undefined) yield message
+        }
       }
       length += rest.length
       if (length <= MAX_LINE) waiting.push(rest)
       else waiting = []
     }
     const last = Buffer.concat([...waiting, Buffer.from("\n")])
-    if (length <= MAX_LINE && (await admit(last))) yield last
+    const message = length <= MAX_LINE ? await admit(last) : undefined
+    if (message !== undefined) yield message
     isAtEnd = true
     setTimeout(end, LAST_CALLS_MS).unref()
     endIfIdle()

@@ -1,10 +1,12 @@
 /**
  * Tools for assistants, over whatever effect/ai speaks: this is the only module that knows its MCP server. It adds what a
  * toolkit there lacks: a short text beside the structured result, confirmation in every protocol revision, progress, and
- * failures that tell the model what to do. What fails unexpectedly is reported on stderr without any value.
+ * failures that tell the model what to do. What fails unexpectedly is reported on stderr without any value. Transports give
+ * it messages of `withoutEscapedKeys`, as its server's own parser is `JSON.parse`.
  */
 import { createHmac, randomBytes, timingSafeEqual } from "node:crypto"
 import { Cause, Clock, Context, Data, Effect, Layer, Option, Predicate, References, Schema, type Stdio } from "effect"
+import { withEscapedKeys } from "@mallard/schema"
 import { McpProtocol, McpSchema, McpServer } from "effect/ai"
 import { HttpRouter, HttpServer } from "effect/http"
 
@@ -83,7 +85,8 @@ export const defineTool = <Parameters, Result>(definition: ToolDefinition<Parame
   const register = Effect.fnUntraced(function* (secret: Buffer, report: Report) {
     const server = yield* McpServer.McpServer
     const handle = Effect.fnUntraced(
-      function* (payload: unknown) {
+      function* (received: unknown) {
+        const payload = withEscapedKeys(received)
         const parameters = yield* decode(prepare === undefined ? payload : prepare(payload), {
           onExcessProperty: "error",
           errors: "all"

@@ -16,7 +16,7 @@ import {
 } from "@mallard/duckdb-store"
 import { toJsonText, UnsupportedValue } from "@mallard/entity-serializers"
 import { legacyDocument } from "@mallard/migrator"
-import { kindOfTypeKey, kinds } from "@mallard/schema"
+import { kindOfTypeKey, kinds, parseJson } from "@mallard/schema"
 import { Effect, Predicate, Result, Schema } from "effect"
 import { basename } from "node:path"
 import type { Cohorts, Waiting } from "./Cohorts.ts"
@@ -976,7 +976,7 @@ const textOf = ({ text: json }: CohortEntity): string =>
 const structuredEntity = ({ kind, pointer, text: json }: CohortEntity): typeof Entity.Type => {
   if (json.length > ENTITY_CHARACTERS) return { kind, pointer, characters: json.length }
   try {
-    const entity: unknown = JSON.parse(json)
+    const entity = parseJson(json)
     return Predicate.isObject(entity) && JSON.stringify(entity) === json
       ? { kind, pointer, entity: { ...entity } }
       : { kind, pointer, json }

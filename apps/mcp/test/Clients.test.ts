@@ -187,6 +187,29 @@ describe("an assistant uses every tool", () => {
     })
   }
 
+  // Escapes in keys are where V8's JSON.parse goes wrong once it has seen a key with a backslash.
+  for (const over of ["standard input and output", "HTTP"]) {
+    it(`keys are stored as they were sent over ${over}, whatever was sent before`, async () => {
+      const folder = prepared()
+      const assistant = await connect(
+        "current",
+        over === "HTTP" ? await listening(folder, flags) : { folder, args: flags }
+      )
+      const saved: Array<string> = []
+      for (const [at, key] of ["\\", "\n", '"', "\ue07f000a"].entries()) {
+        const patients = [{ id: `p${at}`, [key]: at }]
+        const { structured } = await assistant.call("save_cohort", { name: `C${at}`, entities: { patients } })
+        saved.push((await assistant.read(`cohort://${String(structured["cohort_id"])}/patient`)).trimEnd())
+      }
+      assert.deepStrictEqual(saved, [
+        String.raw`{"id":"p0","\\":0}`,
+        String.raw`{"id":"p1","\n":1}`,
+        String.raw`{"id":"p2","\"":2}`,
+        '{"id":"p3","\ue07f000a":3}'
+      ])
+    })
+  }
+
   it("is told how to confirm when its client cannot ask", async () => {
     const folder = prepared()
     const assistant = await connect("current", { folder, args: flags }, false)

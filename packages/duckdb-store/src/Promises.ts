@@ -3,6 +3,7 @@
  */
 
 import { Cause, Effect, Exit, Scope } from "effect"
+import { parseJson } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { readFile } from "node:fs/promises"
 import { basename } from "node:path"
@@ -207,7 +208,7 @@ const errorOf = (cause: unknown): unknown => {
 
 const parsed = (text: string): unknown => {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (cause) {
     throw new CohortStoreError(
       "python-token",

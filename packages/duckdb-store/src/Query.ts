@@ -5,8 +5,8 @@
  */
 
 import { type DuckDbSqlClient, DuckDbOpenError, toOpenError } from "@mallard/sql-duckdb"
-import { kinds } from "@mallard/schema"
-import { Effect, Schema } from "effect"
+import { kinds, parseJson } from "@mallard/schema"
+import { Effect, Predicate, Schema } from "effect"
 import { type SqlError } from "effect/sql"
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -462,12 +462,14 @@ const ask = (request: QueryRequest, timeout: number): Effect.Effect<QueryAnswer 
 /** An answer that was cut short is none. */
 const answerIn = (chunks: ReadonlyArray<Buffer>, otherwise: Ended["reason"]): QueryAnswer | Ended => {
   try {
-    const answer: QueryAnswer = JSON.parse(Buffer.concat(chunks).toString("utf8"))
-    return answer
+    const answer = parseJson(Buffer.concat(chunks).toString("utf8"))
+    return isAnswer(answer) ? answer : { _tag: "ended", reason: otherwise }
   } catch {
     return { _tag: "ended", reason: otherwise }
   }
 }
+
+const isAnswer = (value: unknown): value is QueryAnswer => Predicate.hasProperty(value, "_tag")
 
 /** Memory of its own that a process has, without the program that it shares; 0 where the system does not tell. */
 const memoryOf = ({ pid }: ChildProcess): number => {

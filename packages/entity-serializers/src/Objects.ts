@@ -2,7 +2,7 @@
  * Entities as JavaScript values: objects from programs become rows, and rows become objects again. Values become JSON
  * text first, by a strict writer that refuses whatever `JSON.stringify` would drop or alter; from then on nothing is lost.
  */
-import { JSON_KIND, kindByCode, kindByName, type KindName } from "@mallard/schema"
+import { JSON_KIND, kindByCode, kindByName, type KindName, parseJson } from "@mallard/schema"
 import { rowDigest, rowValues, viewBatch } from "./BatchReader.ts"
 import { DocumentReader } from "./Document.ts"
 import { EntityBatch } from "./EntityBatch.ts"
@@ -383,7 +383,7 @@ const templateOf = (code: number, text: string): Template => {
 export const fromRow = (row: EntityRow | JsonRow): unknown => {
   const text = renderRow(row)
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch (cause) {
     if (cause instanceof SyntaxError) throw new UnsupportedValue("python-token", "")
     throw cause

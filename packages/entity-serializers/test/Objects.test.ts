@@ -1,4 +1,4 @@
-import { kindByName, type KindName, kinds, toCanonical } from "@mallard/schema"
+import { kindByName, type KindName, kinds, parseJson, toCanonical } from "@mallard/schema"
 import { compactText } from "@mallard/testkit"
 import * as fc from "fast-check"
 import { createHash } from "node:crypto"
@@ -166,7 +166,7 @@ describe("toRow", () => {
         (kind, entity) => {
           fc.pre(isSafe(entity))
           // Without prototype, as a dictionary may be made, no object equals a parsed one.
-          const value: unknown = JSON.parse(JSON.stringify(entity))
+          const value = parseJson(JSON.stringify(entity))
           const row = toRow(kind.kind as KindName, value)
           assert.strictEqual(renderRow(row), toJsonText(value))
           assert.deepStrictEqual(fromRow(row), value)

@@ -3,6 +3,7 @@ import { hash } from "node:crypto"
 import type { Recogniser, SaveRequest } from "@mallard/duckdb-store"
 import type { DocumentResult } from "@mallard/entity-serializers"
 import { type EncodingProblem, guessOf, metaOf, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
+import { parseJson } from "@mallard/schema"
 import { Result } from "effect"
 
 /** The bytes of a file called `name` as a document of its own, or where they are no text. */
@@ -39,7 +40,7 @@ const recogniserOf = (text: string, stem: string): Recogniser => {
 const firstKeys = (text: string): ReadonlyArray<string> => {
   if (!text.trimStart().startsWith("[")) return []
   try {
-    const list: unknown = JSON.parse(text)
+    const list = parseJson(text)
     const first: unknown = Array.isArray(list) ? list.find((one) => typeof one === "object" && one !== null) : undefined
     return typeof first === "object" && first !== null ? Object.keys(first) : []
   } catch {

@@ -4,6 +4,7 @@
  */
 
 import { Schema } from "effect"
+import { parseJson } from "./Json.ts"
 import type { Column, EntityKind, SqlType } from "./Kind.ts"
 import type { AnyDeclaredKind } from "./Row.ts"
 
@@ -95,15 +96,15 @@ const canonicalCell = (type: SqlType, cell: unknown): unknown => {
   if (type === "BIGINT" && typeof cell === "bigint") {
     return Number.isSafeInteger(Number(cell)) ? Number(cell) : cell
   }
-  if (type === "JSON" && typeof cell === "string") return parseJson(cell)
+  if (type === "JSON" && typeof cell === "string") return cellOf(cell)
   if (type.startsWith("DECIMAL") && typeof cell === "number") return cell.toFixed(scaleOf(type))
   return cell
 }
 
-// DuckDB takes tokens such as NaN for JSON, which JSON.parse does not.
-const parseJson = (text: string): unknown => {
+// DuckDB takes tokens such as NaN for JSON, which JavaScript does not.
+const cellOf = (text: string): unknown => {
   try {
-    return JSON.parse(text)
+    return parseJson(text)
   } catch {
     return text
   }

@@ -1,5 +1,6 @@
 export * from "./Canonical.ts"
 export * from "./Declare.ts"
+export * from "./Json.ts"
 export * from "./Kind.ts"
 export * from "./Kinds.ts"
 export * from "./Path.ts"
