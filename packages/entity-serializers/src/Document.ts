@@ -206,14 +206,15 @@ export class DocumentReader {
   }
 
   /**
-   * Takes over what another reader has read, as if it had been read here; gives the members. Undefined when there are too
-   * many shapes: then take the batch back to a mark and read it here. Not to be called while a document is being read.
+   * Takes over what another reader has read, a document or a part of one, as if it had been read here, but adds its members
+   * to those given. False when there are too many shapes: then take the batch back to a mark and read it here. Not to be
+   * called while a document is being read.
    */
-  take(packed: PackedBatch, foreign: ForeignShapes): MemberRows | undefined {
-    const members = unpackBatch(packed, this.entities, foreign)
+  take(packed: PackedBatch, foreign: ForeignShapes, members: MemberRows): boolean {
+    const fits = unpackBatch(packed, this.entities, foreign, members)
     // Its text has been hashed there.
     this.rebase()
-    return members
+    return fits
   }
 
   private start(): void {

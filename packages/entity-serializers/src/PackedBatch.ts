@@ -6,7 +6,7 @@
 import { AUX, type Cells } from "./Cells.ts"
 import type { EntityRows } from "./EntityBatch.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
-import { MemberRows } from "./MemberRows.ts"
+import type { MemberRows } from "./MemberRows.ts"
 import type { Shape, ShapeDictionary } from "./ShapeDictionary.ts"
 
 /** A batch in transferable form. What `memory` holds is in the order in which `packBatch` puts it there. */
@@ -123,14 +123,15 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
 }
 
 /**
- * Takes packed rows into a reader's batch, leaving out entities that it knows, and returns the members with their ids
- * here; undefined when there are too many shapes for that, and the batch is then to be taken back to a mark.
+ * Takes packed rows into a reader's batch, leaving out entities that it knows, and adds the members with their ids here;
+ * false when there are too many shapes for that, and the batch is then to be taken back to a mark.
  */
 export const unpackBatch = (
   packed: PackedBatch,
   reader: EntityReader,
-  foreign: ForeignShapes
-): MemberRows | undefined => {
+  foreign: ForeignShapes,
+  members: MemberRows
+): boolean => {
   const { batch, indexes, tokenizer } = reader
   const from = new Unpacking(packed.memory)
   const textFrom = tokenizer.append(from.bytes(packed.text))
@@ -155,12 +156,11 @@ export const unpackBatch = (
     take(digests, rows.digests, first, fresh, 4)
     take(shapes, rows.shapes, first, fresh)
     rows.count += index.nextId - firstId
-    if (!foreign.translate(rows.shapes, first, rows.count, reader.shapes)) return undefined
+    if (!foreign.translate(rows.shapes, first, rows.count, reader.shapes)) return false
     const all = allColumns(rows)
     for (const at of columns) takeCells(from, all[at]!, { first, count, fresh, textFrom, auxFrom })
   }
   takeLinks(packed, from, reader, ids, firstNew)
-  const members = new MemberRows()
   const collection = from.words(packed.members)
   const ordinal = from.doubles(packed.members)
   const kind = from.bytes(packed.members)
@@ -168,7 +168,7 @@ export const unpackBatch = (
   for (let i = 0; i < packed.members; i++) {
     members.push(collection[i]!, ordinal[i]!, kind[i]!, ids[kind[i]!]![id[i]!]!)
   }
-  return members
+  return true
 }
 
 const allColumns = ({ columns, extra }: EntityRows): ReadonlyArray<Cells> => [...columns, extra]

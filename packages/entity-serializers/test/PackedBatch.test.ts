@@ -1,7 +1,14 @@
 import { arbitraryDocument, compactText, textOfFile } from "@mallard/testkit"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
-import { ForeignShapes, packBatch, renderDocument, ShapeDictionary, viewBatch } from "@mallard/entity-serializers"
+import {
+  ForeignShapes,
+  MemberRows,
+  packBatch,
+  renderDocument,
+  ShapeDictionary,
+  viewBatch
+} from "@mallard/entity-serializers"
 import { cohortRules, meaningOf, reset, setUp, stateOf } from "./support.ts"
 
 /** A reader elsewhere, and what is known here of its shapes. */
@@ -40,8 +47,8 @@ describe("rows that another reader has read", () => {
               here.documents.readBytes(Buffer.from(text), cohortRules)
               continue
             }
-            const members = here.documents.take(packed(other, text), other.foreign)
-            assert(members !== undefined)
+            const members = new MemberRows()
+            assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
             const { pieces } = other.setup.documents
             assert.strictEqual(renderDocument(pieces, members, viewBatch(here.reader).text), compactText(text))
           }
@@ -64,8 +71,8 @@ describe("rows that another reader has read", () => {
     const text = '{"patients":[{"mrn":"é","birth_date":"2001-02-03","x":[1.50,null]}]}'
     const batch = packed(other, text, memory)
     assert.strictEqual(batch.memory, memory)
-    const members = here.documents.take(batch, other.foreign)
-    assert(members !== undefined)
+    const members = new MemberRows()
+    assert.isTrue(here.documents.take(batch, other.foreign, members))
     assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
   })
 
@@ -76,7 +83,7 @@ describe("rows that another reader has read", () => {
     const mark = here.reader.mark()
     const other = elsewhere()
     const text = '{"patients":[{"b":1},{"c":1},{"d":1}]}'
-    assert.isUndefined(here.documents.take(packed(other, text), other.foreign))
+    assert.isFalse(here.documents.take(packed(other, text), other.foreign, new MemberRows()))
     here.reader.rollback(mark)
     assert.deepStrictEqual(stateOf(here), before)
     // Here, where there is room for templates in the rows, the same text is read.
@@ -89,10 +96,10 @@ describe("rows that another reader has read", () => {
     const here = setUp()
     const other = elsewhere()
     const text = '{"patients":[{"a":1}]}'
-    here.documents.take(packed(other, text), other.foreign)
+    here.documents.take(packed(other, text), other.foreign, new MemberRows())
     reset(here)
-    const members = here.documents.take(packed(other, text), other.foreign)
-    assert(members !== undefined)
+    const members = new MemberRows()
+    assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
     assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
   })
 })

@@ -1,14 +1,22 @@
 /**
- * Threads that read the files which come next, while the one that writes rows has the time for that alone. What they
- * read is taken over as if it had been read here; a file that they cannot read, or that they say anything remarkable
- * about, is read here once more, so that there is one way to say what is wrong with it.
+ * Threads that read, while the one that writes rows has the time for that alone: the files which come next, each as a
+ * whole, and a large file a part at a time. What they read is taken over as if it had been read here; a whole file that
+ * they cannot read is read here once more, so that there is one way to say what is wrong with it.
  */
 import { availableParallelism } from "node:os"
-import { Worker } from "node:worker_threads"
-import { type DocumentReader, ForeignShapes, type PackedBatch } from "@mallard/entity-serializers"
-import { Effect, type Scope } from "effect"
-import type { ReadReply, ReadRequest } from "./internal/read-thread.ts"
-import type { PartRead } from "./Reading.ts"
+import { MessageChannel, Worker } from "node:worker_threads"
+import { type DocumentReader, ForeignShapes, MemberRows, type PackedBatch } from "@mallard/entity-serializers"
+import { Effect, Queue, Schema, type Scope } from "effect"
+import {
+  ABANDONED,
+  type PartReply,
+  ReadFailure,
+  type ReadPartsRequest,
+  type ReadReply,
+  type ReadRequest
+} from "./internal/read-protocol.ts"
+import type { PartRead, SourceRejected } from "./Reading.ts"
+import type { SourceError } from "./SourceError.ts"
 import type { SourceFile } from "./Sources.ts"
 
 /** Beside this module both in the sources and where it is bundled. */
@@ -41,12 +49,22 @@ export type ReadAhead =
   | { readonly outcome: "read"; readonly sourceSha256: string; readonly part: PartRead }
   | { readonly outcome: "known"; readonly sourceSha256: string }
 
+/** A thread that was reading a large file cannot go on, though the file may be fine; it will be read without threads. */
+export class ThreadLost extends Schema.TaggedError<ThreadLost>()("ThreadLost", {}) {}
+
 interface Thread {
   readonly worker: Worker
   readonly foreign: ForeignShapes
   /** Files it has not read yet, in order. */
   readonly waiting: Array<Task>
   readonly spare: Array<ArrayBuffer>
+}
+
+/** As in `ReadOptions`. */
+interface ReadLargeOptions<E> {
+  readonly windowBytes?: number
+  readonly onWindow: Effect.Effect<void, E>
+  readonly onBytes?: (bytes: number) => void
 }
 
 interface Task {
@@ -105,15 +123,70 @@ export class ReadThreads {
       const reply = yield* Effect.promise(() => task.reply)
       this.prepare(next)
       if (reply.outcome !== "read") return reply.outcome === "known" ? reply : undefined
-      const members = documents.take(reply.packed, task.thread.foreign)
+      const members = new MemberRows()
+      const fits = documents.take(reply.packed, task.thread.foreign, members)
       this.reuse(task.thread, reply.packed)
-      if (members !== undefined) {
+      if (fits) {
         const part = { ...reply.part, file, members }
         return { outcome: "read", sourceSha256: part.sourceSha256, part } as const
       }
       yield* takeBack
       return undefined
     })
+  }
+
+  /**
+   * Has a thread read a large file and takes it over a part at a time; `onWindow` is called after each and may empty the
+   * batch. Undefined when no thread reads it; then it is to be read here. After `ThreadLost` as well, from its beginning.
+   */
+  readLarge<E>(
+    file: SourceFile,
+    documents: DocumentReader,
+    { onBytes, onWindow, windowBytes }: ReadLargeOptions<E>
+  ): Effect.Effect<PartRead | undefined, SourceError | SourceRejected | ThreadLost | E, Scope.Scope> {
+    return Effect.gen({ self: this }, function* () {
+      const thread = this.idlest()
+      const { open, ...plain } = file
+      if (thread === undefined || open !== undefined || this.own.has(file)) return undefined
+      const { maxDepth, maxEntityBytes } = this.options
+      const { port, replies } = yield* this.partsOf(thread, { file: plain, maxDepth, maxEntityBytes, windowBytes })
+      // Here `onWindow` looks for them.
+      const members = (documents.members = new MemberRows())
+      for (;;) {
+        const reply = yield* Queue.take(replies)
+        if (reply.outcome === "failed") return yield* Schema.decodeSync(ReadFailure)(reply.failure)
+        if (reply.outcome === "declined" || !documents.take(reply.packed, thread.foreign, members)) {
+          this.own.add(file)
+          return yield* new ThreadLost()
+        }
+        onBytes?.(reply.bytes)
+        if (reply.outcome === "read") {
+          documents.members = new MemberRows()
+          return { ...reply.part, file, members }
+        }
+        port.postMessage(reply.packed.memory, [reply.packed.memory])
+        yield* onWindow
+      }
+    })
+  }
+
+  /** The parts of a file as they come, until the scope closes. */
+  private partsOf(thread: Thread, request: Omit<ReadPartsRequest, "port">) {
+    return Effect.acquireRelease(
+      Effect.map(Queue.unbounded<PartReply>(), (replies) => {
+        const { port1: port, port2 } = new MessageChannel()
+        port.on("message", (reply: PartReply) => {
+          // Also of parts that nobody takes: later files refer to their shapes.
+          if ("packed" in reply) thread.foreign.learn(reply.packed)
+          Queue.offerUnsafe(replies, reply)
+        })
+        port.on("close", () => Queue.offerUnsafe(replies, { outcome: "declined" }))
+        thread.worker.postMessage({ ...request, port: port2 } satisfies ReadPartsRequest, [port2])
+        return { port, replies }
+      }),
+      // The thread closes the port when it has heard of it, if not sooner.
+      ({ port }) => Effect.sync(() => port.postMessage(ABANDONED))
+    )
   }
 
   /** Has files read, the nearest first. */

@@ -34,7 +34,7 @@ import {
   type Variant,
   variantOf
 } from "./Recognition.ts"
-import type { ReadThreads } from "./ReadThreads.ts"
+import type { ReadThreads, ThreadLost } from "./ReadThreads.ts"
 import { printablePath, SourceError } from "./SourceError.ts"
 import type { OpenText, SourceFile } from "./Sources.ts"
 
@@ -105,7 +105,7 @@ export interface ReadOptions<E> {
   readonly windowBytes?: number
   /** The files that will be read after this one, the nearest first: their bytes are fetched meanwhile. */
   readonly next?: ReadonlyArray<SourceFile> | undefined
-  /** Threads that read them instead; given either always or never. */
+  /** Threads that read them instead, and large files; given either always or never. */
   readonly threads?: ReadThreads | undefined
   /**
    * Asked once the hash of a file read whole is known; true ends the reading there, because its content is stored
@@ -225,11 +225,11 @@ export const readPart = <E>(
   documents: DocumentReader,
   buffers: ReadBuffers,
   options: ReadOptions<E>
-): Effect.Effect<PartRead | undefined, SourceError | SourceRejected | E> =>
+): Effect.Effect<PartRead | undefined, SourceError | SourceRejected | ThreadLost | E> =>
   Effect.suspend(() => {
     documents.entities.maxEntityBytes = options.maxEntityBytes
     documents.entities.tokenizer.maxDepth = options.maxDepth
-    return Effect.scoped<PartRead | undefined, SourceError | SourceRejected | E, Scope.Scope>(
+    return Effect.scoped<PartRead | undefined, SourceError | SourceRejected | ThreadLost | E, Scope.Scope>(
       file.bytes <= (options.wholeFileBytes ?? WHOLE_FILE_BYTES)
         ? readWhole(file, documents, buffers, options)
         : readLarge(file, documents, options)
@@ -340,6 +340,8 @@ const readLarge = Effect.fnUntraced(function* <E>(
   documents: DocumentReader,
   options: ReadOptions<E>
 ) {
+  const part = yield* options.threads?.readLarge(file, documents, options) ?? Effect.undefined
+  if (part !== undefined) return part
   const open = yield* openSource(file)
   const raw = createHash("sha256")
   const text = new Utf8Stream()

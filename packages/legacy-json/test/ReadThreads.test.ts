@@ -1,5 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DocumentReader, EntityBatch, EntityIndex, EntityReader, ShapeDictionary } from "@mallard/entity-serializers"
+import {
+  DocumentReader,
+  EntityBatch,
+  EntityIndex,
+  EntityReader,
+  renderDocument,
+  ShapeDictionary,
+  viewBatch
+} from "@mallard/entity-serializers"
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import {
@@ -9,7 +17,8 @@ import {
   ReadThreads,
   readThreads,
   type SourceFile,
-  SourceRejected
+  SourceRejected,
+  ThreadLost
 } from "../src/index.ts"
 import { tree } from "./support/tree.ts"
 
@@ -28,7 +37,7 @@ const reader = (): DocumentReader => {
 }
 
 /** Files of a folder in the order of their names, a reader, and how a file is read into it with and without threads. */
-const setUp = Effect.fnUntraced(function* (files: Readonly<Record<string, string>>, count = 2) {
+const setUp = Effect.fnUntraced(function* (files: Readonly<Record<string, string | Uint8Array>>, count = 2) {
   const folder = yield* tree(files)
   const found = yield* findSources([folder])
   const list = found.sources.flatMap((source) => source.files)
@@ -113,6 +122,106 @@ describe("files that threads read ahead", () => {
       assert.strictEqual((yield* readBy(b, [], threads))?.counts.length, 2)
     })
   )
+})
+
+describe("large files that a thread reads", () => {
+  const entity = (at: number): string =>
+    `{"mrn":"${at}","note":"${"n".repeat(200)}","n":${at}.50,"visits":[{"id":"v${at}"}],"x":{"k${at % 50}":[1]}}`
+  const entities = Array.from({ length: 60_000 }, (_, at) => entity(at % 59_000)).join(",")
+  /** Some 16 MB of compact text, with remarks, and with entities that come again in another part. */
+  const text = `{"name":"large","patients":[${entities}],"other":[1,"é"],"encounters":[{"id":"e"},7],"end":1e400}`
+  const large = { ...limits, wholeFileBytes: 1000 }
+
+  const setUpLarge = Effect.fnUntraced(function* (files: Readonly<Record<string, string | Uint8Array>>) {
+    const set = yield* setUp(files, 1)
+    const read = (
+      file: SourceFile,
+      pool: ReadThreads | undefined,
+      onWindow: Effect.Effect<void, string> = Effect.void
+    ) =>
+      readPart(file, set.documents, new ReadBuffers(), {
+        ...large,
+        threads: pool,
+        takeBack: Effect.void,
+        onWindow
+      })
+    return { ...set, read }
+  })
+
+  it.live("are told as if they had been read here, and so are files after them", () =>
+    Effect.gen(function* () {
+      const { documents, list, read, readBy, threads } = yield* setUpLarge({ "a.json": text, "b.json": cohort("b") })
+      const [a, b] = list
+      assert(a !== undefined && b !== undefined)
+      let windows = 0
+      const part = yield* read(
+        a,
+        threads,
+        Effect.sync(() => {
+          windows++
+        })
+      )
+      assert(part !== undefined)
+      assert.isAbove(windows, 2)
+      const { members, ...told } = part
+      assert.strictEqual(renderDocument(part.pieces, members, viewBatch(documents.entities).text), text)
+      const { members: own, ...expected } = (yield* read(a, undefined))!
+      assert.deepStrictEqual(told, expected)
+      assert.strictEqual(members.count, own.count)
+      for (const column of ["collection", "ordinal", "kind", "id"] as const) {
+        assert.isTrue(Buffer.from(members[column].buffer).equals(Buffer.from(own[column].buffer)), column)
+      }
+      threads.prepare([b])
+      assert.strictEqual((yield* readBy(b, [], threads))?.meta.name, "b")
+    })
+  )
+
+  it.live("are refused with the same words", () =>
+    Effect.gen(function* () {
+      const { list, read, threads } = yield* setUpLarge({
+        "broken.json": text.replace('"end":1e400', '"end":01'),
+        "bytes.json": Buffer.concat([Buffer.from(text.slice(0, -2)), Buffer.from([0xe9, 0x7d])])
+      })
+      for (const file of list) {
+        const failure = yield* Effect.flip(read(file, threads))
+        assert.instanceOf(failure, SourceRejected)
+        assert.deepEqual(failure, yield* Effect.flip(read(file, undefined)))
+      }
+      assert.lengthOf(list, 2)
+    })
+  )
+
+  it.live("can be given up in the middle, and the thread goes on with others", () =>
+    Effect.gen(function* () {
+      const { documents, list, read, readBy, threads } = yield* setUpLarge({ "a.json": text, "b.json": entityFile })
+      const [a, b] = list
+      assert(a !== undefined && b !== undefined)
+      const before = documents.entities.mark()
+      assert.strictEqual(yield* Effect.flip(read(a, threads, Effect.fail("enough"))), "enough")
+      documents.entities.rollback(before)
+      threads.prepare([b])
+      const part = yield* readBy(b, [], threads)
+      assert(part !== undefined)
+      assert.strictEqual(renderDocument(part.pieces, part.members, viewBatch(documents.entities).text), entityFile)
+    })
+  )
+
+  it.live("are read from their beginning when the thread is lost", () =>
+    Effect.gen(function* () {
+      const { documents, list, read, threads } = yield* setUpLarge({ "a.json": text })
+      const [a] = list
+      assert(a !== undefined)
+      const before = documents.entities.mark()
+      assert.instanceOf(yield* Effect.flip(read(a, threads, threads.stop)), ThreadLost)
+      documents.entities.rollback(before)
+      const part = yield* read(a, threads)
+      assert(part !== undefined)
+      assert.strictEqual(renderDocument(part.pieces, part.members, viewBatch(documents.entities).text), text)
+    })
+  )
+
+  /** Of shapes that the thread has met in the large file. */
+  const entityFile = `{"patients":[${entity(3)},${entity(58_999)}]}`
 })
 
 describe("how many threads read", () => {

@@ -3,6 +3,7 @@ import { compactText } from "@mallard/testkit"
 import { Effect } from "effect"
 import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Worker } from "node:worker_threads"
 import { verify, type MigrateOptions } from "@mallard/migrator"
 import { cohortFile, everyKind, savedFolders, variedSources } from "./fixtures.ts"
 import {
@@ -39,139 +40,174 @@ const wordy = `{"name":"wordy","story":${JSON.stringify("word ".repeat(400_000))
 const isEmpty = (database: string) =>
   Effect.map(rowCounts(database), (counts) => Object.keys(counts).filter((table) => !ledgerTables.includes(table)))
 
-describe("a file that is larger than what is read whole", () => {
-  it.effect("gives the same rows, texts and digests as when it is read whole", () =>
-    Effect.gen(function* () {
-      const sources = {
-        ...Object.fromEntries(Object.entries(variedSources).filter(([name]) => !name.includes("ncpdp"))),
-        "every kind.json": everyKind,
-        "family/enrollment.json": savedFolders["vale-family"]?.["enrollment.json"]?.text ?? "",
-        "family/claims.json": savedFolders["vale-family"]?.["claims.json"]?.text ?? "",
-        "marked.json": `\u{feff}${cohortFile("marked", "p7")}`,
-        "wide.json": Buffer.from(`\u{feff}${cohortFile("wide 😀", "p8")}`, "utf16le"),
-        "claims-2024.json": '[{"claim_id":"c9","claim_lines":[{"line_number":1}]}, 5, {"claim_id":"c10"}]'
-      }
-      const whole = yield* migrated(sources)
-      const windows = yield* migrated(sources, tiny)
-      assert.strictEqual(whole.report.outcome, "done")
-      assert.strictEqual(windows.report.outcome, "done")
-      assert.strictEqual(windows.report.verification.mismatched, 0)
-      assert.deepStrictEqual(yield* cohorts(windows.database), yield* cohorts(whole.database))
-      assert.deepStrictEqual(yield* entities(windows.database), yield* entities(whole.database))
-      assert.deepStrictEqual(yield* exported(windows.database), yield* exported(whole.database))
-      const remarks = ({ report, source }: typeof whole) =>
-        report.items.map((item) => [item.path.slice(source.length), item.digest, item.source_sha256, remarksOf(item)])
-      assert.deepStrictEqual(remarks(windows), remarks(whole))
-      const again = yield* run(windows.database, [windows.source], tiny)
-      assert.deepStrictEqual(new Set(Object.values(outcomes(again))), new Set(["unchanged"]))
-    })
-  )
-
-  it.effect("is written as it is read, in one transaction", () =>
-    Effect.gen(function* () {
-      const text = big(40_000, 250)
-      const { database, report } = yield* migrated(
-        { "big.json": text, "wordy.json": wordy },
-        { sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
-      )
-      assert.strictEqual(report.outcome, "done", JSON.stringify(report.items))
-      assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
-      assert.strictEqual(itemOf(report, "big.json").digest, sha256(compactBig(40_000, 250)))
-      assert.strictEqual((yield* exported(database)).get("wordy/wordy.json"), compactText(wordy))
-      assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [2, 0])
-    })
-  )
-
-  it.effect("leaves nothing behind when it turns out to be broken after rows were written", () =>
-    Effect.gen(function* () {
-      const text = big(40_000, 250)
-      const broken = text.replace('"after": [1', '"after": [1 x')
-      const sizes = { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 }
-      const { database, report, source } = yield* migrated(
-        { "big.json": broken, "small.json": cohortFile("small", "p") },
-        { sizes }
-      )
-      assert.deepStrictEqual(outcomes(report), { "big.json": "rejected", "small.json": "migrated" })
-      const [remark] = itemOf(report, "big.json").remarks
-      assert.strictEqual(remark?.line, broken.slice(0, broken.indexOf(" x,")).split("\n").length)
-      assert.include(remark?.message, "(byte ")
-      assert.deepStrictEqual(
-        yield* rowCounts(database).pipe(Effect.map((counts) => [counts["patients"], counts["cohort_members"]])),
-        [1, 1]
-      )
-      assert.strictEqual((yield* verify({ database, sources: [] })).mismatched, 0)
-      // Mended, it is migrated.
-      writeFileSync(join(source, "big.json"), text)
-      assert.deepStrictEqual(outcomes(yield* run(database, [source], { sizes })), {
-        "big.json": "migrated",
-        "small.json": "unchanged"
+for (const [reader, jobs] of [
+  ["the thread that writes", 1],
+  ["one of its own", 2]
+] as const)
+  describe(`a file that is larger than what is read whole, read by ${reader},`, () => {
+    it.effect("gives the same rows, texts and digests as when it is read whole", () =>
+      Effect.gen(function* () {
+        const sources = {
+          ...Object.fromEntries(Object.entries(variedSources).filter(([name]) => !name.includes("ncpdp"))),
+          "every kind.json": everyKind,
+          "family/enrollment.json": savedFolders["vale-family"]?.["enrollment.json"]?.text ?? "",
+          "family/claims.json": savedFolders["vale-family"]?.["claims.json"]?.text ?? "",
+          "marked.json": `\u{feff}${cohortFile("marked", "p7")}`,
+          "wide.json": Buffer.from(`\u{feff}${cohortFile("wide 😀", "p8")}`, "utf16le"),
+          "claims-2024.json": '[{"claim_id":"c9","claim_lines":[{"line_number":1}]}, 5, {"claim_id":"c10"}]'
+        }
+        const whole = yield* migrated(sources)
+        const windows = yield* migrated(sources, { ...tiny, jobs })
+        assert.strictEqual(whole.report.outcome, "done")
+        assert.strictEqual(windows.report.outcome, "done")
+        assert.strictEqual(windows.report.verification.mismatched, 0)
+        assert.deepStrictEqual(yield* cohorts(windows.database), yield* cohorts(whole.database))
+        assert.deepStrictEqual(yield* entities(windows.database), yield* entities(whole.database))
+        assert.deepStrictEqual(yield* exported(windows.database), yield* exported(whole.database))
+        const remarks = ({ report, source }: typeof whole) =>
+          report.items.map((item) => [item.path.slice(source.length), item.digest, item.source_sha256, remarksOf(item)])
+        assert.deepStrictEqual(remarks(windows), remarks(whole))
+        const again = yield* run(windows.database, [windows.source], { ...tiny, jobs })
+        assert.deepStrictEqual(new Set(Object.values(outcomes(again))), new Set(["unchanged"]))
       })
-    })
-  )
+    )
 
-  it.effect("is refused with its place, whatever is wrong with it", () =>
-    Effect.gen(function* () {
-      const bad = {
-        "latin.json": Buffer.concat([
-          Buffer.from(`{\n"name":"${"é".repeat(100)}","x":"`),
-          Buffer.from([0xe9, 0x22, 0x7d])
-        ]),
-        "end.json": `{\n"name":"end","patients":[{"id":"p"}`,
-        "marked.json": `\u{feff}{\n"a": }`,
-        "number.json": '{\n\n"a": 01}'
-      }
-      const places = (report: Effect.Success<ReturnType<typeof run>>) =>
-        report.items.map(({ outcome, path, remarks: [remark] }) => [
-          path.split("/").at(-1),
-          outcome,
-          remark?.code,
-          remark?.line,
-          remark?.column,
-          /\(byte \d+\)/.exec(remark?.message ?? "")?.[0]
+    it.effect("is written as it is read, in one transaction", () =>
+      Effect.gen(function* () {
+        const text = big(40_000, 250)
+        const { database, report } = yield* migrated(
+          { "big.json": text, "wordy.json": wordy },
+          { jobs, sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
+        )
+        assert.strictEqual(report.outcome, "done", JSON.stringify(report.items))
+        assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
+        assert.strictEqual(itemOf(report, "big.json").digest, sha256(compactBig(40_000, 250)))
+        assert.strictEqual((yield* exported(database)).get("wordy/wordy.json"), compactText(wordy))
+        assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [2, 0])
+      })
+    )
+
+    it.effect("leaves nothing behind when it turns out to be broken after rows were written", () =>
+      Effect.gen(function* () {
+        const text = big(40_000, 250)
+        const broken = text.replace('"after": [1', '"after": [1 x')
+        const sizes = { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 }
+        const { database, report, source } = yield* migrated(
+          { "big.json": broken, "small.json": cohortFile("small", "p") },
+          { jobs, sizes }
+        )
+        assert.deepStrictEqual(outcomes(report), { "big.json": "rejected", "small.json": "migrated" })
+        const [remark] = itemOf(report, "big.json").remarks
+        assert.strictEqual(remark?.line, broken.slice(0, broken.indexOf(" x,")).split("\n").length)
+        assert.include(remark?.message, "(byte ")
+        assert.deepStrictEqual(
+          yield* rowCounts(database).pipe(Effect.map((counts) => [counts["patients"], counts["cohort_members"]])),
+          [1, 1]
+        )
+        assert.strictEqual((yield* verify({ database, sources: [] })).mismatched, 0)
+        // Mended, it is migrated.
+        writeFileSync(join(source, "big.json"), text)
+        assert.deepStrictEqual(outcomes(yield* run(database, [source], { jobs, sizes })), {
+          "big.json": "migrated",
+          "small.json": "unchanged"
+        })
+      })
+    )
+
+    it.effect("is refused with its place, whatever is wrong with it", () =>
+      Effect.gen(function* () {
+        const bad = {
+          "latin.json": Buffer.concat([
+            Buffer.from(`{\n"name":"${"é".repeat(100)}","x":"`),
+            Buffer.from([0xe9, 0x22, 0x7d])
+          ]),
+          "end.json": `{\n"name":"end","patients":[{"id":"p"}`,
+          "marked.json": `\u{feff}{\n"a": }`,
+          "number.json": '{\n\n"a": 01}'
+        }
+        const places = (report: Effect.Success<ReturnType<typeof run>>) =>
+          report.items.map(({ outcome, path, remarks: [remark] }) => [
+            path.split("/").at(-1),
+            outcome,
+            remark?.code,
+            remark?.line,
+            remark?.column,
+            /\(byte \d+\)/.exec(remark?.message ?? "")?.[0]
+          ])
+        const whole = yield* migrated(bad)
+        const windows = yield* migrated(bad, { ...tiny, jobs })
+        assert.deepStrictEqual(places(windows.report), places(whole.report))
+        assert.deepStrictEqual(places(whole.report), [
+          ["end.json", "rejected", "unexpected-end", 2, 36, "(byte 37)"],
+          ["latin.json", "rejected", "invalid-utf8", 2, 116, "(byte 217)"],
+          ["marked.json", "rejected", "unexpected-byte", 2, 6, "(byte 10)"],
+          ["number.json", "rejected", "invalid-number", 3, 7, "(byte 9)"]
         ])
-      const whole = yield* migrated(bad)
-      const windows = yield* migrated(bad, tiny)
-      assert.deepStrictEqual(places(windows.report), places(whole.report))
-      assert.deepStrictEqual(places(whole.report), [
-        ["end.json", "rejected", "unexpected-end", 2, 36, "(byte 37)"],
-        ["latin.json", "rejected", "invalid-utf8", 2, 116, "(byte 217)"],
-        ["marked.json", "rejected", "unexpected-byte", 2, 6, "(byte 10)"],
-        ["number.json", "rejected", "invalid-number", 3, 7, "(byte 9)"]
-      ])
-      assert.deepStrictEqual(yield* isEmpty(windows.database), [])
-    })
-  )
+        assert.deepStrictEqual(yield* isEmpty(windows.database), [])
+      })
+    )
 
-  it.effect("takes part in conflicts of names like any other", () =>
+    it.effect("takes part in conflicts of names like any other", () =>
+      Effect.gen(function* () {
+        const sizes = { wholeFileBytes: 200, windowBytes: 64, batchFiles: 1 }
+        const large = (id: string) => cohortFile("same", id, { description: "long ".repeat(60) })
+        for (const files of [
+          { "a.json": cohortFile("same", "1"), "b.json": large("2") },
+          { "a.json": large("1"), "b.json": cohortFile("same", "2") },
+          { "a.json": large("1"), "b.json": large("2") }
+        ]) {
+          const { database, report } = yield* migrated(files, { jobs, sizes })
+          assert.deepStrictEqual(outcomes(report), { "a.json": "rejected", "b.json": "rejected" })
+          assert.deepStrictEqual(yield* cohorts(database), [])
+          assert.strictEqual(report.verification.mismatched, 0)
+        }
+        const stored = yield* migrated({ "a.json": large("1") }, { jobs, sizes })
+        writeFileSync(join(stored.source, "b.json"), cohortFile("same", "2"))
+        const report = yield* run(stored.database, [stored.source], { jobs, sizes, onConflict: "replace" })
+        assert.deepStrictEqual(outcomes(report), { "a.json": "unchanged", "b.json": "rejected" })
+      })
+    )
+
+    it.effect("is rehearsed without writing", () =>
+      Effect.gen(function* () {
+        const { database, report } = yield* migrated(
+          { "big.json": big(40_000, 250) },
+          { dryRun: true, jobs, sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
+        )
+        assert.deepStrictEqual(outcomes(report), { "big.json": "migrated" })
+        assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
+        assert.isFalse(hasLog(database))
+      })
+    )
+  })
+
+describe("a thread that reads a large file", () => {
+  it.effect("is not needed to the end: what it had read is read again", () =>
     Effect.gen(function* () {
-      const sizes = { wholeFileBytes: 200, windowBytes: 64, batchFiles: 1 }
-      const large = (id: string) => cohortFile("same", id, { description: "long ".repeat(60) })
-      for (const files of [
-        { "a.json": cohortFile("same", "1"), "b.json": large("2") },
-        { "a.json": large("1"), "b.json": cohortFile("same", "2") },
-        { "a.json": large("1"), "b.json": large("2") }
-      ]) {
-        const { database, report } = yield* migrated(files, { sizes })
-        assert.deepStrictEqual(outcomes(report), { "a.json": "rejected", "b.json": "rejected" })
-        assert.deepStrictEqual(yield* cohorts(database), [])
-        assert.strictEqual(report.verification.mismatched, 0)
+      const threads: Array<Worker> = []
+      const started = (thread: Worker): void => {
+        threads.push(thread)
       }
-      const stored = yield* migrated({ "a.json": large("1") }, { sizes })
-      writeFileSync(join(stored.source, "b.json"), cohortFile("same", "2"))
-      const report = yield* run(stored.database, [stored.source], { sizes, onConflict: "replace" })
-      assert.deepStrictEqual(outcomes(report), { "a.json": "unchanged", "b.json": "rejected" })
-    })
-  )
-
-  it.effect("is rehearsed without writing", () =>
-    Effect.gen(function* () {
+      process.on("worker", started)
+      let bytes = 0
       const { database, report } = yield* migrated(
-        { "big.json": big(40_000, 250) },
-        { dryRun: true, sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 } }
-      )
-      assert.deepStrictEqual(outcomes(report), { "big.json": "migrated" })
-      assert.deepStrictEqual(itemOf(report, "big.json").entities, { patient: 40_000 })
-      assert.isFalse(hasLog(database))
+        { "big.json": big(40_000, 250), "other.json": big(30_000, 250).replace("big", "other") },
+        {
+          jobs: 2,
+          sizes: { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 },
+          onProgress: (progress) => {
+            if (progress.phase !== "read") return
+            bytes += progress.bytes
+            if (bytes > 4 << 20) for (const thread of threads) void thread.terminate()
+          }
+        }
+      ).pipe(Effect.ensuring(Effect.sync(() => process.off("worker", started))))
+      assert.lengthOf(threads, 1)
+      assert.isAbove(bytes, big(70_000, 250).length)
+      assert.deepStrictEqual(outcomes(report), { "big.json": "migrated", "other.json": "migrated" })
+      assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [2, 0])
+      assert.strictEqual(itemOf(report, "big.json").digest, sha256(compactBig(40_000, 250)))
+      assert.strictEqual((yield* rowCounts(database))["cohort_members"], 70_000)
     })
   )
 })

@@ -6,28 +6,24 @@ import {
   EntityIndex,
   EntityReader,
   packBatch,
-  type PackedBatch,
   ShapeDictionary
 } from "@mallard/entity-serializers"
-import { Effect, Result } from "effect"
-import { type PartRead, ReadBuffers, readPart } from "../Reading.ts"
-import type { SourceFile } from "../Sources.ts"
+import { Data, Effect, Result, Schema } from "effect"
+import { ReadBuffers, readPart, SourceRejected } from "../Reading.ts"
+import { SourceError } from "../SourceError.ts"
+import {
+  ABANDONED,
+  type PartReply,
+  ReadFailure,
+  type ReadPartsRequest,
+  type ReadReply,
+  type ReadRequest
+} from "./read-protocol.ts"
 
-export interface ReadRequest {
-  readonly file: Omit<SourceFile, "open">
-  /** Hashes that end the reading: nothing new would be read. */
-  readonly known: ReadonlyArray<string>
-  readonly maxEntityBytes: number
-  readonly maxDepth: number
-  /** For what is read. */
-  readonly memory: ArrayBuffer | undefined
-}
+/** Parts that wait to be taken over, and the memory for them. */
+const MOST_PARTS = 4
 
-export type ReadReply =
-  | { readonly outcome: "read"; readonly part: Omit<PartRead, "file" | "members">; readonly packed: PackedBatch }
-  | { readonly outcome: "known"; readonly sourceSha256: string }
-  /** It cannot be read, or not here. */
-  | { readonly outcome: "declined" }
+class Abandoned extends Data.TaggedError("Abandoned") {}
 
 const batch = new EntityBatch()
 const indexes = batch.rows.map(() => new EntityIndex())
@@ -63,10 +59,72 @@ const answer = async ({ file, known, maxDepth, maxEntityBytes, memory }: ReadReq
   return { outcome: "read", part, packed: packBatch(reader, members, memory) }
 }
 
+const answerInParts = async ({ file, maxDepth, maxEntityBytes, port, windowBytes }: ReadPartsRequest) => {
+  const free: Array<ArrayBuffer | undefined> = Array.from({ length: MOST_PARTS }, () => undefined)
+  let isAbandoned = false
+  let wake = (): void => {}
+  port.on("message", (message: ArrayBuffer | typeof ABANDONED) => {
+    if (message === ABANDONED) isAbandoned = true
+    else free.push(message)
+    wake()
+  })
+  const room = Effect.callback<void>((resume) => {
+    wake = () => resume(Effect.void)
+    if (isAbandoned || free.length > 0) wake()
+  })
+  let bytes = 0
+  let before = reader.mark()
+  /** What has been read since the last call. */
+  const pack = () => {
+    const reply = { bytes, packed: packBatch(reader, documents.members, free.pop()) }
+    documents.members.count = 0
+    documents.rebase()
+    before = reader.mark()
+    bytes = 0
+    return reply
+  }
+  const send = (reply: PartReply, ...memory: ReadonlyArray<ArrayBuffer>): void => port.postMessage(reply, [...memory])
+  const onWindow = Effect.flatMap(room, () => {
+    if (isAbandoned) return Effect.fail(new Abandoned())
+    documents.settle()
+    const reply = pack()
+    return Effect.sync(() => send({ outcome: "more", ...reply }, reply.packed.memory))
+  })
+  const read = await Effect.runPromise(
+    Effect.result(
+      readPart(file, documents, buffers, {
+        maxEntityBytes,
+        maxDepth,
+        wholeFileBytes: 0,
+        ...(windowBytes === undefined ? {} : { windowBytes }),
+        takeBack: Effect.void,
+        onWindow,
+        onBytes: (count) => {
+          bytes += count
+        }
+      })
+    )
+  )
+  if (Result.isSuccess(read) && read.success !== undefined) {
+    const { file: _, members, ...part } = read.success
+    documents.members = members
+    const reply = pack()
+    send({ outcome: "read", part, ...reply }, reply.packed.memory)
+  } else {
+    reader.rollback(before)
+    const failure = Result.isFailure(read) ? read.failure : undefined
+    if (failure instanceof SourceRejected || failure instanceof SourceError) {
+      send({ outcome: "failed", failure: Schema.encodeSync(ReadFailure)(failure) })
+    } else send({ outcome: "declined" })
+  }
+  port.close()
+}
+
 // One after the other, though each waits: a reader reads one document at a time.
 let last: Promise<void> = Promise.resolve()
-parentPort?.on("message", (request: ReadRequest) => {
+parentPort?.on("message", (request: ReadRequest | ReadPartsRequest) => {
   last = last.then(async () => {
+    if ("port" in request) return answerInParts(request)
     const reply = await answer(request)
     parentPort?.postMessage(reply, reply.outcome === "read" ? [reply.packed.memory] : [])
   })

@@ -248,7 +248,7 @@ export class Loader {
     const batch: Batch = { first, end: first, bytes: 0, began, from: this.writer.nextRevision, staged: [] }
     this.mustRepeat = false
     // Only a source that is written as it is read fails as a whole, and those wait for their transaction.
-    yield* Effect.catchTag(this.gather(batch, sources, most, true), "LargeItemFailed", Effect.die)
+    yield* Effect.catchTag(this.gather(batch, sources, most, true), ["LargeItemFailed", "ThreadLost"], Effect.die)
     // With a batch that cannot be committed goes whatever was read after it.
     if (!(yield* this.settle(sources))) return first
     const undo = Effect.sync(() => {
@@ -267,7 +267,7 @@ export class Loader {
           "mallard.entities": batch.staged.reduce((sum, { report }) => sum + entitiesOf(report), 0)
         })
       ),
-      Effect.catchTag("BatchContested", () => Effect.andThen(undo, this.batch(sources, first, most))),
+      Effect.catchTag(["BatchContested", "ThreadLost"], () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
           const item = report as ItemReport
@@ -420,6 +420,8 @@ export class Loader {
       const { writer } = this
       if (writer.wantsFlush) yield* writer.flush
       yield* this.gather(batch, sources, most, false)
+      // A commit needs the memory that they have.
+      if (batch.end === sources.length && this.threads !== undefined) yield* this.threads.stop
       if (this.mustRepeat) return yield* new BatchContested({})
       const takenBack = yield* this.takeBack()
       yield* writer.publish

@@ -37,16 +37,17 @@ export const inReadingOrder = (
   return { sources, firstHeavy, firstRival: peaceful.length }
 }
 
-/** Threads that read, until the scope closes, if there is enough for them to do. */
+/** Threads that read, until the scope closes, if there is enough for them to do: one where that is large files only. */
 export const startReadThreads = Effect.fnUntraced(function* (options: MigrateOptions, sources: ReadonlyArray<Source>) {
   const sizes = { ...defaultSizes, ...options.sizes }
   const { least, most, total } = sizes.threaded
-  const threads = readThreads(options.jobs)
-  const readable = sources
-    .flatMap(({ files }) => files.map(({ bytes }) => bytes))
-    .filter((size) => size >= least && size <= most)
-  if (threads === 0 || readable.length < 2 || readable.reduce((sum, size) => sum + size, 0) < total) return undefined
-  const pool = yield* ReadThreads.make({ ...options, threads, least, most })
+  const all = sources.flatMap(({ files }) => files.map(({ bytes }) => bytes))
+  const readable = all.filter((size) => size >= least && size <= most)
+  const isMuch = readable.length > 1 && readable.reduce((sum, size) => sum + size, 0) >= total
+  const hasLarge = all.some((size) => size > sizes.wholeFileBytes)
+  const threads = Math.min(readThreads(options.jobs), isMuch ? Infinity : hasLarge ? 1 : 0)
+  if (threads === 0) return undefined
+  const pool = yield* ReadThreads.make({ ...options, threads, least: isMuch ? least : Infinity, most })
   // Nothing of a new database is known, so that reading need not wait for it.
   if (!existsSync(options.database)) pool.prepare(firstFiles(inReadingOrder(sources, new Set(), sizes).sources))
   return pool
