@@ -11,11 +11,14 @@ interface Waiting {
 /** Starts with the first text. */
 export class LayoutThread {
   private worker: Worker | undefined
+  /** Why it takes nothing any more. */
+  private ended: Error | undefined
   /** In order: the thread does one thing after the other. */
   private readonly waiting: Array<Waiting> = []
 
   /** Settles once the text is laid out and what came of it is written; its memory must stay as it is until then. */
   write(request: LayoutRequest): Promise<void> {
+    if (this.ended !== undefined) return Promise.reject(this.ended)
     this.worker ??= this.start()
     this.worker.postMessage(request, [])
     return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }))
@@ -34,6 +37,7 @@ export class LayoutThread {
       else waiting?.reject(errorOf(failure))
     })
     const fail = (cause: Error): void => {
+      this.ended ??= cause
       for (const { reject } of this.waiting.splice(0)) reject(cause)
     }
     worker.on("error", fail)

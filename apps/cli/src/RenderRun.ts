@@ -23,17 +23,15 @@ export interface RunView {
 /** The whole report, line by line. */
 export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const waiting = report.items.filter(isWaiting)
-  const lines = report.items.filter((item) => !isWaiting(item)).flatMap((item) => itemLines(item, report, view))
-  if (waiting.length > 0 && !view.quiet)
-    lines.push(`- ${counted(waiting.length, "source")}: not reached before the run was stopped`)
-  if (!view.quiet) {
-    const ignored = ignoredLines(report, view)
-    if (ignored.length > 0) lines.push(...ignored)
-    lines.push(...removedLines(report, view))
-    if (lines.length > 0) lines.push("")
-    return [...lines, ...summaryLines(report, view)]
-  }
-  return [...lines, summaryOf(report)]
+  const items = report.items.filter((item) => !isWaiting(item)).flatMap((item) => itemLines(item, report, view))
+  if (view.quiet) return [...items, summaryOf(report)]
+  const lines = [
+    ...items,
+    ...(waiting.length > 0 ? [`- ${counted(waiting.length, "source")}: not reached before the run was stopped`] : []),
+    ...ignoredLines(report, view),
+    ...removedLines(report, view)
+  ]
+  return [...lines, ...(lines.length > 0 ? [""] : []), ...summaryLines(report, view)]
 }
 
 const isWaiting = (item: ItemReport): boolean =>

@@ -1,5 +1,6 @@
 /** What stands in a source where a remark points. Shown on a terminal alone, and only where that is asked. */
-import { mayHoldLines, placesOf, toUtf8, WHOLE_FILE_BYTES } from "@mallard/legacy-json"
+import { mayHoldLines } from "@mallard/entity-serializers"
+import { placesOf, toUtf8, WHOLE_FILE_BYTES } from "@mallard/legacy-json"
 import type { Remark } from "@mallard/migrator/Report"
 import { Effect, Result } from "effect"
 import { readFileSync, statSync } from "node:fs"

@@ -1,8 +1,10 @@
 import { prettyText } from "@mallard/entity-serializers/Pretty"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
+import type { Worker } from "node:worker_threads"
+import { LayoutThread } from "../src/LayoutThread.ts"
 import { FileSet } from "../src/Outputs.ts"
 
 /** Long enough that another thread lays it out, and cut at no good place by blocks of any size. */
@@ -41,4 +43,26 @@ describe("files that are laid out while they are written", () => {
       rmSync(folder, { recursive: true, force: true })
     }
   }, 60_000)
+})
+
+describe("a thread that lays texts out", () => {
+  it("takes nothing any more when it has ended, and says so at once", async () => {
+    const memory = new SharedArrayBuffer(2)
+    new Uint8Array(memory).set(Buffer.from("[]"))
+    const folder = mkdtempSync(join(tmpdir(), "layout-"))
+    const file = join(folder, "a.json")
+    const handle = openSync(file, "w")
+    const started = new Promise<Worker>((resolve) => process.once("worker", resolve))
+    const thread = new LayoutThread()
+    const request = { handle, layout: { indent: 2 }, memory, used: 2, isLast: true }
+    await thread.write(request)
+    assert.strictEqual(readFileSync(file, "utf8"), "[]")
+    await (await started).terminate()
+    for (const attempt of [1, 2]) {
+      const failure: unknown = await thread.write(request).catch((cause: unknown) => cause)
+      assert.instanceOf(failure, Error, `attempt ${attempt}`)
+    }
+    closeSync(handle)
+    rmSync(folder, { recursive: true })
+  })
 })

@@ -23,6 +23,7 @@ describe("texts", () => {
     assert.strictEqual(grouped(999), "999")
     assert.deepEqual([0, 999, 1000, 15_249, 254_000_000].map(size), ["0 B", "999 B", "1.0 kB", "15.2 kB", "254 MB"])
     assert.deepEqual([40, 9_940, 61_000, 3_660_000].map(duration), ["0.0 s", "9.9 s", "1 min 1 s", "1 h 1 min"])
+    assert.deepEqual([9_960, 59_700, 119_700, 3_599_900].map(duration), ["10 s", "1 min 0 s", "2 min 0 s", "1 h 0 min"])
     assert.strictEqual(byKind({ claim: 2, patient: 1500, x: 0 }), "1,500 patient, 2 claim")
   })
 

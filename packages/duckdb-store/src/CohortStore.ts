@@ -457,7 +457,7 @@ const make = Effect.gen(function* () {
       )
       return { files: [{ path: fileNameOf(head.name), text }], remarks } satisfies ExportedTexts
     }
-    const files = documents.map(({ path, text }) => ({ path, text: documentText(text, options) }))
+    const files = documents.map(({ path, text }) => ({ path, text: documentText(path, text, options) }))
     return { files, remarks: [] } satisfies ExportedTexts
   })
   /** Where the files of an export go. */

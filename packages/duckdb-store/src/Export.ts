@@ -3,7 +3,7 @@
  * read, and tables per kind. What a form cannot hold is told in remarks; nothing is dropped in silence.
  */
 
-import { prettyText } from "@mallard/entity-serializers"
+import { mayHoldLines, prettyText } from "@mallard/entity-serializers"
 import { kinds } from "@mallard/schema"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
@@ -62,14 +62,17 @@ export interface ExportedText {
   readonly text: string
 }
 
-/** A file as `documents` and `sharing` give it; of several documents in it, each stays on its line. */
-export const documentText = (text: string, options: ExportOptions): string =>
-  text.includes("\n")
+/** A file as `documents` and `sharing` give it; where it is NDJSON, each document stays on its line. */
+export const documentText = (path: string, text: string, options: ExportOptions): string =>
+  mayHoldLines(path) || text.includes("\n")
     ? text
         .split("\n")
         .map((line) => `${oneDocumentText(line, { ...options, compact: true })}\n`)
         .join("")
     : oneDocumentText(text, options)
+
+/** Compact text escapes a surrogate only if it is half of no pair; a backslash that is escaped itself begins no escape. */
+const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 
 const oneDocumentText = (text: string, options: ExportOptions): string => {
   const kept = options.format === "sharing" ? withoutPrivateKeys(text) : text
@@ -132,14 +135,14 @@ export const v1Text = (
     const key = keyOf(member)
     const id = readerId(key, unwrapped.has(key) ? (valueAt(text, "data") ?? text) : text)
     if (id?.startsWith('"') === true) {
-      const place = `${key} ${String(JSON.parse(id))}`
+      const place = `${JSON.stringify(key)} ${String(JSON.parse(id))}`
       if (ids.has(place)) remark("duplicate-id", path, pointer)
       ids.add(place)
     } else if (id !== undefined) remark("id-not-text", path, pointer)
     const twice = duplicateKeyAt(text)
     if (twice !== undefined) remark("duplicate-key", path, `${pointer}${twice}`)
     if (depthOf(text) > PYTHON_DEPTH) remark("too-deep", path, pointer)
-    if (/\\ud[89a-f]/.test(text)) remark("lone-surrogate", path, pointer)
+    if (LONE_SURROGATE.test(text)) remark("lone-surrogate", path, pointer)
   }
   const isPlace = placesOf(members)
   for (const { path, text } of documents) {

@@ -210,6 +210,7 @@ const parsed = (text: string): unknown => {
   try {
     return parseJson(text)
   } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause
     throw new CohortStoreError(
       "python-token",
       "An entity holds NaN or Infinity, which no JSON value is: read it as text by `entities` or `documents`.",

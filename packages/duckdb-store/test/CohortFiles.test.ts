@@ -116,7 +116,16 @@ describe("exported cohorts", () => {
             ],
             [{ members: [wrapped("a"), wrapped("a")] }, ["duplicate-id"]],
             [{ members: [wrapped("a"), wrapped("a"), { id: "b" }] }, []],
-            [{ patients: [{ id: "a" }], members: [{ id: "a" }] }, []]
+            [{ patients: [{ id: "a" }], members: [{ id: "a" }] }, []],
+            [
+              {
+                patients: [
+                  { id: "a", note: "\\ud800" },
+                  { id: "b", note: "\\\ud800" }
+                ]
+              },
+              ["lone-surrogate"]
+            ]
           ]
           for (const [at, [entities, wanted]] of cases.entries()) {
             const name = `case ${at}`
@@ -148,8 +157,10 @@ describe("exported cohorts", () => {
 
   it("of several documents in one file keep each on its line", () => {
     const text = '{"a":1,"_b":2}\n[{"_c":{}}]\n"x"'
-    assert.strictEqual(documentText(text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"\n')
-    assert.strictEqual(documentText(text, {}), `${text}\n`)
+    assert.strictEqual(documentText("c.ndjson", text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"\n')
+    assert.strictEqual(documentText("c.ndjson", text, {}), `${text}\n`)
+    assert.strictEqual(documentText("c.ndjson", '{"a":1,"_b":2}', { format: "sharing" }), '{"a":1}\n')
+    assert.strictEqual(documentText("c.json", '{"a":1,"_b":2}', { format: "sharing" }), '{\n  "a": 1\n}\n')
     assert.deepStrictEqual(diffTexts(text, text.replace('"x"', '"y"')), [
       { pointer: "/2", before: '"x"', after: '"y"' }
     ])

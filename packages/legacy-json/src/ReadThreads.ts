@@ -4,18 +4,18 @@
  * they cannot read is read here once more, so that there is one way to say what is wrong with it.
  */
 import { availableParallelism } from "node:os"
-import { MessageChannel, Worker } from "node:worker_threads"
+import { Worker } from "node:worker_threads"
 import { type DocumentReader, ForeignShapes, MemberRows, type PackedBatch } from "@mallard/entity-serializers"
 import { Effect, Queue, Schema, type Scope } from "effect"
 import {
-  ABANDONED,
   type PartReply,
+  type PartTaken,
   ReadFailure,
   type ReadPartsRequest,
   type ReadReply,
   type ReadRequest
 } from "./internal/read-protocol.ts"
-import type { PartRead, SourceRejected } from "./Reading.ts"
+import type { PartRead, ReadOptions, SourceRejected } from "./Reading.ts"
 import type { SourceError } from "./SourceError.ts"
 import type { SourceFile } from "./Sources.ts"
 
@@ -39,9 +39,8 @@ export interface ReadThreadsOptions {
   readonly threads: number
   readonly maxEntityBytes: number
   readonly maxDepth: number
-  /** Sizes of the files that they read, in bytes. */
-  readonly least: number
-  readonly most: number
+  /** Sizes of the files that they read ahead, in bytes; undefined for none. */
+  readonly ahead: { readonly least: number; readonly most: number } | undefined
 }
 
 /** What a thread says of a file. */
@@ -58,13 +57,8 @@ interface Thread {
   /** Files it has not read yet, in order. */
   readonly waiting: Array<Task>
   readonly spare: Array<ArrayBuffer>
-}
-
-/** As in `ReadOptions`. */
-interface ReadLargeOptions<E> {
-  readonly windowBytes?: number
-  readonly onWindow: Effect.Effect<void, E>
-  readonly onBytes?: (bytes: number) => void
+  /** Where parts of large files go, by their numbers. */
+  readonly parts: Map<number, Queue.Queue<PartReply>>
 }
 
 interface Task {
@@ -77,9 +71,14 @@ interface Task {
 export class ReadThreads {
   private readonly options: ReadThreadsOptions
   private threads: Array<Thread> = []
-  /** A single thread cannot keep the one that writes busy, so every third file is left to that. */
+  /**
+   * What is left to the one that writes: every third file where a single thread could not keep it busy, and large files
+   * whose thread was lost.
+   */
   private readonly own = new WeakSet<SourceFile>()
   private dealt = 0
+  /** Large files that threads were asked for. */
+  private asked = 0
   private knownOf: (file: SourceFile) => ReadonlyArray<string> = () => []
   private readonly tasks = new Map<SourceFile, Task>()
 
@@ -97,6 +96,11 @@ export class ReadThreads {
       }),
       (pool) => pool.stop
     )
+  }
+
+  /** Whether they read files that come next, which then nobody else need fetch. */
+  get readAhead(): boolean {
+    return this.options.ahead !== undefined
   }
 
   /** Leaves out the reading of files whose content has one of the hashes given for it: that is known. */
@@ -142,15 +146,16 @@ export class ReadThreads {
   readLarge<E>(
     file: SourceFile,
     documents: DocumentReader,
-    { onBytes, onWindow, windowBytes }: ReadLargeOptions<E>
+    { onBytes, onWindow, windowBytes }: Pick<ReadOptions<E>, "onBytes" | "onWindow" | "windowBytes">
   ): Effect.Effect<PartRead | undefined, SourceError | SourceRejected | ThreadLost | E, Scope.Scope> {
     return Effect.gen({ self: this }, function* () {
       const thread = this.idlest()
       const { open, ...plain } = file
       if (thread === undefined || open !== undefined || this.own.has(file)) return undefined
       const { maxDepth, maxEntityBytes } = this.options
-      const { port, replies } = yield* this.partsOf(thread, { file: plain, maxDepth, maxEntityBytes, windowBytes })
-      // Here `onWindow` looks for them.
+      const parts = ++this.asked
+      const replies = yield* this.partsOf(thread, { file: plain, parts, maxDepth, maxEntityBytes, windowBytes })
+      // The caller's `onWindow` saves them with the rest of the batch, as those of a file that is read here.
       const members = (documents.members = new MemberRows())
       for (;;) {
         const reply = yield* Queue.take(replies)
@@ -160,32 +165,35 @@ export class ReadThreads {
           return yield* new ThreadLost()
         }
         onBytes?.(reply.bytes)
-        if (reply.outcome === "read") {
+        if (reply.part !== undefined) {
           documents.members = new MemberRows()
           return { ...reply.part, file, members }
         }
-        port.postMessage(reply.packed.memory, [reply.packed.memory])
+        const { memory } = reply.packed
+        thread.worker.postMessage({ parts, memory } satisfies PartTaken, [memory])
         yield* onWindow
       }
     })
   }
 
   /** The parts of a file as they come, until the scope closes. */
-  private partsOf(thread: Thread, request: Omit<ReadPartsRequest, "port">) {
+  private partsOf(
+    thread: Thread,
+    request: ReadPartsRequest
+  ): Effect.Effect<Queue.Queue<PartReply>, never, Scope.Scope> {
+    const { parts } = request
     return Effect.acquireRelease(
-      Effect.map(Queue.unbounded<PartReply>(), (replies) => {
-        const { port1: port, port2 } = new MessageChannel()
-        port.on("message", (reply: PartReply) => {
-          // Also of parts that nobody takes: later files refer to their shapes.
-          if ("packed" in reply) thread.foreign.learn(reply.packed)
-          Queue.offerUnsafe(replies, reply)
+      Effect.tap(Queue.unbounded<PartReply>(), (replies) =>
+        Effect.sync(() => {
+          thread.parts.set(parts, replies)
+          thread.worker.postMessage(request)
         })
-        port.on("close", () => Queue.offerUnsafe(replies, { outcome: "declined" }))
-        thread.worker.postMessage({ ...request, port: port2 } satisfies ReadPartsRequest, [port2])
-        return { port, replies }
-      }),
-      // The thread closes the port when it has heard of it, if not sooner.
-      ({ port }) => Effect.sync(() => port.postMessage(ABANDONED))
+      ),
+      () =>
+        Effect.sync(() => {
+          thread.parts.delete(parts)
+          thread.worker.postMessage({ parts, memory: undefined } satisfies PartTaken)
+        })
     )
   }
 
@@ -208,7 +216,8 @@ export class ReadThreads {
   }
 
   private takes({ bytes, open }: SourceFile): boolean {
-    return open === undefined && bytes >= this.options.least && bytes <= this.options.most
+    const { ahead } = this.options
+    return open === undefined && ahead !== undefined && bytes >= ahead.least && bytes <= ahead.most
   }
 
   private idlest(): Thread | undefined {
@@ -240,15 +249,19 @@ export class ReadThreads {
 
   private start(): Thread {
     const worker = new Worker(program())
-    const thread: Thread = { worker, foreign: new ForeignShapes(), waiting: [], spare: [] }
-    worker.on("message", (reply: ReadReply) => {
+    const thread: Thread = { worker, foreign: new ForeignShapes(), waiting: [], spare: [], parts: new Map() }
+    worker.on("message", (reply: ReadReply | (PartReply & Pick<PartTaken, "parts">)) => {
+      // Also of parts that nobody takes any more: what comes later refers to their shapes.
       if (reply.outcome === "read") thread.foreign.learn(reply.packed)
-      thread.waiting.shift()?.settle(reply)
+      if (!("parts" in reply)) return thread.waiting.shift()?.settle(reply)
+      const replies = thread.parts.get(reply.parts)
+      if (replies !== undefined) Queue.offerUnsafe(replies, reply)
     })
     // What it has not read is read here.
     const giveUp = (): void => {
       this.threads = this.threads.filter((other) => other !== thread)
       for (const { settle } of thread.waiting.splice(0)) settle({ outcome: "declined" })
+      for (const replies of thread.parts.values()) Queue.offerUnsafe(replies, { outcome: "declined" })
     }
     worker.on("error", giveUp)
     worker.on("exit", giveUp)

@@ -10,6 +10,7 @@ import {
   type DocumentRules,
   JsonProblem,
   type JsonProblemCode,
+  mayHoldLines,
   MemberRows,
   type Pause,
   stringMember,
@@ -21,7 +22,6 @@ import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
 import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
-import { mayHoldLines } from "./Lines.ts"
 import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
 import {
   type CohortMeta,
@@ -242,7 +242,8 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
-  const { isKnown, next = [], onBytes, takeBack, threads } = options
+  const { isKnown, next = [], onBytes, takeBack } = options
+  const threads = options.threads?.readAhead === true ? options.threads : undefined
   if (threads !== undefined) {
     const ahead = yield* threads.take(file, next, documents, takeBack)
     if (ahead !== undefined) {

@@ -123,7 +123,7 @@ export const findSources = Effect.fn("findSources")(function* (
         unreadable.set(error.path, error)
       }
     }
-    folders.push(...found.folders)
+    for (const below of found.folders) folders.push(below)
   }
   const parts = new Set([...sources.values()].flatMap(({ files }) => files.map(({ path }) => path)))
   for (const entry of given.values()) {

@@ -1,6 +1,5 @@
 export * from "./ChangeWatch.ts"
 export * from "./Encoding.ts"
-export * from "./Lines.ts"
 export * from "./Places.ts"
 export * from "./SecondReader.ts"
 export * from "./SourceError.ts"

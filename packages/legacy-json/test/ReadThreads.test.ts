@@ -42,7 +42,7 @@ const setUp = Effect.fnUntraced(function* (files: Readonly<Record<string, string
   const found = yield* findSources([folder])
   const list = found.sources.flatMap((source) => source.files)
   const documents = reader()
-  const threads = yield* ReadThreads.make({ ...limits, threads: count, least: 0, most: 1 << 20 })
+  const threads = yield* ReadThreads.make({ ...limits, threads: count, ahead: { least: 0, most: 1 << 20 } })
   const options = { ...limits, onWindow: Effect.void }
   const readBy = (
     file: SourceFile,

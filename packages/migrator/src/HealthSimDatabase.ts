@@ -84,7 +84,7 @@ export const expandDatabases = Effect.fn("expandDatabases")(function* (
       const outcome = found === "no-cohorts" || found === "mallard-database" ? "skipped" : "rejected"
       const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0)
       unread.push({ path: source.path, bytes, outcome, code: found, message: messages[found] })
-    } else expanded.push(...found)
+    } else for (const cohort of found) expanded.push(cohort)
   }
   const result: ExpandedSources = { sources: expanded, unread }
   return result

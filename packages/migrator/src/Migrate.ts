@@ -76,7 +76,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const tooLarge = onDisk.sources.filter(isTooLarge)
   const readable = onDisk.sources.filter((source) => !isTooLarge(source))
   const originals = readable.filter(isTaken).flatMap(({ files }) => files)
-  yield* checkPlace(options.moveOriginals, originals)
+  const given = options.paths.map((path) => resolve(options.cwd ?? process.cwd(), path))
+  yield* checkPlace(options.moveOriginals, given, originals)
   const held = yield* holdOpen
   const { sources, unread } = yield* expandDatabases(readable, {
     target: options.database,

@@ -132,28 +132,14 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
 }) {
   const { out, rejects } = options
   if (existsSync(join(out, REJECTS_INDEX))) return yield* new ExportExists({ out })
-  const exported: Array<{ readonly reject: Reject; readonly source: string }> = []
-  const missing: Array<Reject> = []
-  for (const [number, reject] of rejects.entries()) {
-    const source = join(String(number + 1), basename(reject.path))
-    const { backup } = reject
-    const found =
-      backup === null ? [] : (yield* filesOf(backup.store, backup.backup_id)).filter(({ path }) => isOf(reject, path))
-    if (backup === null || found.length === 0) {
-      missing.push(reject)
-      continue
-    }
-    const result = yield* restoreBackup({
-      store: backup.store,
-      backup: backup.backup_id,
-      cipher: options.cipher,
-      place: (path) =>
-        isOf(reject, path) ? join(out, source, path === reject.path ? "" : relative(reject.path, path)) : undefined
-    })
-    const isWhole = result.problems.every(({ problem }) => problem === "manifest-changed") && result.kept.length === 0
-    if (!isWhole || result.restored.length + result.present.length === 0) missing.push(reject)
-    else exported.push({ reject, source })
+  const named = rejects.map((reject, at) => ({ reject, source: join(String(at + 1), basename(reject.path)) }))
+  const whole = new Set<Reject>()
+  const byBackup = Map.groupBy(named, ({ reject: { backup } }) => backup && `${backup.store}\0${backup.backup_id}`)
+  for (const group of byBackup.values()) {
+    for (const reject of yield* restoreRejects(group, out, options.cipher)) whole.add(reject)
   }
+  const exported = named.filter(({ reject }) => whole.has(reject))
+  const missing = rejects.filter((reject) => !whole.has(reject))
   const index: typeof Index.Type = {
     format: 1,
     items: exported.map(({ reject: { item, path, remarks, run }, source }) => ({ source, run, item, path, remarks }))
@@ -169,8 +155,38 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   return result
 })
 
-/** Whether a file is the source, or one of the files of the folder that is the source. */
-const isOf = ({ path: source }: Reject, path: string): boolean => path === source || dirname(path) === source
+/** Restores rejects of one backup below `out`; gives those that are there whole. */
+const restoreRejects = Effect.fnUntraced(function* (
+  group: ReadonlyArray<{ readonly reject: Reject; readonly source: string }>,
+  out: string,
+  cipher: CipherSettings | undefined
+) {
+  const backup = group[0]?.reject.backup ?? null
+  if (backup === null) return []
+  const files = (yield* filesOf(backup.store, backup.backup_id)).map(({ path }) => path)
+  const inBackup = new Set(files)
+  const byFolder = Map.groupBy(files, dirname)
+  // A reject is a file, or a folder whose files are one source.
+  const pathsOf = ({ path }: Reject): ReadonlyArray<string> => [
+    ...(inBackup.has(path) ? [path] : []),
+    ...(byFolder.get(path) ?? [])
+  ]
+  const places = new Map<string, string>()
+  for (const { reject, source } of group) {
+    for (const path of pathsOf(reject)) places.set(path, join(out, source, relative(reject.path, path)))
+  }
+  const { present, restored } = yield* restoreBackup({
+    store: backup.store,
+    backup: backup.backup_id,
+    cipher,
+    place: (path) => places.get(path)
+  })
+  const done = new Set([...restored, ...present])
+  return group.flatMap(({ reject }) => {
+    const paths = pathsOf(reject)
+    return paths.length > 0 && paths.every((path) => done.has(places.get(path) ?? "")) ? [reject] : []
+  })
+})
 
 /** There is no export in the folder, or its index cannot be read. */
 export class ExportUnreadable extends Schema.TaggedError<ExportUnreadable>()("ExportUnreadable", {

@@ -309,6 +309,16 @@ describe("moving originals", () => {
       assert.deepStrictEqual((yield* storedReport(database, "last")).moved, report.moved)
       yield* restoreBackup({ store, backup: "last" })
       assert.deepStrictEqual(contentOf(source), before)
+      // Beside the sources is a place like any other.
+      const beside = join(source, "old")
+      const moved = yield* run(database, [join(source, "a"), join(source, "b")], {
+        backup: { store },
+        moveOriginals: beside
+      })
+      assert.deepStrictEqual(
+        moved.moved?.map(({ to }) => to),
+        [join(beside, "a", "good.json")]
+      )
     })
   )
 

@@ -95,9 +95,27 @@ describe("parseJson", () => {
     )
   })
 
-  it("reads a long string that does not end once", () => {
-    assert.isTrue(isRefused(() => parseJson(`["${'\\"'.repeat(1 << 20)}`)))
-    assert.isTrue(isRefused(() => parseJson(`["${'\\"'.repeat(1 << 20)}\\`)))
-    assert.strictEqual(Object.keys(Object(parseJson(`{"${"\\n".repeat(1 << 20)}":1}`)))[0]?.length, 1 << 20)
+  it("reads long strings once, whether they end or not", () => {
+    const escapes = '\\"'.repeat(8_000_000)
+    assert.isTrue(isRefused(() => parseJson(`["${escapes}`)))
+    assert.isTrue(isRefused(() => parseJson(`["${escapes}\\`)))
+    assert.isTrue(isRefused(() => parseJson(`["${"\\".repeat(8_000_001)}"]`)))
+    assert.strictEqual(JSON.stringify(parseJson(`{"a":"${escapes}"}`)).length, escapes.length + 8)
+    const key = '\\"'.repeat(100_000)
+    assert.strictEqual(Object.keys(Object(parseJson(`{"${key}":1}`)))[0]?.length, key.length / 2)
+  })
+
+  it("follows what is nested as deeply as JSON.parse does", () => {
+    const depth = 10_000
+    for (const [open, close] of [
+      ["[", "]"],
+      ['{"\\n":', "}"]
+    ] as const) {
+      let inner = parseJson(`{"\\n":${open.repeat(depth)}1${close.repeat(depth)}}`)
+      for (let level = 0; level <= depth; level++) {
+        inner = Object.values(Object(inner))[0]
+      }
+      assert.strictEqual(inner, 1)
+    }
   })
 })

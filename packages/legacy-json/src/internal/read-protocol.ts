@@ -1,12 +1,11 @@
 /** What a thread that reads files is asked, and what it answers. */
-import type { MessagePort } from "node:worker_threads"
 import type { PackedBatch } from "@mallard/entity-serializers"
 import { Schema } from "effect"
 import { type PartRead, SourceRejected } from "../Reading.ts"
 import { SourceError } from "../SourceError.ts"
 import type { SourceFile } from "../Sources.ts"
 
-/** A file that is read as a whole, and answered on the thread's own port. */
+/** A file that is read as a whole, and answered once. */
 export interface ReadRequest {
   readonly file: Omit<SourceFile, "open">
   /** Hashes that end the reading: nothing new would be read. */
@@ -17,14 +16,18 @@ export interface ReadRequest {
   readonly memory: ArrayBuffer | undefined
 }
 
-/** A file that is read in parts; each is answered on `port`, which then expects its memory back, or `ABANDONED`. */
+/** A file that is read in parts, each of which is answered. */
 export interface ReadPartsRequest extends Pick<ReadRequest, "file" | "maxEntityBytes" | "maxDepth"> {
-  readonly port: MessagePort
+  /** A number of its own. */
+  readonly parts: number
   readonly windowBytes: number | undefined
 }
 
-/** What the port of a file is told when nobody wants the rest of it. */
-export const ABANDONED = "abandoned"
+/** A part has been taken over: its memory comes back; without, nobody wants the rest of the file. */
+export interface PartTaken {
+  readonly parts: number
+  readonly memory: ArrayBuffer | undefined
+}
 
 export type ReadReply =
   | { readonly outcome: "read"; readonly part: Omit<PartRead, "file" | "members">; readonly packed: PackedBatch }
@@ -32,14 +35,13 @@ export type ReadReply =
   /** It cannot be read, or not here. */
   | { readonly outcome: "declined" }
 
-/** What was read of a file since the reply before; `bytes` are those of the file. */
+/** What was read of a file since the reply before; `bytes` are those of the file, `part` comes with the last. */
 export type PartReply =
-  | { readonly outcome: "more"; readonly bytes: number; readonly packed: PackedBatch }
   | {
       readonly outcome: "read"
       readonly bytes: number
       readonly packed: PackedBatch
-      readonly part: Omit<PartRead, "file" | "members">
+      readonly part: Omit<PartRead, "file" | "members"> | undefined
     }
   | { readonly outcome: "failed"; readonly failure: typeof ReadFailure.Encoded }
   | { readonly outcome: "declined" }

@@ -9,20 +9,21 @@ import {
   ShapeDictionary
 } from "@mallard/entity-serializers"
 import { Data, Effect, Result, Schema } from "effect"
-import { ReadBuffers, readPart, SourceRejected } from "../Reading.ts"
+import { type PartRead, ReadBuffers, readPart, SourceRejected } from "../Reading.ts"
 import { SourceError } from "../SourceError.ts"
 import {
-  ABANDONED,
   type PartReply,
+  type PartTaken,
   ReadFailure,
   type ReadPartsRequest,
   type ReadReply,
   type ReadRequest
 } from "./read-protocol.ts"
 
-/** Parts that wait to be taken over, and the memory for them. */
+/** Parts of a file that may wait to be taken over. */
 const MOST_PARTS = 4
 
+/** Nobody wants the rest of a file. */
 class Abandoned extends Data.TaggedError("Abandoned") {}
 
 const batch = new EntityBatch()
@@ -59,37 +60,38 @@ const answer = async ({ file, known, maxDepth, maxEntityBytes, memory }: ReadReq
   return { outcome: "read", part, packed: packBatch(reader, members, memory) }
 }
 
-const answerInParts = async ({ file, maxDepth, maxEntityBytes, port, windowBytes }: ReadPartsRequest) => {
-  const free: Array<ArrayBuffer | undefined> = Array.from({ length: MOST_PARTS }, () => undefined)
-  let isAbandoned = false
-  let wake = (): void => {}
-  port.on("message", (message: ArrayBuffer | typeof ABANDONED) => {
-    if (message === ABANDONED) isAbandoned = true
-    else free.push(message)
-    wake()
+/** Memory for parts of a file that wait to be taken over. */
+class Room {
+  readonly free: Array<ArrayBuffer | undefined> = Array.from({ length: MOST_PARTS }, () => undefined)
+  isAbandoned = false
+  private wake = (): void => {}
+
+  take({ memory }: PartTaken): void {
+    if (memory === undefined) this.isAbandoned = true
+    else this.free.push(memory)
+    this.wake()
+  }
+
+  /** Waits for memory; fails if nobody wants what would be in it. */
+  readonly wait = Effect.callback<void, Abandoned>((resume) => {
+    this.wake = () => resume(this.isAbandoned ? Effect.fail(new Abandoned()) : Effect.void)
+    if (this.isAbandoned || this.free.length > 0) this.wake()
   })
-  const room = Effect.callback<void>((resume) => {
-    wake = () => resume(Effect.void)
-    if (isAbandoned || free.length > 0) wake()
-  })
+}
+
+const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowBytes }: ReadPartsRequest, room: Room) => {
+  const send = (reply: PartReply): void =>
+    parentPort?.postMessage({ parts, ...reply }, "packed" in reply ? [reply.packed.memory] : [])
   let bytes = 0
   let before = reader.mark()
-  /** What has been read since the last call. */
-  const pack = () => {
-    const reply = { bytes, packed: packBatch(reader, documents.members, free.pop()) }
+  /** Sends what has been read since the last time. */
+  const sendRead = (part: Omit<PartRead, "file" | "members"> | undefined): void => {
+    send({ outcome: "read", bytes, part, packed: packBatch(reader, documents.members, room.free.pop()) })
     documents.members.count = 0
     documents.rebase()
     before = reader.mark()
     bytes = 0
-    return reply
   }
-  const send = (reply: PartReply, ...memory: ReadonlyArray<ArrayBuffer>): void => port.postMessage(reply, [...memory])
-  const onWindow = Effect.flatMap(room, () => {
-    if (isAbandoned) return Effect.fail(new Abandoned())
-    documents.settle()
-    const reply = pack()
-    return Effect.sync(() => send({ outcome: "more", ...reply }, reply.packed.memory))
-  })
   const read = await Effect.runPromise(
     Effect.result(
       readPart(file, documents, buffers, {
@@ -98,7 +100,10 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, port, windowBytes
         wholeFileBytes: 0,
         ...(windowBytes === undefined ? {} : { windowBytes }),
         takeBack: Effect.void,
-        onWindow,
+        onWindow: Effect.map(room.wait, () => {
+          documents.settle()
+          sendRead(undefined)
+        }),
         onBytes: (count) => {
           bytes += count
         }
@@ -108,24 +113,36 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, port, windowBytes
   if (Result.isSuccess(read) && read.success !== undefined) {
     const { file: _, members, ...part } = read.success
     documents.members = members
-    const reply = pack()
-    send({ outcome: "read", part, ...reply }, reply.packed.memory)
-  } else {
-    reader.rollback(before)
-    const failure = Result.isFailure(read) ? read.failure : undefined
-    if (failure instanceof SourceRejected || failure instanceof SourceError) {
-      send({ outcome: "failed", failure: Schema.encodeSync(ReadFailure)(failure) })
-    } else send({ outcome: "declined" })
+    sendRead(part)
+    return
   }
-  port.close()
+  reader.rollback(before)
+  const failure = Result.isFailure(read) ? read.failure : undefined
+  send(
+    failure instanceof SourceRejected || failure instanceof SourceError
+      ? { outcome: "failed", failure: Schema.encodeSync(ReadFailure)(failure) }
+      : { outcome: "declined" }
+  )
 }
+
+/** By the numbers of files that are read in parts, now or later. */
+const rooms = new Map<number, Room>()
 
 // One after the other, though each waits: a reader reads one document at a time.
 let last: Promise<void> = Promise.resolve()
-parentPort?.on("message", (request: ReadRequest | ReadPartsRequest) => {
+parentPort?.on("message", (message: ReadRequest | ReadPartsRequest | PartTaken) => {
+  if (!("file" in message)) {
+    rooms.get(message.parts)?.take(message)
+    return
+  }
+  if ("parts" in message) {
+    const room = new Room()
+    rooms.set(message.parts, room)
+    last = last.then(() => answerInParts(message, room)).finally(() => rooms.delete(message.parts))
+    return
+  }
   last = last.then(async () => {
-    if ("port" in request) return answerInParts(request)
-    const reply = await answer(request)
+    const reply = await answer(message)
     parentPort?.postMessage(reply, reply.outcome === "read" ? [reply.packed.memory] : [])
   })
 })

@@ -1,8 +1,8 @@
 /** Reads sources and stores whole ones, a batch at a time: what cannot be stored is read again on its own and told. */
 import { randomUUID } from "node:crypto"
 import { type BatchWriter, duplicateIds, findViolations, queryRows, reach } from "@mallard/duckdb-store"
+import { mayHoldLines } from "@mallard/entity-serializers"
 import {
-  mayHoldLines,
   notCohortNames,
   type PartRead,
   placesOf,
@@ -420,8 +420,6 @@ export class Loader {
       const { writer } = this
       if (writer.wantsFlush) yield* writer.flush
       yield* this.gather(batch, sources, most, false)
-      // A commit needs the memory that they have.
-      if (batch.end === sources.length && this.threads !== undefined) yield* this.threads.stop
       if (this.mustRepeat) return yield* new BatchContested({})
       const takenBack = yield* this.takeBack()
       yield* writer.publish
@@ -451,6 +449,8 @@ export class Loader {
       if (batch.staged.some(({ number, revisionId }) => revisionId !== undefined && this.invalid.has(number))) {
         return yield* new BatchContested({})
       }
+      // Nothing is left to read, and a commit needs the memory that they have.
+      if (batch.end === sources.length && this.threads !== undefined) yield* this.threads.stop
       for (const done of reports) this.recordItem(done)
       return [...takenBack, ...reports]
     }

@@ -20,14 +20,15 @@ export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused"
   }
 }
 
-/** Refuses a place among the sources. */
+/** Refuses a place among the sources: in one of the paths that were given, or in a folder that one of the files lies in. */
 export const checkPlace = (
   folder: string | undefined,
+  given: ReadonlyArray<string>,
   files: ReadonlyArray<SourceFile>
 ): Effect.Effect<void, MoveRefused> => {
-  if (folder === undefined || files.length === 0) return Effect.void
-  const base = commonFolder(files.map(({ path }) => path))
-  return `${folder}${sep}`.startsWith(base.endsWith(sep) ? base : `${base}${sep}`)
+  if (folder === undefined) return Effect.void
+  const taken = new Set([...given, ...files.map(({ path }) => dirname(path))])
+  return [...taken].some((place) => `${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`))
     ? Effect.fail(new MoveRefused({ folder }))
     : Effect.void
 }

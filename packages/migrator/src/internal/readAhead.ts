@@ -47,7 +47,7 @@ export const startReadThreads = Effect.fnUntraced(function* (options: MigrateOpt
   const hasLarge = all.some((size) => size > sizes.wholeFileBytes)
   const threads = Math.min(readThreads(options.jobs), isMuch ? Infinity : hasLarge ? 1 : 0)
   if (threads === 0) return undefined
-  const pool = yield* ReadThreads.make({ ...options, threads, least: isMuch ? least : Infinity, most })
+  const pool = yield* ReadThreads.make({ ...options, threads, ahead: isMuch ? { least, most } : undefined })
   // Nothing of a new database is known, so that reading need not wait for it.
   if (!existsSync(options.database)) pool.prepare(firstFiles(inReadingOrder(sources, new Set(), sizes).sources))
   return pool
