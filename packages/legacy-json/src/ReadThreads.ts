@@ -186,13 +186,13 @@ export class ReadThreads {
       Effect.tap(Queue.unbounded<PartReply>(), (replies) =>
         Effect.sync(() => {
           thread.parts.set(parts, replies)
-          thread.worker.postMessage(request)
+          thread.worker.postMessage(request, [])
         })
       ),
       () =>
         Effect.sync(() => {
           thread.parts.delete(parts)
-          thread.worker.postMessage({ parts, memory: undefined } satisfies PartTaken)
+          thread.worker.postMessage({ parts, memory: undefined } satisfies PartTaken, [])
         })
     )
   }
