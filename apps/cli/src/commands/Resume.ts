@@ -36,7 +36,11 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
         next: [`${session.invocation} status shows what is unfinished, ${session.invocation} runs all runs.`]
       })
     }
-    terminal.out(command.json ? "null\n" : "Nothing to resume: every run came to its end.\n")
+    terminal.out(
+      command.json
+        ? "null\n"
+        : "Nothing to resume: every run that began to store came to its end. One that was killed sooner stored nothing: run its command again.\n"
+    )
     return
   }
   if (wanted !== undefined && found.length > 1) {

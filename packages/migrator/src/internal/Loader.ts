@@ -106,6 +106,8 @@ export class Loader {
   private readonly invalid = new Map<number, ItemReport>()
   /** How often items were tried again because the disk was full, by number. */
   private readonly attempts = new Map<number, number>()
+  /** Whether space was waited for in vain: those that come later do not wait for it again, one after the other. */
+  private wasFullTooLong = false
   /** Numbers of items that no transaction has recorded. */
   private readonly unrecorded = new Set<number>()
   private pending: PendingBatch | undefined
@@ -322,14 +324,16 @@ export class Loader {
     ): Effect.fn.Return<number, SqlError.SqlError> {
       if (end - first <= 1) {
         const tried = this.attempts.get(first) ?? 0
-        const pause = SPACE_PAUSES_MS[tried]
-        if (pause !== undefined && isOutOfSpace(error) && this.options.isStopped?.() !== true) {
+        const isFull = isOutOfSpace(error)
+        const pause = this.wasFullTooLong ? undefined : SPACE_PAUSES_MS[tried]
+        if (pause !== undefined && isFull && this.options.isStopped?.() !== true) {
           this.attempts.set(first, tried + 1)
           yield* Effect.sleep(pause)
           const after = yield* this.batch(sources, first, 1)
           yield* this.settle(sources)
           return after
         }
+        this.wasFullTooLong ||= isFull
         const item = { number: first, report: failedItem(sources[first]!, error), revisionId: undefined }
         this.hold([item])
         this.unrecorded.add(first)
