@@ -53,7 +53,8 @@ const originOf = ({ change, from }: ItemReport, view: RunView): string =>
 const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
   const { paint, quiet } = view
   const path = `${shownPath(item.path, view.cwd)}${replayOf(item)}`
-  const would = report.dry_run ? " (would be stored)" : ""
+  const about = view.verbose ? `: ${item.format === null ? "" : `${printable(item.format)}, `}${size(item.bytes)}` : ""
+  const would = report.dry_run ? ` (would be stored${about})` : ""
   switch (item.outcome) {
     case "migrated": {
       if (quiet) return []
