@@ -5,7 +5,7 @@ export const MAX_NAME = 1000
 
 /** Whether a text can be a cohort's name. */
 export const isName = (name: string): boolean =>
-  // The client drops a leading byte order mark, so two names could look alike.
+  // Nobody sees a leading byte order mark or a control character: two names could look alike.
   name.length <= MAX_NAME && name.trim() !== "" && name.isWellFormed() && !/^\uFEFF|\p{Cc}/u.test(name)
 
 /** Words that say nothing about what a cohort is. */

@@ -251,7 +251,7 @@ export const lastRevision = Effect.gen(function* () {
   return Number(row?.id ?? 0n)
 })
 
-// Texts travel as bytes: the client drops a leading byte order mark.
+// Texts travel as bytes: nothing depends on how the client decodes them.
 const COLUMNS = `revision_id, cohort_id::VARCHAR, seq, run_id::VARCHAR, change, encode(name), encode(description), encode(tags),
   encode(product), encode(legacy_id), epoch_us(created_at), epoch_us(updated_at), digest, content_id`
 

@@ -76,7 +76,6 @@ class Findings {
   constructor(onFinding?: (finding: Finding) => void) {
     this.onFinding = onFinding
   }
-  /** Whether documents alone are to blame is not known when something else was found. */
   add(code: Finding["code"], where: string, message: string): void {
     this.count++
     this.onFinding?.({ code, where, message })

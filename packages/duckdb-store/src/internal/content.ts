@@ -18,7 +18,7 @@ export interface RevisionState extends Omit<NewRevision, "change" | "contentId" 
   readonly contentId: number
 }
 
-// Texts travel as bytes: the client drops a leading byte order mark.
+// Texts travel as bytes: nothing depends on how the client decodes them.
 const STATE = `revision_id, cohort_id::VARCHAR, seq, change, encode(name), encode(description), encode(tags),
   encode(product), encode(legacy_id), epoch_us(created_at), epoch_us(updated_at), epoch_us(saved_at), digest, content_id`
 

@@ -231,7 +231,7 @@ const copyDigested = Effect.fnUntraced(function* (
   const { changed, from, order } = sources[table]
   const cells = columns.map(({ name, type }) => {
     const value = changed[name] ?? `t.${quoteName(name)}`
-    // Texts travel as bytes: the client drops a leading byte order mark.
+    // Texts travel as bytes: nothing depends on how the client decodes them.
     return `${type === "VARCHAR" ? `encode(${value})` : value} AS ${quoteName(name)}`
   })
   for (let offset = 0; ; offset += rowsAtOnce) {

@@ -26,7 +26,7 @@ export const readStored = Effect.fnUntraced(function* (client: DuckDbSqlClient) 
   const heads = new Map<string, StoredHead>()
   for (const [name, cohortId, revisionId, seq, digest, contentId, change] of yield* queryRows(
     client,
-    // Names travel as bytes: the client drops a leading byte order mark.
+    // Names travel as bytes: nothing depends on how the client decodes them.
     `SELECT encode(name), cohort_id::VARCHAR, revision_id, seq, digest, content_id, change FROM ${HEADS} ORDER BY revision_id`
   )) {
     const head = {
