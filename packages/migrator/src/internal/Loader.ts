@@ -269,6 +269,7 @@ export class Loader {
           "mallard.entities": batch.staged.reduce((sum, { report }) => sum + entitiesOf(report), 0)
         })
       ),
+      // Of what a lost thread had read, rows are written: they go with the transaction, and the file is read here.
       Effect.catchTag(["BatchContested", "ThreadLost"], () => Effect.andThen(undo, this.batch(sources, first, most))),
       Effect.catchTag("LargeItemFailed", ({ report }) =>
         Effect.gen({ self: this }, function* () {
