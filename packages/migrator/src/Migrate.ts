@@ -23,7 +23,7 @@ import {
   verifyContents
 } from "@mallard/duckdb-store"
 import { findSources, type FoundSources, type Source, type SourceFile } from "@mallard/legacy-json"
-import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { backupStoreOf, makeBackup } from "./Backup.ts"
 import type { StoredHead } from "./Decision.ts"
@@ -62,6 +62,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
 })
 
 const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
+  yield* checkPatterns(options)
   const started = yield* Clock.currentTimeMillis
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
     Effect.withSpan("mallard.find")
@@ -334,7 +335,6 @@ const load = Effect.fnUntraced(function* (
           )
         )
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
-        yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length, threads)
         yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
@@ -565,7 +565,6 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     threads: options.jobs
   })
   return yield* Effect.gen(function* () {
-    yield* checkPatterns(client, options)
     const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
     const loader = new Loader(options, stored, writer, run, 0, threads)
     yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
@@ -573,16 +572,23 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
 })
 
-/** Fails before anything is read if DuckDB cannot use one of the patterns. */
-const checkPatterns = Effect.fnUntraced(function* (client: DuckDbSqlClient, { rules }: MigrateOptions) {
-  for (const [at, { pattern }] of (rules?.rules ?? []).entries()) {
-    if (pattern !== undefined && !(yield* isPattern(client, pattern))) {
-      return yield* new RulesInvalid({
-        path: "--rules",
-        problem: `the pattern of rule ${at + 1} is no regular expression of RE2`
-      })
-    }
-  }
+/** Fails before anything is read or created if DuckDB cannot use one of the patterns; asks one in memory, if there is any. */
+const checkPatterns = Effect.fnUntraced(function* ({ database, rules, rulesPath }: MigrateOptions) {
+  const patterns = (rules?.rules ?? []).flatMap(({ pattern }, at) => (pattern === undefined ? [] : [{ pattern, at }]))
+  if (patterns.length === 0) return
+  const wrong = yield* Effect.gen(function* () {
+    const client = yield* DuckDbClient
+    for (const { at, pattern } of patterns) if (!(yield* isPattern(client, pattern))) return at
+    return undefined
+  }).pipe(
+    Effect.provide(DuckDbClient.layer({ filename: ":memory:" })),
+    Effect.mapError((cause) => new MigrationFailed({ database, cause }))
+  )
+  if (wrong === undefined) return
+  return yield* new RulesInvalid({
+    path: rulesPath ?? "--rules",
+    problem: `/rules/${wrong}/pattern is no regular expression of RE2`
+  })
 })
 
 const recordRun = (

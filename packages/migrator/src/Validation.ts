@@ -91,7 +91,7 @@ const isNumeric = (type: string): boolean => /^(?:INTEGER|BIGINT|DOUBLE|DECIMAL)
 /** What is wrong with rules that have the right form. */
 const problemOf = ({ rules = [] }: Rules): string | undefined => {
   for (const [at, rule] of rules.entries()) {
-    const place = `rule ${at + 1}`
+    const place = `/rules/${at}`
     const known = kinds.find(({ kind }) => kind === rule.kind)
     if (known === undefined) return `${place} names no kind of entity`
     const column = rule.column ?? known.idColumn
@@ -99,6 +99,8 @@ const problemOf = ({ rules = [] }: Rules): string | undefined => {
     if (type === undefined) return `${place} names no column of ${rule.kind}`
     if ((rule.min !== undefined || rule.max !== undefined) && !isNumeric(type))
       return `${place}: ${column} holds no numbers`
+    if (rule.min !== undefined && rule.max !== undefined && rule.min > rule.max)
+      return `${place}: min is greater than max, so no number is between them`
     const other = rule.not_before
     if (other !== undefined) {
       const otherType = known.columns.find(({ name }) => name === other)?.type

@@ -147,13 +147,22 @@ describe("rules for content", () => {
         { rules: [{ kind: "patient", column: "gender", max: 1, level: "warn" }] },
         { rules: [{ kind: "patient", column: "gender", not_before: "birth_date", level: "warn" }] },
         { rules: [{ kind: "patient", references: ["patent"], level: "warn" }] },
-        { rules: [{ kind: "patient", level: "warn" }] }
+        { rules: [{ kind: "patient", level: "warn" }] },
+        { rules: [{ kind: "vital_sign", column: "heart_rate", min: 300, max: 20, level: "warn" }] }
       ]) {
         assert.strictEqual((yield* Effect.flip(rules(wrong)))._tag, "RulesInvalid", JSON.stringify(wrong))
       }
       const pattern = { rules: [{ kind: "patient", column: "gender", pattern: "(", level: "warn" }] }
-      const error = yield* Effect.flip(ran(bad, pattern))
-      assert.strictEqual(error._tag, "RulesInvalid")
+      const { database, source } = yield* folderOf(bad)
+      const options = { paths: [source], database, rules: yield* rules(pattern), rulesPath: "rules.json" }
+      const error = yield* Effect.flip(
+        migrateWithin({ ...defaultLimits, onConflict: "fail", dryRun: false, program: "test", ...options })
+      )
+      assert.strictEqual(
+        error.message,
+        "rules.json holds no rules that can be used: /rules/0/pattern is no regular expression of RE2"
+      )
+      assert.isFalse(existsSync(database))
     })
   )
 
