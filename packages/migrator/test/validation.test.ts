@@ -166,6 +166,24 @@ describe("rules for content", () => {
     })
   )
 
+  it.live("say where they are wrong, and what may stand there", () =>
+    Effect.gen(function* () {
+      for (const [text, told] of [
+        ["{", "it is no JSON: the file ends in the middle of the document (line 1, column 2)"],
+        ['{\n "ranges": wran}', "it is no JSON: a character that JSON does not allow here (line 2, column 12)"],
+        ["[]", "the whole of it must be an object"],
+        ['{"duplicate_idz":"warn"}', "/duplicate_idz is no key that rules know: there may be $schema, duplicate_ids,"],
+        ['{"duplicate_ids":"wran"}', '/duplicate_ids must be "off" or "warn" or "reject"'],
+        ['{"rules":[{"kind":"patient"}]}', "/rules/0/level is missing"],
+        ['{"rules":[{"kind":"patient","level":"warn","x":1}]}', "/rules/0/x is no key that rules know: there may be kind,"]
+      ] as const) {
+        const { message } = yield* Effect.flip(readRules(text, "rules.json"))
+        assert.include(message, `rules.json holds no rules that can be used: ${told}`)
+        assert.notInclude(message, "wran")
+      }
+    })
+  )
+
   it("are described by the JSON Schema that is published", () => {
     const published = readFileSync(new URL("../rules.schema.json", import.meta.url), "utf8")
     assert.deepStrictEqual(JSON.parse(published), rulesJsonSchema())
