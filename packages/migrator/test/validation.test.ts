@@ -2,12 +2,18 @@ import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
+  listRuns,
   listUnfinished,
   type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
   readRules,
-  rulesJsonSchema
+  renderHtml,
+  renderJson,
+  renderJUnit,
+  renderMarkdown,
+  rulesJsonSchema,
+  storedReport
 } from "@mallard/migrator"
 import { Effect, Exit } from "effect"
 import { existsSync, readFileSync } from "node:fs"
@@ -239,6 +245,13 @@ describe("a run with a bound on rejects", () => {
       assert.deepStrictEqual([codes[0], codes[3]], ["undone", "too-many-rejects"])
       assert.isTrue(report.totals.balanced)
       assert.deepStrictEqual(yield* cohorts(database), [])
+      const undoing = (yield* listRuns(database))[1]
+      const stored = yield* storedReport(database, report.run)
+      assert.deepStrictEqual(stored.undone_by, { run: undoing?.run ?? "", reason: "too-many-rejects" })
+      assert.deepStrictEqual((yield* listRuns(database))[0]?.undone_by, stored.undone_by)
+      for (const render of [renderHtml, renderJson, renderJUnit, renderMarkdown]) {
+        assert.include(render(stored), `undone by run ${undoing?.run ?? ""}, because more sources were rejected`)
+      }
       const again = yield* migrateWithin({ ...asked, ...limit("50%") })
       assert.strictEqual(again.outcome, "done-with-rejects")
       assert.lengthOf(yield* cohorts(database), 2)
