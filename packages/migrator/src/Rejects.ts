@@ -2,7 +2,7 @@
  * Sources that were not stored: what is wrong with each, its original bytes from the backup, and the way back: exported,
  * mended by hand, and replayed through the same pipeline as every other source.
  */
-import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
@@ -114,10 +114,10 @@ export interface ExportedRejects {
   readonly missing: ReadonlyArray<Reject>
 }
 
-/** The folder holds an export already; nothing is written. */
+/** The folder holds something already, or is none; nothing is written. */
 export class ExportExists extends Schema.TaggedError<ExportExists>()("ExportExists", { out: Schema.String }) {
   override get message(): string {
-    return `${this.out} holds exported rejects already. Name another folder: what was mended there is not overwritten.`
+    return `${this.out} is there already and is no empty folder. Name a new one: what was mended there, or is a source, is neither overwritten nor mixed with rejects.`
   }
 }
 
@@ -131,7 +131,7 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   readonly cipher?: CipherSettings | undefined
 }) {
   const { out, rejects } = options
-  if (existsSync(join(out, REJECTS_INDEX))) return yield* new ExportExists({ out })
+  if (!(yield* isFree(out))) return yield* new ExportExists({ out })
   const named = rejects.map((reject, at) => ({ reject, source: join(String(at + 1), basename(reject.path)) }))
   const whole = new Set<Reject>()
   const byBackup = Map.groupBy(named, ({ reject: { backup } }) => backup && `${backup.store}\0${backup.backup_id}`)
@@ -154,6 +154,13 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   const result: ExportedRejects = { out, exported, missing }
   return result
 })
+
+/** Whether nothing is there, or an empty folder. */
+const isFree = (out: string) =>
+  Effect.try({
+    try: () => !existsSync(out) || (statSync(out).isDirectory() && readdirSync(out).length === 0),
+    catch: (cause) => backupFailure(out, cause)
+  })
 
 /** Restores rejects of one backup below `out`; gives those that are there whole. */
 const restoreRejects = Effect.fnUntraced(function* (

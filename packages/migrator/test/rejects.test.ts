@@ -2,7 +2,7 @@
 import { backupStoreOf, exportRejects, listRejects, readExport, storedReport } from "@mallard/migrator"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "vitest"
 import { type Files, folderOf, run } from "./support.ts"
@@ -32,7 +32,7 @@ describe("rejected sources", () => {
       `are kept to the byte ${isBackedUp ? "in the backup of all" : "although nothing else is backed up"}`,
       () =>
         Effect.gen(function* () {
-          const { database, out, report, source } = yield* rejected(isBackedUp)
+          const { database, folder, out, report, source } = yield* rejected(isBackedUp)
           const rejects = yield* listRejects(database, undefined)
           assert.deepStrictEqual(
             rejects.map(({ path, remarks, stored_by }) => [path, remarks[0]?.code, stored_by]),
@@ -56,6 +56,13 @@ describe("rejected sources", () => {
           assert.strictEqual(readFileSync(join(out, "2", "cut.json"), "utf8"), files["cut.json"])
           const again = yield* Effect.flip(exportRejects({ rejects, out }))
           assert.strictEqual(again._tag, "ExportExists")
+          const other = join(folder, "other")
+          mkdirSync(other)
+          writeFileSync(join(other, "a.json"), "{}")
+          for (const taken of [other, join(other, "a.json")]) {
+            assert.strictEqual((yield* Effect.flip(exportRejects({ rejects, out: taken })))._tag, "ExportExists")
+          }
+          assert.deepStrictEqual(readdirSync(other), ["a.json"])
         })
     )
   }
