@@ -160,12 +160,19 @@ const ignoredLines = ({ ignored }: RunReport, view: RunView): ReadonlyArray<stri
   ]
 }
 
-const removedLines = ({ removed = [] }: RunReport, view: RunView): ReadonlyArray<string> => {
+const removedLines = (
+  { removed = [], removed_unstored: unstored = [] }: RunReport,
+  view: RunView
+): ReadonlyArray<string> => {
+  const without = new Set(unstored)
   const shown = view.verbose ? removed : removed.slice(0, SHOWN_IGNORED)
   const rest = removed.length - shown.length
   return [
     ...shown.map((path) =>
-      view.paint("dim", `- ${shownPath(path, view.cwd)}: no longer there; what was stored from it stays`)
+      view.paint(
+        "dim",
+        `- ${shownPath(path, view.cwd)}: no longer there; ${without.has(path) ? "nothing is stored from it" : "what was stored from it stays"}`
+      )
     ),
     ...(rest > 0 ? [view.paint("dim", `- and ${grouped(rest)} more no longer there; --verbose names them`)] : [])
   ]

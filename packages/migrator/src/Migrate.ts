@@ -28,7 +28,7 @@ import { Clock, Effect, Option } from "effect"
 import { backupStoreOf, makeBackup } from "./Backup.ts"
 import type { StoredHead } from "./Decision.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
-import { changesOf, type PathHistory } from "./Incremental.ts"
+import { type ChangedSource, changesOf, type PathHistory } from "./Incremental.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
 import {
   type BackupReport,
@@ -110,7 +110,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
-    ? rehearse(options, found, run)
+    ? rehearse(options, found, run, unreadable)
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
@@ -141,7 +141,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
-    ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
+    ...removedOf(loaded.removed),
     ...(notes.length === 0 ? {} : { notes }),
     timings: {
       find: afterFind - started,
@@ -286,8 +286,8 @@ interface Loaded {
   readonly resumed: UnfinishedRun | undefined
   /** Whether more was rejected than allowed. */
   readonly exceeded: boolean
-  /** Paths where sources were. */
-  readonly removed: ReadonlyArray<string>
+  /** Sources that were there. */
+  readonly removed: ReadonlyArray<ChangedSource>
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -348,7 +348,7 @@ const load = Effect.fnUntraced(function* (
           ignored: found.ignored,
           slowest: loader.slowest.list,
           ...changes.noted,
-          ...(loader.interrupted || changes.removed.length === 0 ? {} : { removed: changes.removed }),
+          ...(loader.interrupted ? {} : removedOf(changes.removed)),
           timings: {
             find: findMs,
             ...(backup === undefined ? {} : { backup: backupMs }),
@@ -423,8 +423,16 @@ const comparedWith = (
       ),
       ...(seen.length === 0 ? {} : { seen })
     },
-    removed:
-      options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
+    removed: options.only === undefined ? changes.filter(({ change }) => change === "removed") : []
+  }
+}
+
+/** Sources that are gone, as reports and the ledger name them. */
+const removedOf = (removed: ReadonlyArray<ChangedSource>): Pick<RunReport, "removed" | "removed_unstored"> => {
+  const unstored = removed.filter(({ stored }) => stored === false)
+  return {
+    ...(removed.length === 0 ? {} : { removed: removed.map(({ path }) => path) }),
+    ...(unstored.length === 0 ? {} : { removed_unstored: unstored.map(({ path }) => path) })
   }
 }
 
@@ -496,7 +504,12 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
     })
   )
 
-const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+const rehearse = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  unreadable: ReadonlyArray<ItemReport>
+) {
   const stored = existsSync(options.database)
     ? yield* reading(
         options.database,
@@ -520,7 +533,9 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
         yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
       }).pipe(Effect.scoped)
-  const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
+  const reports = loader.reports(found.sources)
+  const { items: compared, removed } = comparedWith(stored.history, options, found, [...reports, ...unreadable])
+  const items = compared.slice(0, reports.length)
   const loaded: Loaded = {
     items,
     removed,

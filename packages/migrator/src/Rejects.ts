@@ -35,6 +35,27 @@ export const listRejects = Effect.fn("listRejects")(function* (database: string,
 
 const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
   const chosen = wanted === undefined ? undefined : yield* findRun(wanted)
+  const { rejects, replays } = yield* readEvery()
+  if (chosen !== undefined) return rejects.filter(({ run }) => run === chosen.runId)
+  const open = new Map(rejects.map((reject) => [reject.path, reject]))
+  // A replay that failed again is told by its source, not by the place it was exported to as well.
+  return [...open.values()].filter(
+    (reject) => reject.stored_by === null && !replays.has(`${reject.run} ${reject.path}`)
+  )
+})
+
+/** By path, the last rejection of each source that a later run has stored, mended. */
+export const readMended = Effect.fnUntraced(function* () {
+  const last = new Map((yield* readEvery()).rejects.map((reject) => [reject.path, reject]))
+  return new Map(
+    [...last].flatMap(([path, { backup, stored_by: storedBy }]) =>
+      storedBy === null ? [] : [[path, { backup, storedBy }] as const]
+    )
+  )
+})
+
+/** All rejects, in the order of their runs, and what was replayed: by run and source, the run and item of the reject. */
+const readEvery = Effect.fnUntraced(function* () {
   const runs = yield* readRuns()
   const order = new Map(runs.map(({ runId }, at) => [runId, at]))
   const orderOf = (run: string): number => order.get(run) ?? -1
@@ -70,12 +91,7 @@ const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
         backup: backup === undefined ? null : { store: backup.path, backup_id: backup.backupId }
       }
     })
-  if (chosen !== undefined) return rejects.filter(({ run }) => run === chosen.runId)
-  const open = new Map(rejects.map((reject) => [reject.path, reject]))
-  // A replay that failed again is told by its source, not by the place it was exported to as well.
-  return [...open.values()].filter(
-    (reject) => reject.stored_by === null && !replays.has(`${reject.run} ${reject.path}`)
-  )
+  return { rejects, replays }
 })
 
 const remarksOf = ({ remarks }: LedgerReject): ReadonlyArray<Remark> => Option.getOrElse(readRemarks(remarks), () => [])

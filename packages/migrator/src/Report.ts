@@ -188,6 +188,8 @@ export const RunReport = Schema.Struct({
   moved: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, to: Schema.String }))),
   /** Paths where earlier runs found sources and this one none; what was stored from them stays. */
   removed: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Those of `removed` from which nothing is stored. */
+  removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
   /** For runs that were undone since: items count as the run left them. */

@@ -181,7 +181,10 @@ describe("rules for content", () => {
         ['{"duplicate_idz":"warn"}', "/duplicate_idz is no key that rules know: there may be $schema, duplicate_ids,"],
         ['{"duplicate_ids":"wran"}', '/duplicate_ids must be "off" or "warn" or "reject"'],
         ['{"rules":[{"kind":"patient"}]}', "/rules/0/level is missing"],
-        ['{"rules":[{"kind":"patient","level":"warn","x":1}]}', "/rules/0/x is no key that rules know: there may be kind,"]
+        [
+          '{"rules":[{"kind":"patient","level":"warn","x":1}]}',
+          "/rules/0/x is no key that rules know: there may be kind,"
+        ]
       ] as const) {
         const { message } = yield* Effect.flip(readRules(text, "rules.json"))
         assert.include(message, `rules.json holds no rules that can be used: ${told}`)

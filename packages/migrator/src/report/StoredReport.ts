@@ -236,7 +236,10 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
     ...(environment === undefined ? {} : { environment }),
     items,
     ignored: facts.ignored ?? [],
-    totals: stated === undefined ? { ...counted, balanced: false, ...partly } : { ...stated, balanced: agrees(stated, counted) },
+    totals:
+      stated === undefined
+        ? { ...counted, balanced: false, ...partly }
+        : { ...stated, balanced: agrees(stated, counted) },
     verification: proof?.verification ?? noVerification,
     backup:
       // Without a backup of all, what lies there are the rejected sources alone.
@@ -253,6 +256,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
     ...(facts.slowest === undefined ? {} : { slowest: facts.slowest }),
     ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
     ...(facts.removed === undefined ? {} : { removed: facts.removed }),
+    ...(facts.removed_unstored === undefined ? {} : { removed_unstored: facts.removed_unstored }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
     ...(undoneBy === undefined ? {} : { undone_by: undoneBy }),
     ...(notes.length === 0 ? {} : { notes }),
