@@ -13,7 +13,7 @@ export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, pa
         run.user === null ? "" : ` by ${printable(run.user)}${run.host === null ? "" : ` on ${printable(run.host)}`}`
       const result = run.outcome === "done" || run.outcome === "nothing-to-do" ? "green" : "yellow"
       return [
-        `${paint("bold", run.run)}  ${timeText(run.started_at)}  ${run.command} ${paint(result, run.outcome)}${sumOf(run)}`,
+        `${paint("bold", run.run)}  ${timeText(run.started_at)}  ${run.command} ${paint(result, run.outcome)}${sumOf(run)}${undoneOf(run)}`,
         paint("dim", `    ${printable(run.program)}${by}${optionsOf(run)}`)
       ]
     }),
@@ -40,6 +40,11 @@ const undoneLines = ({ database, undone = [] }: RunReport, { paint }: RunView): 
   "",
   `Database: ${printable(database)}`
 ]
+
+const undoneOf = ({ undone_by: by }: RunSummary): string =>
+  by === null
+    ? ""
+    : `; undone by run ${by.run.slice(0, 8)}${by.reason === undefined ? "" : ", because too many sources were rejected"}`
 
 const timeText = (text: string): string => text.slice(0, 19).replace("T", " ")
 

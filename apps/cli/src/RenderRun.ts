@@ -161,25 +161,35 @@ const ignoredLines = ({ ignored }: RunReport, view: RunView): ReadonlyArray<stri
   ]
 }
 
-const removedLines = ({ removed = [] }: RunReport, view: RunView): ReadonlyArray<string> => {
+const removedLines = (
+  { removed = [], removed_unstored: unstored = [] }: RunReport,
+  view: RunView
+): ReadonlyArray<string> => {
+  const without = new Set(unstored)
   const shown = view.verbose ? removed : removed.slice(0, SHOWN_IGNORED)
   const rest = removed.length - shown.length
   return [
     ...shown.map((path) =>
-      view.paint("dim", `- ${shownPath(path, view.cwd)}: no longer there; what was stored from it stays`)
+      view.paint(
+        "dim",
+        `- ${shownPath(path, view.cwd)}: no longer there; ${without.has(path) ? "nothing is stored from it" : "what was stored from it stays"}`
+      )
     ),
     ...(rest > 0 ? [view.paint("dim", `- and ${grouped(rest)} more no longer there; --verbose names them`)] : [])
   ]
 }
 
 /** `n/m migrated` and what became of the others. */
-const summaryOf = ({ dry_run, totals }: RunReport): string =>
+const summaryOf = ({ dry_run, totals, undone_by }: RunReport): string =>
   [
-    `${grouped(totals.migrated)}/${grouped(totals.found)} ${dry_run ? "would be migrated" : "migrated"}`,
+    totals.partial === true
+      ? `${grouped(totals.migrated)} migrated, of sources whose number is not known`
+      : `${grouped(totals.migrated)}/${grouped(totals.found)} ${dry_run ? "would be migrated" : "migrated"}`,
     ...(totals.unchanged > 0 ? [`${grouped(totals.unchanged)} unchanged`] : []),
     ...(totals.skipped > 0 ? [`${grouped(totals.skipped)} skipped`] : []),
     ...(totals.rejected > 0 ? [`${grouped(totals.rejected)} rejected`] : []),
-    ...(totals.failed > 0 ? [`${grouped(totals.failed)} failed`] : [])
+    ...(totals.failed > 0 ? [`${grouped(totals.failed)} failed`] : []),
+    ...(undone_by === undefined ? [] : [`undone by run ${undone_by.run.slice(0, 8)}`])
   ].join(", ")
 
 const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
@@ -188,7 +198,7 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
   const many = total > 0 ? ` (${entities(total)}: ${byKind(report.totals.entities)})` : ""
   return [
     paint("bold", `${summaryOf(report)}${many}`),
-    ...(report.totals.balanced ? [] : [paint("red", unbalanced(report))]),
+    ...(report.totals.balanced || report.totals.partial === true ? [] : [paint("red", unbalanced(report))]),
     ...verificationLines(report, view),
     ...backupLines(report),
     ...(report.moved === undefined
@@ -218,12 +228,12 @@ const unbalanced = ({ totals }: RunReport): string =>
   `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
 const verificationLines = (
-  { dry_run, timings, totals, verification }: RunReport,
+  { dry_run, timings, totals, undone_by, verification }: RunReport,
   view: RunView
 ): ReadonlyArray<string> => {
   const { checked, findings, matched, mismatched } = verification
   if (checked === 0 && findings.length === 0) {
-    if (dry_run) return []
+    if (dry_run || undone_by !== undefined) return []
     if (totals.migrated > 0) return [`Not verified; \`${view.invocation} verify\` proves it.`]
     return totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
   }
@@ -277,6 +287,6 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
       ? [`${invocation} plan with --out FILE keeps the plan, and ${invocation} migrate --plan FILE carries it out`]
       : ["run the same command without --dry-run"]
   }
-  if (example === undefined) return [`${invocation} list${databaseFlag}`]
+  if (example === undefined || report.undone_by !== undefined) return [`${invocation} list${databaseFlag}`]
   return [`${invocation} list${databaseFlag}`, `${invocation} export ${quote(example.cohort ?? "")}${databaseFlag}`]
 }

@@ -1,10 +1,10 @@
 /**
- * What HealthSim and its agent write beside cohorts: specifications, sessions, settings. Such a document holds no cohort,
- * so it is left alone. Only documents without any entity are looked at; one that has some is a cohort, whatever else it is.
+ * What HealthSim, its agent and Mallard itself write beside cohorts: specifications, sessions, settings, plans, reports. Such
+ * a document holds no cohort, so it is left alone. Only documents without any entity are looked at; one that has some is a cohort, whatever else it is.
  */
 
 /** Why a document is no cohort. */
-export type NotCohort = "profile" | "journey" | "workspace" | "chat" | "summary" | "settings"
+export type NotCohort = "profile" | "journey" | "workspace" | "chat" | "summary" | "settings" | "plan" | "report"
 
 /** One line each, for reports. */
 export const notCohortNames: Readonly<Record<NotCohort, string>> = {
@@ -13,7 +13,9 @@ export const notCohortNames: Readonly<Record<NotCohort, string>> = {
   workspace: "the agent's list of a workspace, whose cohorts lie elsewhere",
   chat: "a session of a conversation",
   summary: "a summary of a cohort with samples of it, not the cohort",
-  settings: "settings of a program"
+  settings: "settings of a program",
+  plan: "a plan that Mallard made",
+  report: "a report of a run of Mallard"
 }
 
 interface Shape {
@@ -36,7 +38,9 @@ const shapes: ReadonlyArray<Shape> = [
     ]
   },
   { is: "journey", has: [["phases"], ["branching_rules", "quality_measures", "cross_product"]] },
-  { is: "summary", has: [["samples"], ["entity_counts", "statistics"]] }
+  { is: "summary", has: [["samples"], ["entity_counts", "statistics"]] },
+  { is: "plan", has: [["format"], ["planned_at"], ["options"], ["items"], ["totals"], ["estimate"]] },
+  { is: "report", has: [["run"], ["outcome"], ["dry_run"], ["items"], ["totals"], ["verification"], ["timings"]] }
 ]
 
 /** Objects that wrap a specification, alone or beside their template's description. */

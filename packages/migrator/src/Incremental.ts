@@ -15,6 +15,7 @@ export const SourceChange = Schema.Literals([
   "reappeared",
   "undone",
   "rejected",
+  "mended",
   "unreadable",
   "removed"
 ])
@@ -36,6 +37,8 @@ export interface PathHistory {
   readonly last: string | undefined
   /** Whether the last run that looked found it gone, or rejected it. */
   readonly state: "there" | "rejected" | "gone"
+  /** False if nothing is stored from it. */
+  readonly stored?: boolean
 }
 
 /** A source and how it differs. */
@@ -44,6 +47,10 @@ export interface ChangedSource {
   readonly change: SourceChange
   /** Where the content was or is, for `renamed` and `copied`. */
   readonly from?: string
+  /** For `mended`: the run that stored what was made of it. */
+  readonly stored_by?: string
+  /** For `removed`: false if nothing is stored from it. */
+  readonly stored?: false
   /** Whether a run would have something to do with it. */
   readonly pending: boolean
 }
@@ -84,7 +91,12 @@ export const changesOf = (
   })
   const missing = history
     .filter(({ path, state }) => state !== "gone" && !isThere(path) && !renamed.has(path))
-    .map(({ path }): ChangedSource => ({ path, change: "removed", pending: false }))
+    .map(({ path, stored }): ChangedSource => ({
+      path,
+      change: "removed",
+      ...(stored === false ? { stored } : {}),
+      pending: false
+    }))
   return [...here, ...missing].toSorted(byPathOrder)
 }
 

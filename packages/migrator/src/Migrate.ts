@@ -23,12 +23,12 @@ import {
   verifyContents
 } from "@mallard/duckdb-store"
 import { findSources, type FoundSources, type Source, type SourceFile } from "@mallard/legacy-json"
-import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { backupStoreOf, makeBackup } from "./Backup.ts"
 import type { StoredHead } from "./Decision.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
-import { changesOf, type PathHistory } from "./Incremental.ts"
+import { type ChangedSource, changesOf, type PathHistory } from "./Incremental.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
 import {
   type BackupReport,
@@ -62,6 +62,7 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
 })
 
 const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
+  yield* checkPatterns(options)
   const started = yield* Clock.currentTimeMillis
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
     Effect.withSpan("mallard.find")
@@ -109,7 +110,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   })
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
-    ? rehearse(options, found, run)
+    ? rehearse(options, found, run, unreadable)
     : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
@@ -140,7 +141,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
-    ...(loaded.removed.length === 0 ? {} : { removed: loaded.removed }),
+    ...removedOf(loaded.removed),
     ...(notes.length === 0 ? {} : { notes }),
     timings: {
       find: afterFind - started,
@@ -285,8 +286,8 @@ interface Loaded {
   readonly resumed: UnfinishedRun | undefined
   /** Whether more was rejected than allowed. */
   readonly exceeded: boolean
-  /** Paths where sources were. */
-  readonly removed: ReadonlyArray<string>
+  /** Sources that were there. */
+  readonly removed: ReadonlyArray<ChangedSource>
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
@@ -334,7 +335,6 @@ const load = Effect.fnUntraced(function* (
           )
         )
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
-        yield* checkPatterns(client, options)
         const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length, threads)
         yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
         const reports = loader.reports(found.sources)
@@ -348,7 +348,7 @@ const load = Effect.fnUntraced(function* (
           ignored: found.ignored,
           slowest: loader.slowest.list,
           ...changes.noted,
-          ...(loader.interrupted || changes.removed.length === 0 ? {} : { removed: changes.removed }),
+          ...(loader.interrupted ? {} : removedOf(changes.removed)),
           timings: {
             find: findMs,
             ...(backup === undefined ? {} : { backup: backupMs }),
@@ -423,8 +423,16 @@ const comparedWith = (
       ),
       ...(seen.length === 0 ? {} : { seen })
     },
-    removed:
-      options.only === undefined ? changes.filter(({ change }) => change === "removed").map(({ path }) => path) : []
+    removed: options.only === undefined ? changes.filter(({ change }) => change === "removed") : []
+  }
+}
+
+/** Sources that are gone, as reports and the ledger name them. */
+const removedOf = (removed: ReadonlyArray<ChangedSource>): Pick<RunReport, "removed" | "removed_unstored"> => {
+  const unstored = removed.filter(({ stored }) => stored === false)
+  return {
+    ...(removed.length === 0 ? {} : { removed: removed.map(({ path }) => path) }),
+    ...(unstored.length === 0 ? {} : { removed_unstored: unstored.map(({ path }) => path) })
   }
 }
 
@@ -496,7 +504,12 @@ const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): E
     })
   )
 
-const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: FoundSources, run: string) {
+const rehearse = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  unreadable: ReadonlyArray<ItemReport>
+) {
   const stored = existsSync(options.database)
     ? yield* reading(
         options.database,
@@ -520,7 +533,9 @@ const rehearse = Effect.fnUntraced(function* (options: MigrateOptions, found: Fo
         yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
       }).pipe(Effect.scoped)
-  const { items, removed } = comparedWith(stored.history, options, found, loader.reports(found.sources))
+  const reports = loader.reports(found.sources)
+  const { items: compared, removed } = comparedWith(stored.history, options, found, [...reports, ...unreadable])
+  const items = compared.slice(0, reports.length)
   const loaded: Loaded = {
     items,
     removed,
@@ -565,7 +580,6 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     threads: options.jobs
   })
   return yield* Effect.gen(function* () {
-    yield* checkPatterns(client, options)
     const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
     const loader = new Loader(options, stored, writer, run, 0, threads)
     yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
@@ -573,16 +587,23 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
 })
 
-/** Fails before anything is read if DuckDB cannot use one of the patterns. */
-const checkPatterns = Effect.fnUntraced(function* (client: DuckDbSqlClient, { rules }: MigrateOptions) {
-  for (const [at, { pattern }] of (rules?.rules ?? []).entries()) {
-    if (pattern !== undefined && !(yield* isPattern(client, pattern))) {
-      return yield* new RulesInvalid({
-        path: "--rules",
-        problem: `the pattern of rule ${at + 1} is no regular expression of RE2`
-      })
-    }
-  }
+/** Fails before anything is read or created if DuckDB cannot use one of the patterns; asks one in memory, if there is any. */
+const checkPatterns = Effect.fnUntraced(function* ({ database, rules, rulesPath }: MigrateOptions) {
+  const patterns = (rules?.rules ?? []).flatMap(({ pattern }, at) => (pattern === undefined ? [] : [{ pattern, at }]))
+  if (patterns.length === 0) return
+  const wrong = yield* Effect.gen(function* () {
+    const client = yield* DuckDbClient
+    for (const { at, pattern } of patterns) if (!(yield* isPattern(client, pattern))) return at
+    return undefined
+  }).pipe(
+    Effect.provide(DuckDbClient.layer({ filename: ":memory:" })),
+    Effect.mapError((cause) => new MigrationFailed({ database, cause }))
+  )
+  if (wrong === undefined) return
+  return yield* new RulesInvalid({
+    path: rulesPath ?? "--rules",
+    problem: `/rules/${wrong}/pattern is no regular expression of RE2`
+  })
 })
 
 const recordRun = (

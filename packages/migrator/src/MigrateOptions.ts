@@ -51,6 +51,8 @@ export interface MigrateOptions {
   readonly strict?: boolean | undefined
   /** Rules for the content; see `readRules`. */
   readonly rules?: Rules | undefined
+  /** The file that the rules were read from, for what is said of them. */
+  readonly rulesPath?: string | undefined
   /** Stops when more sources are rejected; `migrateWithin` then undoes the run too. */
   readonly maxRejects?: RejectLimit | undefined
 }

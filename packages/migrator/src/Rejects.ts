@@ -2,7 +2,7 @@
  * Sources that were not stored: what is wrong with each, its original bytes from the backup, and the way back: exported,
  * mended by hand, and replayed through the same pipeline as every other source.
  */
-import { existsSync, mkdirSync, readFileSync, realpathSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
@@ -35,6 +35,27 @@ export const listRejects = Effect.fn("listRejects")(function* (database: string,
 
 const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
   const chosen = wanted === undefined ? undefined : yield* findRun(wanted)
+  const { rejects, replays } = yield* readEvery()
+  if (chosen !== undefined) return rejects.filter(({ run }) => run === chosen.runId)
+  const open = new Map(rejects.map((reject) => [reject.path, reject]))
+  // A replay that failed again is told by its source, not by the place it was exported to as well.
+  return [...open.values()].filter(
+    (reject) => reject.stored_by === null && !replays.has(`${reject.run} ${reject.path}`)
+  )
+})
+
+/** By path, the last rejection of each source that a later run has stored, mended. */
+export const readMended = Effect.fnUntraced(function* () {
+  const last = new Map((yield* readEvery()).rejects.map((reject) => [reject.path, reject]))
+  return new Map(
+    [...last].flatMap(([path, { backup, stored_by: storedBy }]) =>
+      storedBy === null ? [] : [[path, { backup, storedBy }] as const]
+    )
+  )
+})
+
+/** All rejects, in the order of their runs, and what was replayed: by run and source, the run and item of the reject. */
+const readEvery = Effect.fnUntraced(function* () {
   const runs = yield* readRuns()
   const order = new Map(runs.map(({ runId }, at) => [runId, at]))
   const orderOf = (run: string): number => order.get(run) ?? -1
@@ -70,12 +91,7 @@ const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
         backup: backup === undefined ? null : { store: backup.path, backup_id: backup.backupId }
       }
     })
-  if (chosen !== undefined) return rejects.filter(({ run }) => run === chosen.runId)
-  const open = new Map(rejects.map((reject) => [reject.path, reject]))
-  // A replay that failed again is told by its source, not by the place it was exported to as well.
-  return [...open.values()].filter(
-    (reject) => reject.stored_by === null && !replays.has(`${reject.run} ${reject.path}`)
-  )
+  return { rejects, replays }
 })
 
 const remarksOf = ({ remarks }: LedgerReject): ReadonlyArray<Remark> => Option.getOrElse(readRemarks(remarks), () => [])
@@ -114,10 +130,10 @@ export interface ExportedRejects {
   readonly missing: ReadonlyArray<Reject>
 }
 
-/** The folder holds an export already; nothing is written. */
+/** The folder holds something already, or is none; nothing is written. */
 export class ExportExists extends Schema.TaggedError<ExportExists>()("ExportExists", { out: Schema.String }) {
   override get message(): string {
-    return `${this.out} holds exported rejects already. Name another folder: what was mended there is not overwritten.`
+    return `${this.out} is there already and is no empty folder. Name a new one: what was mended there, or is a source, is neither overwritten nor mixed with rejects.`
   }
 }
 
@@ -131,7 +147,7 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   readonly cipher?: CipherSettings | undefined
 }) {
   const { out, rejects } = options
-  if (existsSync(join(out, REJECTS_INDEX))) return yield* new ExportExists({ out })
+  if (!(yield* isFree(out))) return yield* new ExportExists({ out })
   const named = rejects.map((reject, at) => ({ reject, source: join(String(at + 1), basename(reject.path)) }))
   const whole = new Set<Reject>()
   const byBackup = Map.groupBy(named, ({ reject: { backup } }) => backup && `${backup.store}\0${backup.backup_id}`)
@@ -154,6 +170,13 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   const result: ExportedRejects = { out, exported, missing }
   return result
 })
+
+/** Whether nothing is there, or an empty folder. */
+const isFree = (out: string) =>
+  Effect.try({
+    try: () => !existsSync(out) || (statSync(out).isDirectory() && readdirSync(out).length === 0),
+    catch: (cause) => backupFailure(out, cause)
+  })
 
 /** Restores rejects of one backup below `out`; gives those that are there whole. */
 const restoreRejects = Effect.fnUntraced(function* (

@@ -85,7 +85,9 @@ export const Totals = Schema.Struct({
   entities: Counts,
   remarks: Count,
   /** Whether every item found has exactly one outcome. */
-  balanced: Schema.Boolean
+  balanced: Schema.Boolean,
+  /** True for a run that did not come to its end: what it found is not known, and only what it stored is counted. */
+  partial: Schema.optionalKey(Schema.Literal(true))
 })
 export type Totals = typeof Totals.Type
 
@@ -148,6 +150,13 @@ export const UndoneCohort = Schema.Struct({
 })
 export type UndoneCohort = typeof UndoneCohort.Type
 
+/** The run that undid another, and why where no person asked for it. */
+export const UndoneBy = Schema.Struct({
+  run: Schema.String,
+  reason: Schema.optionalKey(Schema.Literal("too-many-rejects"))
+})
+export type UndoneBy = typeof UndoneBy.Type
+
 export const RunReport = Schema.Struct({
   $schema: Schema.optionalKey(Schema.String),
   schema_version: Schema.optionalKey(Schema.Int),
@@ -179,8 +188,12 @@ export const RunReport = Schema.Struct({
   moved: Schema.optionalKey(Schema.Array(Schema.Struct({ path: Schema.String, to: Schema.String }))),
   /** Paths where earlier runs found sources and this one none; what was stored from them stays. */
   removed: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Those of `removed` from which nothing is stored. */
+  removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** For runs that were undone since: items count as the run left them. */
+  undone_by: Schema.optionalKey(UndoneBy),
   /** What the report cannot tell, and why. */
   notes: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Milliseconds per phase. */

@@ -8,9 +8,11 @@ import { resolve, sep } from "node:path"
 import { readRuns } from "@mallard/duckdb-store"
 import { digestOfSource, findSources, type Source, type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
+import { filesOf } from "./Backup.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
 import { readHistory } from "./internal/history.ts"
+import { readMended, type Reject } from "./Rejects.ts"
 import { type UnfinishedRun, migratedPaths, unfinishedRuns } from "./Resume.ts"
 import { reading } from "./internal/reading.ts"
 
@@ -36,9 +38,12 @@ export interface StatusReport {
 
 /** Compares the sources with what runs have seen of them. Fails with `missing` for a path given that does not exist. */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
-  const { history, runs } = yield* reading(options.database, Effect.all({ history: readHistory(), runs: readRuns() }))
+  const { history, mended, runs } = yield* reading(
+    options.database,
+    Effect.all({ history: readHistory(), mended: readMended(), runs: readRuns() })
+  )
   const paths = options.paths.length > 0 ? options.paths.map((path) => resolve(options.cwd, path)) : migratedPaths(runs)
-  const { present, covered } = yield* Effect.scoped(
+  const { asRejected, covered, present } = yield* Effect.scoped(
     Effect.gen(function* () {
       const found = yield* findSources(paths)
       const [missing] = found.missing
@@ -49,10 +54,20 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
         sha256: undefined
       }))
       for (const source of sources) seen.push({ path: source.path, sha256: yield* contentOf(source) })
-      return { present: seen, covered: new Set(sources.flatMap(({ files }) => files.map(({ path }) => path))) }
+      const same = yield* unalteredOf(sources, mended)
+      return {
+        present: seen,
+        covered: new Set(sources.flatMap(({ files }) => files.map(({ path }) => path))),
+        asRejected: same
+      }
     })
   )
-  const sources = changesOf(present, below(history, paths), covered)
+  const sources = changesOf(present, below(history, paths), covered).map((source): ChangedSource => {
+    const storedBy = mended.get(source.path)?.storedBy
+    return source.change === "rejected" && storedBy !== undefined && asRejected.has(source.path)
+      ? { ...source, change: "mended", stored_by: storedBy, pending: false }
+      : source
+  })
   const unfinished = unfinishedRuns(runs).map(({ run, started_at, state }) => ({ run, started_at, state }))
   const report: StatusReport = {
     database: options.database,
@@ -63,6 +78,26 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
     pending: unfinished.length + sources.filter(({ pending }) => pending).length
   }
   return report
+})
+
+/** Paths of sources that are as they were copied when they were rejected: a reject itself has no digest in the ledger. */
+const unalteredOf = Effect.fnUntraced(function* (
+  sources: ReadonlyArray<Source>,
+  mended: ReadonlyMap<string, Pick<Reject, "backup">>
+) {
+  const unaltered = new Set<string>()
+  const byBackup = Map.groupBy(sources, ({ path }) => mended.get(path)?.backup?.backup_id)
+  for (const [backup, own] of byBackup) {
+    const store = mended.get(own[0]?.path ?? "")?.backup?.store
+    if (backup === undefined || store === undefined) continue
+    const copies = yield* filesOf(store, backup).pipe(Effect.orElseSucceed(() => []))
+    const digests = new Map(copies.map(({ path, sha256 }) => [path, sha256]))
+    for (const { files, path } of own) {
+      const now = yield* Effect.forEach(files, contentOfFile)
+      if (files.every((file, at) => now[at] !== undefined && digests.get(file.path) === now[at])) unaltered.add(path)
+    }
+  }
+  return unaltered
 })
 
 /** The histories of paths at or below others. */

@@ -27,7 +27,14 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
   // With it goes what a run had stored that was killed, and that this one went on with.
   const runs = yield* readRunsToUndo(options.database, report.run)
   const undoings = yield* Effect.forEach(runs, (run) =>
-    rollback({ database: options.database, run, cascade: false, test: false, program: options.program })
+    rollback({
+      database: options.database,
+      run,
+      cascade: false,
+      test: false,
+      reason: "too-many-rejects",
+      program: options.program
+    })
   )
   const [undone] = undoings
   if (undone === undefined) {

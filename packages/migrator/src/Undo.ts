@@ -25,7 +25,7 @@ import { SqlError } from "effect/sql"
 import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
 import { MigrationFailed, type UndoProgress } from "./MigrateOptions.ts"
-import { totalsOf, type UndoneCohort } from "./Report.ts"
+import { totalsOf, type UndoneBy, type UndoneCohort } from "./Report.ts"
 import { reading } from "./internal/reading.ts"
 
 /** What an undoing run did, or would do. */
@@ -50,6 +50,8 @@ export interface RollbackOptions {
   readonly cascade: boolean
   /** Carries everything out in a transaction, compares, and takes it back. */
   readonly test: boolean
+  /** Why, where no person asked for it. */
+  readonly reason?: UndoneBy["reason"] | undefined
   readonly program: string
   readonly onProgress?: ((progress: UndoProgress) => void) | undefined
 }
@@ -64,7 +66,12 @@ export const rollback = Effect.fn("rollback")(function* (options: RollbackOption
     Effect.gen(function* () {
       const { runId } = yield* findRun(options.run)
       const target: UndoTarget = { _tag: "Run", runId }
-      const asked = { command: "rollback", undone_run: runId, cascade: options.cascade }
+      const asked = {
+        command: "rollback",
+        undone_run: runId,
+        cascade: options.cascade,
+        ...(options.reason === undefined ? {} : { reason: options.reason })
+      }
       return yield* undoTarget(options, target, options.cascade, asked, runId)
     })
   )

@@ -3,8 +3,10 @@
  * a file of rules, duplicate ids are remarked and nothing else is checked.
  */
 import type { ContentCheck } from "@mallard/duckdb-store"
-import { kinds } from "@mallard/schema"
-import { Effect, Schema } from "effect"
+import { jsonProblemOf } from "@mallard/entity-serializers"
+import { printablePath } from "@mallard/legacy-json"
+import { kinds, parseJson } from "@mallard/schema"
+import { Effect, Schema, SchemaIssue } from "effect"
 
 /** What becomes of a source in which a check finds something. */
 export const Level = Schema.Literals(["off", "warn", "reject"])
@@ -71,18 +73,62 @@ const closed = (schema: object): object => JSON.parse(JSON.stringify(schema), sh
 
 const shut = (key: string, value: unknown): unknown => (key === "additionalProperties" ? false : value)
 
-const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Rules), { onExcessProperty: "error" })
+const decode = Schema.decodeUnknownEffect(Rules, { onExcessProperty: "error" })
 
-/** The rules in a text, read from `path`. */
+/** The rules in a text, read from `path`. What is refused is told with its line, or with the JSON pointer to it. */
 export const readRules = (text: string, path: string): Effect.Effect<Rules, RulesInvalid> =>
   Effect.gen(function* () {
+    const value = yield* Effect.try({
+      try: () => parseJson(text),
+      catch: () => new RulesInvalid({ path, problem: `it is no JSON: ${brokenAt(text)}` })
+    })
     const rules = yield* Effect.mapError(
-      decode(text),
-      () => new RulesInvalid({ path, problem: "it is not JSON of the form that rules.schema.json describes" })
+      decode(value),
+      ({ issue }) => new RulesInvalid({ path, problem: `${misfitOf(issue)} (rules.schema.json describes all)` })
     )
     const problem = problemOf(rules)
     return problem === undefined ? rules : yield* new RulesInvalid({ path, problem })
   })
+
+/** Where a text stops being JSON. */
+const brokenAt = (text: string): string => {
+  const bytes = Buffer.from(text)
+  const problem = jsonProblemOf(bytes)
+  if (problem === undefined) return "it holds a value that JSON does not know"
+  const before = bytes.subarray(0, problem.offset).toString().split("\n")
+  return `${problem.message} (line ${before.length}, column ${(before.at(-1) ?? "").length + 1})`
+}
+
+/** Words for what a schema calls a type. */
+const types: Readonly<Record<string, string>> = {
+  object: "an object",
+  array: "a list",
+  string: "a text",
+  number: "a number",
+  "finite number": "a number"
+}
+
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1({
+  leafHook: (issue) => {
+    if (issue._tag === "UnexpectedKey") return UNKNOWN_KEY
+    return issue._tag === "MissingKey" ? "is missing" : SchemaIssue.defaultLeafHook(issue)
+  }
+})
+
+const UNKNOWN_KEY = "is no key that rules know"
+
+/** The first place that is not as rules are written, and what may stand there; keys are named, values are not. */
+const misfitOf = (issue: SchemaIssue.Issue): string => {
+  const [first] = formatIssue(issue).issues
+  const keys = (first?.path ?? []).map((key) => String(typeof key === "object" ? key.key : key))
+  const pointer = keys.map((key) => `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")
+  const known = Object.keys(keys[0] === "rules" && keys.length > 1 ? OwnRule.fields : Rules.fields)
+  const { message } = first ?? { message: "is not as it must be" }
+  const expected = /^Expected (.*)$/.exec(message)?.[1]
+  const words = expected === undefined ? message : `must be ${types[expected] ?? expected.replaceAll(" | ", " or ")}`
+  const allowed = message === UNKNOWN_KEY ? `: there may be ${known.join(", ")}` : ""
+  return `${pointer === "" ? "the whole of it" : printablePath(pointer)} ${words}${allowed}`
+}
 
 const columnsOf = (name: string) => kinds.find(({ kind }) => kind === name)?.columns ?? []
 const isTemporal = (type: string): boolean => type === "DATE" || type === "TIMESTAMP"
@@ -91,7 +137,7 @@ const isNumeric = (type: string): boolean => /^(?:INTEGER|BIGINT|DOUBLE|DECIMAL)
 /** What is wrong with rules that have the right form. */
 const problemOf = ({ rules = [] }: Rules): string | undefined => {
   for (const [at, rule] of rules.entries()) {
-    const place = `rule ${at + 1}`
+    const place = `/rules/${at}`
     const known = kinds.find(({ kind }) => kind === rule.kind)
     if (known === undefined) return `${place} names no kind of entity`
     const column = rule.column ?? known.idColumn
@@ -99,6 +145,8 @@ const problemOf = ({ rules = [] }: Rules): string | undefined => {
     if (type === undefined) return `${place} names no column of ${rule.kind}`
     if ((rule.min !== undefined || rule.max !== undefined) && !isNumeric(type))
       return `${place}: ${column} holds no numbers`
+    if (rule.min !== undefined && rule.max !== undefined && rule.min > rule.max)
+      return `${place}: min is greater than max, so no number is between them`
     const other = rule.not_before
     if (other !== undefined) {
       const otherType = known.columns.find(({ name }) => name === other)?.type

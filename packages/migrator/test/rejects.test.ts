@@ -1,8 +1,8 @@
 /** Rejected sources: kept to the byte, exported, mended, and replayed through the same pipeline. */
-import { backupStoreOf, exportRejects, listRejects, readExport, storedReport } from "@mallard/migrator"
+import { backupStoreOf, exportRejects, listRejects, readExport, status, storedReport } from "@mallard/migrator"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "vitest"
 import { type Files, folderOf, run } from "./support.ts"
@@ -32,7 +32,7 @@ describe("rejected sources", () => {
       `are kept to the byte ${isBackedUp ? "in the backup of all" : "although nothing else is backed up"}`,
       () =>
         Effect.gen(function* () {
-          const { database, out, report, source } = yield* rejected(isBackedUp)
+          const { database, folder, out, report, source } = yield* rejected(isBackedUp)
           const rejects = yield* listRejects(database, undefined)
           assert.deepStrictEqual(
             rejects.map(({ path, remarks, stored_by }) => [path, remarks[0]?.code, stored_by]),
@@ -56,6 +56,13 @@ describe("rejected sources", () => {
           assert.strictEqual(readFileSync(join(out, "2", "cut.json"), "utf8"), files["cut.json"])
           const again = yield* Effect.flip(exportRejects({ rejects, out }))
           assert.strictEqual(again._tag, "ExportExists")
+          const other = join(folder, "other")
+          mkdirSync(other)
+          writeFileSync(join(other, "a.json"), "{}")
+          for (const taken of [other, join(other, "a.json")]) {
+            assert.strictEqual((yield* Effect.flip(exportRejects({ rejects, out: taken })))._tag, "ExportExists")
+          }
+          assert.deepStrictEqual(readdirSync(other), ["a.json"])
         })
     )
   }
@@ -86,6 +93,17 @@ describe("rejected sources", () => {
         of.map(({ stored_by }) => stored_by),
         [replayed.run, replayed.run, null]
       )
+      const changes = Effect.map(status({ database, paths: [source], cwd: source }), ({ sources }) =>
+        sources.map(({ change, pending, stored_by }) => [change, pending, stored_by])
+      )
+      assert.deepStrictEqual(yield* changes, [
+        ["mended", false, replayed.run],
+        ["mended", false, replayed.run],
+        ["unchanged", false, undefined],
+        ["rejected", true, undefined]
+      ])
+      writeFileSync(join(source, "cut.json"), '{"name":"other"')
+      assert.deepStrictEqual((yield* changes)[1], ["rejected", true, undefined])
       const open = yield* listRejects(database, undefined)
       assert.deepStrictEqual(
         open.map(({ path }) => path),
@@ -121,6 +139,28 @@ describe("rejected sources", () => {
       assert.isTrue(existsSync(index))
       writeFileSync(index, readFileSync(index, "utf8").replace('"1/case"', '"../source"'))
       assert.strictEqual((yield* Effect.flip(readExport(out)))._tag, "ExportUnreadable")
+    })
+  )
+})
+
+describe("rejected sources that are gone", () => {
+  it.effect("are told as not stored, unlike those that are", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* rejected(false)
+      const paths = ["cut.json", "good.json"].map((name) => join(source, name))
+      for (const path of paths) rmSync(path)
+      const { sources } = yield* status({ database, paths: [source], cwd: source })
+      assert.deepStrictEqual(
+        sources.filter(({ change }) => change === "removed").map(({ path, stored }) => [path, stored]),
+        [
+          [paths[0], false],
+          [paths[1], undefined]
+        ]
+      )
+      const report = yield* run(database, [source])
+      assert.deepStrictEqual([report.removed, report.removed_unstored], [paths, [paths[0]]])
+      const stored = yield* storedReport(database, "last")
+      assert.deepStrictEqual(stored.removed_unstored, report.removed_unstored)
     })
   )
 })

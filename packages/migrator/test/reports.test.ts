@@ -85,9 +85,11 @@ describe("the report from the ledger", () => {
       const stored = yield* storedReport(database, "last")
       assert.isFalse(stored.totals.balanced)
       assert.strictEqual(stored.outcome, "interrupted")
-      assert.include(renderHtml(stored), "The totals do not balance")
-      assert.include(renderMarkdown(stored), "**The totals do not balance:**")
-      assert.match(renderJUnit(stored), /<failure type="unbalanced"/)
+      assert.isTrue(stored.totals.partial)
+      for (const render of [renderHtml, renderJUnit, renderMarkdown]) {
+        assert.include(render(stored), "not known, for the run did not come to its end; noted until then: 2 migrated")
+        assert.notMatch(render(stored), /not balance|unbalanced/)
+      }
       assert.strictEqual((yield* listRuns(database))[0]?.outcome, "unfinished")
     })
   )

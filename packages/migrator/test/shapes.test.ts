@@ -473,7 +473,9 @@ describe("files of the agent", () => {
       statistics: {},
       samples: { patients: [{}] }
     },
-    "config.json": { theme: "dark" }
+    "config.json": { theme: "dark" },
+    "plan.json": { format: 1, program: "m", planned_at: "", options: {}, items: [], totals: {}, estimate: {} },
+    "report.json": { run: "r", outcome: "done", dry_run: false, items: [], totals: {}, verification: {}, timings: {} }
   }
 
   it.effect("are cohorts where they hold entities", () =>

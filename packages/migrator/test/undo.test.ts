@@ -88,6 +88,11 @@ describe("undoing a run", () => {
       )
       const stored = yield* storedReport(database, undone.run)
       assert.deepStrictEqual(stored.undone, undone.cohorts)
+      assert.deepStrictEqual(
+        runs.map(({ undone_by: by }) => by),
+        [null, null, { run: runs[3]?.run ?? "" }, null]
+      )
+      assert.include(stored.notes?.join(), `undone by run ${runs[3]?.run ?? ""}`)
       assert.isTrue(stored.totals.balanced)
     })
   )

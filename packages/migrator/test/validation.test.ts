@@ -2,12 +2,18 @@ import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
+  listRuns,
   listUnfinished,
   type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
   readRules,
-  rulesJsonSchema
+  renderHtml,
+  renderJson,
+  renderJUnit,
+  renderMarkdown,
+  rulesJsonSchema,
+  storedReport
 } from "@mallard/migrator"
 import { Effect, Exit } from "effect"
 import { existsSync, readFileSync } from "node:fs"
@@ -147,13 +153,43 @@ describe("rules for content", () => {
         { rules: [{ kind: "patient", column: "gender", max: 1, level: "warn" }] },
         { rules: [{ kind: "patient", column: "gender", not_before: "birth_date", level: "warn" }] },
         { rules: [{ kind: "patient", references: ["patent"], level: "warn" }] },
-        { rules: [{ kind: "patient", level: "warn" }] }
+        { rules: [{ kind: "patient", level: "warn" }] },
+        { rules: [{ kind: "vital_sign", column: "heart_rate", min: 300, max: 20, level: "warn" }] }
       ]) {
         assert.strictEqual((yield* Effect.flip(rules(wrong)))._tag, "RulesInvalid", JSON.stringify(wrong))
       }
       const pattern = { rules: [{ kind: "patient", column: "gender", pattern: "(", level: "warn" }] }
-      const error = yield* Effect.flip(ran(bad, pattern))
-      assert.strictEqual(error._tag, "RulesInvalid")
+      const { database, source } = yield* folderOf(bad)
+      const options = { paths: [source], database, rules: yield* rules(pattern), rulesPath: "rules.json" }
+      const error = yield* Effect.flip(
+        migrateWithin({ ...defaultLimits, onConflict: "fail", dryRun: false, program: "test", ...options })
+      )
+      assert.strictEqual(
+        error.message,
+        "rules.json holds no rules that can be used: /rules/0/pattern is no regular expression of RE2"
+      )
+      assert.isFalse(existsSync(database))
+    })
+  )
+
+  it.live("say where they are wrong, and what may stand there", () =>
+    Effect.gen(function* () {
+      for (const [text, told] of [
+        ["{", "it is no JSON: the file ends in the middle of the document (line 1, column 2)"],
+        ['{\n "ranges": wran}', "it is no JSON: a character that JSON does not allow here (line 2, column 12)"],
+        ["[]", "the whole of it must be an object"],
+        ['{"duplicate_idz":"warn"}', "/duplicate_idz is no key that rules know: there may be $schema, duplicate_ids,"],
+        ['{"duplicate_ids":"wran"}', '/duplicate_ids must be "off" or "warn" or "reject"'],
+        ['{"rules":[{"kind":"patient"}]}', "/rules/0/level is missing"],
+        [
+          '{"rules":[{"kind":"patient","level":"warn","x":1}]}',
+          "/rules/0/x is no key that rules know: there may be kind,"
+        ]
+      ] as const) {
+        const { message } = yield* Effect.flip(readRules(text, "rules.json"))
+        assert.include(message, `rules.json holds no rules that can be used: ${told}`)
+        assert.notInclude(message, "wran")
+      }
     })
   )
 
@@ -212,6 +248,13 @@ describe("a run with a bound on rejects", () => {
       assert.deepStrictEqual([codes[0], codes[3]], ["undone", "too-many-rejects"])
       assert.isTrue(report.totals.balanced)
       assert.deepStrictEqual(yield* cohorts(database), [])
+      const undoing = (yield* listRuns(database))[1]
+      const stored = yield* storedReport(database, report.run)
+      assert.deepStrictEqual(stored.undone_by, { run: undoing?.run ?? "", reason: "too-many-rejects" })
+      assert.deepStrictEqual((yield* listRuns(database))[0]?.undone_by, stored.undone_by)
+      for (const render of [renderHtml, renderJson, renderJUnit, renderMarkdown]) {
+        assert.include(render(stored), `undone by run ${undoing?.run ?? ""}, because more sources were rejected`)
+      }
       const again = yield* migrateWithin({ ...asked, ...limit("50%") })
       assert.strictEqual(again.outcome, "done-with-rejects")
       assert.lengthOf(yield* cohorts(database), 2)

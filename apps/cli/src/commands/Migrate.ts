@@ -138,6 +138,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       moveOriginals: command.moveOriginals === undefined ? undefined : resolve(session.cwd, command.moveOriginals),
       strict: command.strict,
       rules,
+      rulesPath: typeof command.rules === "string" ? printablePath(resolve(session.cwd, command.rules)) : undefined,
       maxRejects,
       resumes: command.resumes,
       retries: command.retries,

@@ -21,9 +21,12 @@ const words: Readonly<Record<ChangedSource["change"], string>> = {
   reappeared: "there again",
   undone: "not stored any more: undone, deleted or replaced",
   rejected: "rejected, not mended yet",
+  mended: "rejected, and stored mended",
   unreadable: "cannot be read",
   removed: "no longer there; what was stored from it stays"
 }
+
+const NOT_STORED = "no longer there; nothing is stored from it"
 
 const states: Readonly<Record<string, string>> = {
   killed: "was cut short",
@@ -60,5 +63,5 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
   if (command.check && report.pending > 0) return yield* new Ended({ code: exitCode.pending })
 })
 
-const lineOf = ({ change, from, path }: ChangedSource, session: Session): string =>
-  `${shownPath(path, session.cwd)}: ${words[change]}${from === undefined ? "" : ` ${change === "renamed" ? "from" : "of"} ${shownPath(from, session.cwd)}`}`
+const lineOf = ({ change, from, path, stored, stored_by: by }: ChangedSource, session: Session): string =>
+  `${shownPath(path, session.cwd)}: ${stored === false ? NOT_STORED : words[change]}${by === undefined ? "" : ` by run ${by.slice(0, 8)}`}${from === undefined ? "" : ` ${change === "renamed" ? "from" : "of"} ${shownPath(from, session.cwd)}`}`

@@ -32,7 +32,9 @@ export const RunFacts = Schema.Struct({
     Schema.Array(Schema.Struct({ path: Schema.String, sha256: Schema.String, digest: Schema.String }))
   ),
   /** Paths where sources were, and are no more. */
-  removed: Schema.optionalKey(Schema.Array(Schema.String))
+  removed: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Those of `removed` from which nothing is stored. */
+  removed_unstored: Schema.optionalKey(Schema.Array(Schema.String))
 })
 export type RunFacts = typeof RunFacts.Type
 

@@ -10,6 +10,7 @@ interface Growing {
   readonly contents: Map<string, boolean>
   last: string | undefined
   state: PathHistory["state"]
+  stored: boolean
 }
 
 /** The history of every path that a run has seen. */
@@ -34,7 +35,7 @@ export const readHistory = Effect.fnUntraced(function* () {
   const at = (path: string): Growing => {
     const known = paths.get(path)
     if (known !== undefined) return known
-    const fresh: Growing = { contents: new Map(), last: undefined, state: "there" }
+    const fresh: Growing = { contents: new Map(), last: undefined, state: "there", stored: false }
     paths.set(path, fresh)
     return fresh
   }
@@ -45,12 +46,14 @@ export const readHistory = Effect.fnUntraced(function* () {
       const isDone = outcome === "migrated" ? held === true : outcome === "skipped"
       if (content !== undefined) entry.contents.set(content, isDone)
       entry.last = content
+      if (held === true) entry.stored = true
       entry.state = outcome === "rejected" || outcome === "failed" ? "rejected" : "there"
     }
     const noted = Option.getOrUndefined(readFacts(facts))
     for (const { digest, path, sha256 } of noted?.seen ?? []) {
       const entry = at(path)
       entry.contents.set(sha256, live.has(digest))
+      entry.stored ||= live.has(digest)
       entry.last = sha256
       entry.state = "there"
     }

@@ -122,7 +122,9 @@ const headOf = (report: RunReport): Html => {
 const balanceOf = ({ totals }: RunReport, { balance }: ReportSummary): Html =>
   totals.balanced
     ? html`<p class="balance good">Totals balance: ${balance}.</p>`
-    : html`<p class="balance bad" role="alert"><strong>The totals do not balance:</strong> ${balance}.</p>`
+    : totals.partial === true
+      ? html`<p class="balance">Totals: ${balance}.</p>`
+      : html`<p class="balance bad" role="alert"><strong>The totals do not balance:</strong> ${balance}.</p>`
 
 const notesOf = ({ notes = [] }: RunReport): Html =>
   notes.length === 0
@@ -134,7 +136,7 @@ const notesOf = ({ notes = [] }: RunReport): Html =>
 const tilesOf = (report: RunReport, summary: ReportSummary): Html => {
   const { bytesPerSecond, entitiesPerSecond } = summary
   const tiles: ReadonlyArray<readonly [string, string]> = [
-    ["sources", grouped(report.totals.found)],
+    [report.totals.partial === true ? "sources noted" : "sources", grouped(report.totals.found)],
     ["entities", grouped(summary.entities)],
     ["read", sizeText(report.totals.bytes)],
     ["time", durationText(report.timings.total)],

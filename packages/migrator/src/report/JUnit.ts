@@ -17,7 +17,7 @@ interface Case {
 export const renderJUnit = (report: RunReport): string => {
   const suites = [
     { name: "sources", seconds: report.timings.load / 1000, cases: report.items.map(caseOf) },
-    { name: "totals", seconds: 0, cases: [balanceCase(report)] },
+    { name: "totals", seconds: 0, cases: [balanceCase(report), ...undoneCases(report)] },
     { name: "verification", seconds: report.timings.verify / 1000, cases: verificationCases(report) }
   ].filter(({ cases }) => cases.length > 0)
   const count = (cases: ReadonlyArray<Case>, tag: "failure" | "error"): number =>
@@ -79,8 +79,23 @@ const caseOf = (item: ItemReport): Case => {
 const balanceCase = (report: RunReport): Case => {
   const { balance } = summaryOf(report)
   const base = { suite: "mallard.totals", name: "every source found has one outcome" }
+  if (report.totals.partial === true) return { ...base, skipped: balance }
   return report.totals.balanced ? base : { ...base, problem: { tag: "failure", type: "unbalanced", text: balance } }
 }
+
+/** That a run was undone is no failure of it, but what it stored is not there. */
+const undoneCases = ({ undone_by: by }: RunReport): ReadonlyArray<Case> =>
+  by === undefined
+    ? []
+    : [
+        {
+          suite: "mallard.totals",
+          name: "what the run stored was not undone",
+          skipped: `the run was undone by run ${by.run}${
+            by.reason === undefined ? "" : ", because more sources were rejected than --max-rejects allows"
+          }`
+        }
+      ]
 
 const verificationCases = ({ verification }: RunReport): ReadonlyArray<Case> => {
   const suite = "mallard.verification"

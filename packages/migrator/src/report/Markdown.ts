@@ -29,7 +29,9 @@ export const renderMarkdown = (report: RunReport): string => {
     "",
     ...(totals.balanced
       ? [`Balanced: ${summary.balance}.`]
-      : [`> [!CAUTION]`, `> **The totals do not balance:** ${summary.balance}.`]),
+      : totals.partial === true
+        ? [`Totals: ${summary.balance}.`]
+        : [`> [!CAUTION]`, `> **The totals do not balance:** ${summary.balance}.`]),
     "",
     `${grouped(summary.entities)} entities, ${sizeText(totals.bytes)}${
       summary.bytesPerSecond === undefined ? "" : `, ${sizeText(summary.bytesPerSecond)}/s`

@@ -30,9 +30,11 @@ import {
   RunOutcome,
   type RunReport,
   Totals,
-  totalsOf
+  totalsOf,
+  UndoneBy
 } from "../Report.ts"
 import { reading } from "../internal/reading.ts"
+import { undoingsOf } from "../internal/undoings.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -49,7 +51,8 @@ export const RunSummary = Schema.Struct({
   totals: Schema.NullOr(Totals),
   /** Revisions of cohorts that it made. */
   revisions: Schema.Int,
-  backup: Schema.NullOr(Schema.String)
+  backup: Schema.NullOr(Schema.String),
+  undone_by: Schema.NullOr(UndoneBy)
 })
 export type RunSummary = typeof RunSummary.Type
 
@@ -72,6 +75,7 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
          QUALIFY count(*) OVER (PARTITION BY p.content_id) > 1 ORDER BY p.content_id, p.part`
       )
       const backups = yield* readBackups()
+      const undoings = undoingsOf(yield* readRuns())
       const partsOf = Map.groupBy(parts, ([content]) => Number(content))
       return reportOf({
         database,
@@ -80,6 +84,7 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
         names: new Map(names.map(([id, name]) => [Number(id), blobText(name)])),
         parts: new Map([...partsOf].map(([content, rows]) => [content, rows.map(partOf)])),
         backup: backups.findLast(({ runId }) => runId === run.runId),
+        undoneBy: undoings.get(run.runId),
         quality: qualityOf(yield* readShapeUses(run.runId))
       })
     })
@@ -99,7 +104,9 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
     database,
     Effect.gen(function* () {
       const backups = new Map((yield* readBackups()).map(({ backupId, runId }) => [runId, backupId]))
-      return (yield* readRuns()).map((run): RunSummary => {
+      const runs = yield* readRuns()
+      const undoings = undoingsOf(runs)
+      return runs.map((run): RunSummary => {
         const { environment, options } = askedOf(run)
         return {
           run: run.runId,
@@ -113,7 +120,8 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
           options,
           totals: Option.getOrNull(readTotals(run.totals)),
           revisions: run.revisions,
-          backup: backups.get(run.runId) ?? null
+          backup: backups.get(run.runId) ?? null,
+          undone_by: undoings.get(run.runId) ?? null
         }
       })
     })
@@ -150,6 +158,7 @@ interface StoredFacts {
   readonly names: ReadonlyMap<number, string>
   readonly parts: ReadonlyMap<number, ReadonlyArray<PartReport>>
   readonly backup: LedgerBackup | undefined
+  readonly undoneBy: UndoneBy | undefined
   readonly quality: ReadonlyArray<KindQuality>
 }
 
@@ -177,7 +186,7 @@ const commandOf = (options: { readonly [key: string]: Schema.Json }): "migrate" 
 
 const instantOf = (text: string): string => new Date(`${text.replace(" ", "T")}Z`).toISOString()
 
-const reportOf = ({ backup, database, items: rows, names, parts, quality, run }: StoredFacts): RunReport => {
+const reportOf = ({ backup, database, items: rows, names, parts, quality, run, undoneBy }: StoredFacts): RunReport => {
   const { environment, options } = askedOf(run)
   const replays = new Map(
     Option.getOrElse(readReplays(options["replays"]), () => []).map(({ source, ...from }) => [source, from])
@@ -203,9 +212,11 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
       "The run did not come to its end: it was cut short, or is still going. What is listed was stored whole; how many sources it had found is not known."
     )
   }
+  if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"]))
   if (stated !== undefined && stated.unchanged > 0) {
     notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
   }
+  const partly = run.finishedAt === undefined ? ({ partial: true } as const) : {}
   const timings = proof?.timings ?? {
     find: facts.timings?.find ?? 0,
     load: facts.timings?.load ?? 0,
@@ -225,7 +236,10 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
     ...(environment === undefined ? {} : { environment }),
     items,
     ignored: facts.ignored ?? [],
-    totals: stated === undefined ? { ...counted, balanced: false } : { ...stated, balanced: agrees(stated, counted) },
+    totals:
+      stated === undefined
+        ? { ...counted, balanced: false, ...partly }
+        : { ...stated, balanced: agrees(stated, counted) },
     verification: proof?.verification ?? noVerification,
     backup:
       // Without a backup of all, what lies there are the rejected sources alone.
@@ -242,11 +256,20 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run }:
     ...(facts.slowest === undefined ? {} : { slowest: facts.slowest }),
     ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
     ...(facts.removed === undefined ? {} : { removed: facts.removed }),
+    ...(facts.removed_unstored === undefined ? {} : { removed_unstored: facts.removed_unstored }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
+    ...(undoneBy === undefined ? {} : { undone_by: undoneBy }),
     ...(notes.length === 0 ? {} : { notes }),
     timings
   }
 }
+
+const undoneNote = ({ reason, run }: UndoneBy, limit: Schema.Json | undefined): string =>
+  `The run was undone by run ${run}${
+    reason === undefined
+      ? ""
+      : `, because more sources were rejected than --max-rejects${typeof limit === "string" ? ` ${limit}` : ""} allows`
+  }. What is listed here is as the run left it; the report of that run says what became of each cohort.`
 
 /** Whether the items listed are those that were counted, and the counts add up to what was found. */
 const agrees = (stated: Totals, counted: Totals): boolean => {

@@ -77,9 +77,12 @@ export const placeOf = ({ column, line, part, pointer }: Remark): string =>
     ...(pointer === null ? [] : [pointer === "" ? "the whole document" : pointer])
   ].join(", ")
 
-/** `found = migrated + unchanged + …`, with the numbers. */
+/** `found = migrated + unchanged + …`, with the numbers; of a run without an end, only what is noted of it. */
 const balanceOf = ({ totals }: RunReport): string => {
-  const { failed, found, migrated, rejected, skipped, unchanged } = totals
+  const { failed, found, migrated, partial, rejected, skipped, unchanged } = totals
+  if (partial === true) {
+    return `not known, for the run did not come to its end; noted until then: ${migrated} migrated, ${skipped} skipped, ${rejected} rejected, ${failed} failed`
+  }
   const sum = migrated + unchanged + skipped + rejected + failed
   return `${found} found; ${migrated} migrated + ${unchanged} unchanged + ${skipped} skipped + ${rejected} rejected + ${failed} failed = ${sum}`
 }
