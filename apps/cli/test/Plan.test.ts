@@ -61,15 +61,22 @@ describe("mallard plan", () => {
     const folder = makeFolder()
     writeFiles(folder, { "a/one.json": text("one", "1"), "b/one.json": text("one", "2"), "no.json": '{"format":1}' })
     await run(folder, ["migrate", "a", ...db])
-    await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", "--out", "plan.json"])
+    await run(folder, ["plan", "b", ...db, "--no-backup", "--out", "plain.json"])
+    const bounds = ["--max-file-size", "2GB", "--max-depth", "100"]
+    await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", ...bounds, "--out", "plan.json"])
     await run(folder, ["rollback", "last", ...db])
-    const done = await run(folder, ["migrate", "--plan", "plan.json"])
+    const done = await run(folder, ["migrate", "--plan", "plan.json", ...bounds])
     assert.strictEqual(done.code, 3)
     assert.include(done.stdout, "[decided-otherwise]")
     for (const args of [
       ["--plan", "no.json"],
       ["--plan", "missing.json"],
       ["a", "--plan", "plan.json"],
+      ["--plan", "plan.json", "--max-file-size", "1GB"],
+      ["--plan", "plan.json", "--max-entity-size", "1MiB"],
+      ["--plan", "plan.json", "--max-depth", "9"],
+      ["--plan", "plan.json", "--no-backup"],
+      ["--plan", "plain.json", "--backup-dir", "copies"],
       ["--plan", "plan.json", "--db", "other.duckdb"]
     ]) {
       assert.strictEqual((await run(folder, ["migrate", ...args])).code, 2, args.join(" "))
