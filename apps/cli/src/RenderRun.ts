@@ -34,6 +34,13 @@ export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<strin
   return [...lines, ...(lines.length > 0 ? [""] : []), ...summaryLines(report, view)]
 }
 
+/** What is to be known of a run beside its items and its sum, however little is to be said. */
+export const problemLines = (report: RunReport, view: RunView): ReadonlyArray<string> => [
+  ...(report.totals.balanced ? [] : [view.paint("red", unbalanced(report))]),
+  ...(isProven(report) ? [] : verificationLines(report, view)),
+  ...(report.notes ?? []).map((note) => view.paint("yellow", printable(note)))
+]
+
 const isWaiting = (item: ItemReport): boolean =>
   item.outcome === "skipped" && item.remarks.some(({ code }) => code === "interrupted")
 
@@ -216,17 +223,18 @@ const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
 const unbalanced = ({ totals }: RunReport): string =>
   `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
-const verificationLines = (
-  { dry_run, timings, totals, verification }: RunReport,
-  view: RunView
-): ReadonlyArray<string> => {
-  const { checked, findings, matched, mismatched } = verification
+const isProven = ({ verification: { findings, mismatched } }: RunReport): boolean =>
+  mismatched === 0 && findings.length === 0
+
+const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const { dry_run, timings, totals, verification } = report
+  const { checked, findings, matched } = verification
   if (checked === 0 && findings.length === 0) {
     if (dry_run) return []
     if (totals.migrated > 0) return [`Not verified; \`${view.invocation} verify\` proves it.`]
     return totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
   }
-  if (mismatched === 0 && findings.length === 0) {
+  if (isProven(report)) {
     return [
       `Verified: ${counted(checked, "document")} rendered from the database, all as in the source (${duration(timings.verify)})`
     ]

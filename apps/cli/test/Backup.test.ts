@@ -43,6 +43,8 @@ describe("mallard backup", () => {
     const outcome = await run(folder, ["migrate", cohort.file, ...db, "--no-backup"])
     assert.strictEqual(outcome.code, 0)
     assert.match(outcome.stderr, /^No backup: the sources are read and never changed, but if they are lost later, /)
+    const quiet = await run(folder, ["migrate", cohort.file, ...db, "--no-backup", "--quiet"])
+    assert.match(quiet.stderr, /^No backup: /)
     assert.isFalse(existsSync(join(folder, "test.duckdb.backups")))
     const none = await run(folder, ["backup", "list", ...db])
     assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
@@ -54,7 +56,7 @@ describe("mallard backup", () => {
     const migrate = ["migrate", cohort.file, ...db, "--no-verify"]
     const key = ["--backup-passphrase-file", "key.txt"]
     assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
-    assert.include((await run(folder, migrate)).stdout, "The copies of this run are not encrypted")
+    assert.include((await run(folder, [...migrate, "--quiet"])).stderr, "The copies of this run are not encrypted")
     assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
   })
 })

@@ -30,7 +30,7 @@ import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
-import { renderRun } from "../RenderRun.ts"
+import { problemLines, renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
@@ -159,6 +159,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
     const isPlan = command.planning !== undefined
     const view = { ...viewOf(report, session, command, terminal.paint), isPlan, shownValue }
     terminal.out(textOfLines(renderRun(report, view)))
+    if (command.quiet) terminal.error(textOfLines(problemLines(report, { ...view, paint: terminal.paintError })))
     if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))
   }
   if (planned !== undefined && command.planning?.out !== undefined) {
@@ -307,7 +308,7 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
     if (copyFlags(command).length > 0) {
       return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
     }
-    if (!command.dryRun && !command.quiet) {
+    if (!command.dryRun) {
       session.terminal.error(
         "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied.\n"
       )
