@@ -32,7 +32,7 @@ import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { problemLines, renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { jobsOf, parseSize } from "../Size.ts"
+import { jobsOf, memoryOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -96,9 +96,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   }
   const jobs = yield* jobsOf(command.jobs)
   if (maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
-  if (command.memory !== undefined && parseSize(command.memory) === undefined) {
-    return yield* usage("--memory is no size.", "Give one like 1GB.")
-  }
+  const memoryLimit = yield* memoryOf(command.memory)
   if (command.report !== undefined && formatOf(command.report) === undefined) {
     return yield* usage("--report names a file of no known form.", KNOWN_FORMS)
   }
@@ -133,7 +131,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       maxFileBytes,
       maxDepth,
       jobs,
-      memoryLimit: command.memory,
+      memoryLimit,
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,

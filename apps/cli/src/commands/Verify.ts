@@ -7,7 +7,7 @@ import { Ended, exitCode } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { jobsOf } from "../Size.ts"
+import { jobsOf, memoryOf } from "../Size.ts"
 
 export interface VerifyCommand extends CommonOptions, ProgressFlag {
   readonly sources: ReadonlyArray<string>
@@ -18,6 +18,7 @@ export interface VerifyCommand extends CommonOptions, ProgressFlag {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
+  const memoryLimit = yield* memoryOf(command.memory)
   const progress = new ProgressReport(session, {
     isSilent: command.quiet,
     isJson: command.progress === "json",
@@ -30,7 +31,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
     verify({
       database,
       sources: command.sources,
-      memoryLimit: command.memory,
+      memoryLimit,
       jobs,
       cwd: session.cwd,
       onProgress: (done, documents) => progress.step({ phase: "verify", done, documents })

@@ -105,7 +105,7 @@ const spaceCases: ReadonlyArray<FaultCase> = [
       // Where DuckDB would make a folder.
       writeFileSync(`${world.database}.tmp`, "")
     },
-    act: (world) => world.migrate("--memory", "12MB"),
+    act: (world) => world.migrate("--memory", "24MB"),
     expect: {
       code: [1, 3],
       says: "needs more memory than it may have",
