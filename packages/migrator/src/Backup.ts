@@ -15,7 +15,7 @@ import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure, targetFailure } from "./BackupError.ts"
-import { type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
+import { areRecipients, type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
 import {
   commonFolder,
   type Manifest,
@@ -515,4 +515,4 @@ export const filesOf = (
 ): Effect.Effect<ReadonlyArray<Pick<ManifestFile, "path" | "bytes" | "sha256">>, BackupError> =>
   Effect.map(findBackup(store, backup), ({ manifest }) => manifest.files)
 
-export type { CipherSettings }
+export { areRecipients, type CipherSettings }
