@@ -110,7 +110,8 @@ const valueText = (remark: Remark, { path }: ItemReport, { shownValue }: RunView
   return value === undefined ? "" : `: ${value}`
 }
 
-const placeOf = ({ column, line, part, pointer }: Remark): string =>
+/** Where a remark points: part, line and column, JSON pointer; empty where it says nothing of that. */
+export const placeOf = ({ column, line, part, pointer }: Remark): string =>
   [
     ...(part === undefined ? [] : [printable(part)]),
     ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
