@@ -39,6 +39,14 @@ describe("mallard backup", () => {
     assert.include(damaged.stdout, "✗ diabetes.json: the pack that holds its copy is cut off [pack-truncated]\n")
     const where = await run(folder, ["backup", "restore", ...db])
     assert.strictEqual(where.code, 2)
+    for (const [dir, message] of [
+      ["nowhere", "There is no folder nowhere."],
+      ["saved", "saved is no folder of backups."]
+    ] as const) {
+      const listed = await run(folder, ["backup", "list", "--backup-dir", dir])
+      assert.strictEqual(listed.code, 2)
+      assert.include(listed.stderr, message)
+    }
   })
 
   it("is left out with --no-backup, which says what that means", async () => {
