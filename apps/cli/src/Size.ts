@@ -45,7 +45,9 @@ export const memoryOf = (memory: string | undefined): Effect.Effect<string | und
   if (memory === undefined) return Effect.succeed(undefined)
   const bytes = parseSize(memory)
   if (bytes === undefined || !/[kmgt](?:i?b)?\s*$/i.test(memory)) {
-    return Effect.fail(usage("--memory is no size with a unit.", "Give one like 1GB: KB, MB, GB, TB, KiB, MiB, GiB, TiB."))
+    return Effect.fail(
+      usage("--memory is no size with a unit.", "Give one like 1GB: KB, MB, GB, TB, KiB, MiB, GiB, TiB.")
+    )
   }
   return bytes < LEAST_MEMORY
     ? Effect.fail(usage("--memory is too little for DuckDB.", "Give 24MB or more; 500MB is the default."))

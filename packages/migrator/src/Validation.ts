@@ -261,10 +261,16 @@ export const remarkOfCheck = (check: ContentCheck): { readonly code: string; rea
       return { code: "missing-id", message: `in ${withArticle(check.kind)}, ${check.column} has no value` }
     case "reference": {
       const to = [...new Set(check.to.map(({ kind }) => kind))].join(" or ")
-      return { code: "dangling-reference", message: `in ${withArticle(check.kind)}, ${check.column} names no ${to} of the cohort` }
+      return {
+        code: "dangling-reference",
+        message: `in ${withArticle(check.kind)}, ${check.column} names no ${to} of the cohort`
+      }
     }
     case "order":
-      return { code: "dates-out-of-order", message: `in ${withArticle(check.kind)}, ${check.later} is before ${check.earlier}` }
+      return {
+        code: "dates-out-of-order",
+        message: `in ${withArticle(check.kind)}, ${check.later} is before ${check.earlier}`
+      }
     case "range": {
       const { column, kind, max, min } = check
       const range = [
@@ -274,6 +280,9 @@ export const remarkOfCheck = (check: ContentCheck): { readonly code: string; rea
       return { code: "out-of-range", message: `in ${withArticle(kind)}, ${column} is not ${range.join(" and ")}` }
     }
     case "format":
-      return { code: "code-format", message: `in ${withArticle(check.kind)}, ${check.column} is not written as its codes are` }
+      return {
+        code: "code-format",
+        message: `in ${withArticle(check.kind)}, ${check.column} is not written as its codes are`
+      }
   }
 }

@@ -147,9 +147,7 @@ export const runRejectsExport = Effect.fnUntraced(function* (session: Session, c
   if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
   else {
     for (const { reject, source } of result.exported) {
-      terminal.out(
-        `${shownPath(join(out, source), session.cwd)}: ${reasonOf(reject)}\n`
-      )
+      terminal.out(`${shownPath(join(out, source), session.cwd)}: ${reasonOf(reject)}\n`)
     }
     for (const { path } of result.missing) {
       terminal.out(`${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: no copy of it was kept\n`)
