@@ -1,5 +1,5 @@
 /** Keys for backups, read from files or asked for on a terminal: what stands on a command line is seen by others. */
-import type { CipherSettings } from "@mallard/migrator"
+import { areRecipients, type CipherSettings } from "@mallard/migrator"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
@@ -27,6 +27,9 @@ export const cipherSettings = (
     if (identityFile === undefined && passphraseFile === undefined && !asks && recipients.length === 0) return undefined
     if (asks && passphraseFile !== undefined) {
       return yield* usage("--backup-passphrase asks, --backup-passphrase-file reads.", "Give one of the two.")
+    }
+    if (recipients.length > 0 && !(yield* Effect.promise(() => areRecipients(recipients)))) {
+      return yield* usage("A --backup-recipient is not one of age.", "Recipients begin with age1; copy them whole.")
     }
     const passphrase = asks
       ? yield* askPassphrase(session, use)

@@ -5,7 +5,6 @@ export const defaultLimits = { maxEntitySize: "64MiB", maxDepth: 10_000 } as con
 
 /** A run that only reads, or that repeats another: none of the options that say how to keep and prove. */
 export const plainRun = {
-  ...defaultLimits,
   overwrite: false,
   noVerify: false,
   memory: undefined,

@@ -34,6 +34,13 @@ export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<strin
   return [...lines, ...(lines.length > 0 ? [""] : []), ...summaryLines(report, view)]
 }
 
+/** What is to be known of a run beside its items and its sum, however little is to be said. */
+export const problemLines = (report: RunReport, view: RunView): ReadonlyArray<string> => [
+  ...(report.totals.balanced ? [] : [view.paint("red", unbalanced(report))]),
+  ...(isProven(report) ? [] : verificationLines(report, view)),
+  ...(report.notes ?? []).map((note) => view.paint("yellow", printable(note)))
+]
+
 const isWaiting = (item: ItemReport): boolean =>
   item.outcome === "skipped" && item.remarks.some(({ code }) => code === "interrupted")
 
@@ -104,7 +111,8 @@ const valueText = (remark: Remark, { path }: ItemReport, { shownValue }: RunView
   return value === undefined ? "" : `: ${value}`
 }
 
-const placeOf = ({ column, line, part, pointer }: Remark): string =>
+/** Where a remark points: part, line and column, JSON pointer; empty where it says nothing of that. */
+export const placeOf = ({ column, line, part, pointer }: Remark): string =>
   [
     ...(part === undefined ? [] : [printable(part)]),
     ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
@@ -227,17 +235,18 @@ const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
 const unbalanced = ({ totals }: RunReport): string =>
   `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
-const verificationLines = (
-  { dry_run, timings, totals, undone_by, verification }: RunReport,
-  view: RunView
-): ReadonlyArray<string> => {
-  const { checked, findings, matched, mismatched } = verification
+const isProven = ({ verification: { findings, mismatched } }: RunReport): boolean =>
+  mismatched === 0 && findings.length === 0
+
+const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const { dry_run, timings, totals, undone_by, verification } = report
+  const { checked, findings, matched } = verification
   if (checked === 0 && findings.length === 0) {
     if (dry_run || undone_by !== undefined) return []
     if (totals.migrated > 0) return [`Not verified; \`${view.invocation} verify\` proves it.`]
     return totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
   }
-  if (mismatched === 0 && findings.length === 0) {
+  if (isProven(report)) {
     return [
       `Verified: ${counted(checked, "document")} rendered from the database, all as in the source (${duration(timings.verify)})`
     ]

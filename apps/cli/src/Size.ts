@@ -36,3 +36,20 @@ export const jobsOf = (jobs: number | undefined): Effect.Effect<number | undefin
   jobs !== undefined && (jobs < 1 || jobs > MOST_JOBS)
     ? Effect.fail(usage(`--jobs must be a number from 1 to ${MOST_JOBS}.`))
     : Effect.succeed(jobs)
+
+/** With less, DuckDB opens no database or cannot write the tables of a small run. */
+const LEAST_MEMORY = 24_000_000
+
+/** What `--memory` says, in DuckDB's own words: a number is nothing to it without its unit. */
+export const memoryOf = (memory: string | undefined): Effect.Effect<string | undefined, CommandFailed> => {
+  if (memory === undefined) return Effect.succeed(undefined)
+  const bytes = parseSize(memory)
+  if (bytes === undefined || !/[kmgt](?:i?b)?\s*$/i.test(memory)) {
+    return Effect.fail(
+      usage("--memory is no size with a unit.", "Give one like 1GB: KB, MB, GB, TB, KiB, MiB, GiB, TiB.")
+    )
+  }
+  return bytes < LEAST_MEMORY
+    ? Effect.fail(usage("--memory is too little for DuckDB.", "Give 24MB or more; 500MB is the default."))
+    : Effect.succeed(memory)
+}

@@ -28,6 +28,10 @@ describe("mallard backup", () => {
     assert.strictEqual(readFileSync(join(folder, cohort.file), "utf8"), cohort.text)
     const listed = JSON.parse((await run(folder, ["backup", "list", ...db, "--json"])).stdout)
     assert.deepInclude(listed.backups[0], { files: 3, encrypted: false })
+    const misplaced = await run(folder, ["backup", "restore", "--out", cohort.file, ...db])
+    assert.strictEqual(misplaced.code, 1)
+    assert.include(misplaced.stderr, `Cannot restore ${join(folder, cohort.file)}`)
+    assert.notInclude(misplaced.stderr, "--backup-dir")
     const [pack = ""] = readdirSync(join(store, "packs"))
     truncateSync(join(store, "packs", pack), 10)
     const damaged = await run(folder, ["backup", "verify", ...db])
@@ -35,6 +39,14 @@ describe("mallard backup", () => {
     assert.include(damaged.stdout, "✗ diabetes.json: the pack that holds its copy is cut off [pack-truncated]\n")
     const where = await run(folder, ["backup", "restore", ...db])
     assert.strictEqual(where.code, 2)
+    for (const [dir, message] of [
+      ["nowhere", "There is no folder nowhere."],
+      ["saved", "saved is no folder of backups."]
+    ] as const) {
+      const listed = await run(folder, ["backup", "list", "--backup-dir", dir])
+      assert.strictEqual(listed.code, 2)
+      assert.include(listed.stderr, message)
+    }
   })
 
   it("is left out with --no-backup, which says what that means", async () => {
@@ -43,6 +55,8 @@ describe("mallard backup", () => {
     const outcome = await run(folder, ["migrate", cohort.file, ...db, "--no-backup"])
     assert.strictEqual(outcome.code, 0)
     assert.match(outcome.stderr, /^No backup: the sources are read and never changed, but if they are lost later, /)
+    const quiet = await run(folder, ["migrate", cohort.file, ...db, "--no-backup", "--quiet"])
+    assert.match(quiet.stderr, /^No backup: /)
     assert.isFalse(existsSync(join(folder, "test.duckdb.backups")))
     const none = await run(folder, ["backup", "list", ...db])
     assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
@@ -54,7 +68,7 @@ describe("mallard backup", () => {
     const migrate = ["migrate", cohort.file, ...db, "--no-verify"]
     const key = ["--backup-passphrase-file", "key.txt"]
     assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
-    assert.include((await run(folder, migrate)).stdout, "The copies of this run are not encrypted")
+    assert.include((await run(folder, [...migrate, "--quiet"])).stderr, "The copies of this run are not encrypted")
     assert.notInclude((await run(folder, [...migrate, ...key])).stdout, "not encrypted")
   })
 })

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
-import { cohort, folderCohort, makeFolder, run, writeFiles } from "./support.ts"
+import { cohort, folderCohort, makeFolder, remarksIn, run, writeFiles } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
 const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":"${id}"}]}`
@@ -61,15 +61,22 @@ describe("mallard plan", () => {
     const folder = makeFolder()
     writeFiles(folder, { "a/one.json": text("one", "1"), "b/one.json": text("one", "2"), "no.json": '{"format":1}' })
     await run(folder, ["migrate", "a", ...db])
-    await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", "--out", "plan.json"])
+    await run(folder, ["plan", "b", ...db, "--no-backup", "--out", "plain.json"])
+    const bounds = ["--max-file-size", "2GB", "--max-depth", "100"]
+    await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", ...bounds, "--out", "plan.json"])
     await run(folder, ["rollback", "last", ...db])
-    const done = await run(folder, ["migrate", "--plan", "plan.json"])
+    const done = await run(folder, ["migrate", "--plan", "plan.json", ...bounds])
     assert.strictEqual(done.code, 3)
     assert.include(done.stdout, "[decided-otherwise]")
     for (const args of [
       ["--plan", "no.json"],
       ["--plan", "missing.json"],
       ["a", "--plan", "plan.json"],
+      ["--plan", "plan.json", "--max-file-size", "1GB"],
+      ["--plan", "plan.json", "--max-entity-size", "1MiB"],
+      ["--plan", "plan.json", "--max-depth", "9"],
+      ["--plan", "plan.json", "--no-backup"],
+      ["--plan", "plain.json", "--backup-dir", "copies"],
       ["--plan", "plan.json", "--db", "other.duckdb"]
     ]) {
       assert.strictEqual((await run(folder, ["migrate", ...args])).code, 2, args.join(" "))
@@ -95,6 +102,12 @@ describe("mallard migrate", () => {
     assert.strictEqual(done.code, 1, done.stderr)
     assert.include(done.stdout, "--max-rejects 20% allows: the run was stopped and undone")
     assert.deepStrictEqual(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), [])
+    const quiet = await run(folder, ["migrate", ...args, "--max-rejects", "20%", "--quiet"])
+    assert.match(quiet.stdout, /^✗ in\/range\.json: .+\n0\/2 migrated, 1 skipped, 1 rejected\n$/)
+    assert.match(remarksIn(quiet.stderr), /^More sources were rejected .+ the run was stopped and undone .+\n$/)
+    const wouldBe = await run(folder, ["plan", ...args, "--max-rejects", "20%"])
+    assert.strictEqual(wouldBe.code, 1, wouldBe.stderr)
+    assert.include(wouldBe.stdout, "a run would stop and be undone.")
     const carried = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
     assert.strictEqual(carried.code, 3, carried.stderr)
     const report = JSON.parse(carried.stdout)

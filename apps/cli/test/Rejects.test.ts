@@ -9,6 +9,15 @@ describe("mallard rejects", () => {
     const folder = makeFolder()
     writeFiles(folder, { [cohort.file]: cohort.text, "bad.json": '{"name":"bad",\n"secret-4711":tru}' })
     assert.strictEqual((await run(folder, ["migrate", ".", ...db])).code, 3)
+    writeFiles(folder, {
+      "in/range.json": '{"name":"range","vital_signs":[{"id":"v","heart_rate":7200}]}',
+      "rules.json": '{"ranges":"reject"}'
+    })
+    assert.strictEqual((await run(folder, ["migrate", "in", "--rules", "rules.json", "--db", "other.duckdb"])).code, 3)
+    const pointed = await run(folder, ["rejects", "list", "--db", "other.duckdb"])
+    assert.match(pointed.stdout, /^✗ in\/range\.json: .*at \/vital_signs\/0\S*: in a .+ \[out-of-range\]$/m)
+    const written = await run(folder, ["rejects", "export", "--out", "ranges", "--db", "other.duckdb"])
+    assert.match(written.stdout, /^ranges\/1\/range\.json: .*at \/vital_signs\/0/)
     const listed = await run(folder, ["rejects", "list", ...db])
     assert.match(listed.stdout, /^✗ bad\.json: line 2, column \d+: .+ \[[a-z-]+\]$/m)
     const shown = await run(folder, ["rejects", "show", "bad.json", ...db])

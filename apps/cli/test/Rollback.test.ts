@@ -72,6 +72,14 @@ describe("mallard rollback", () => {
     assert.strictEqual(savepoint.stdout, "Savepoint before made\n")
     const nothing = await run(folder, ["savepoint", "restore", "before", ...db])
     assert.include(nothing.stdout, "there is nothing to undo")
+    for (const [args, message] of [
+      [["savepoint", "create", ""], "The name of the savepoint is empty."],
+      [["rollback", ""], "The id of the run is empty."]
+    ] as const) {
+      const refused = await run(folder, [...args, ...db])
+      assert.strictEqual(refused.code, 2)
+      assert.include(refused.stderr, message)
+    }
     const none = await run(folder, ["rollback", "last", "--db", "none.duckdb"])
     assert.strictEqual(none.code, 10)
   })

@@ -40,9 +40,13 @@ export class SourceError extends Schema.TaggedError<SourceError>()("SourceError"
   offset: Schema.optionalKey(Schema.Finite),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
-  override get message(): string {
+  /** What is the matter and what to do, where the path is said already. */
+  get detail(): string {
     const where = this.offset === undefined ? "" : ` (at byte ${this.offset})`
-    return `Cannot read ${printablePath(this.path)}: ${messages[this.reason]}${where}`
+    return `${messages[this.reason]}${where}`
+  }
+  override get message(): string {
+    return `Cannot read ${printablePath(this.path)}: ${this.detail}`
   }
 }
 

@@ -228,6 +228,10 @@ describe("finding files", () => {
         ]
       )
       assert.strictEqual(
+        missing[6]?.detail,
+        "there is nothing at this path; check its spelling and the folder it is relative to"
+      )
+      assert.strictEqual(
         missing[6]?.message,
         `Cannot read ${folder}/nul\\u{0}.json: there is nothing at this path; check its spelling and the folder it is relative to`
       )

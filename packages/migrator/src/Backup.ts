@@ -14,8 +14,8 @@ import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
-import { type BackupProblem, BackupError, backupFailure } from "./BackupError.ts"
-import { type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
+import { type BackupProblem, BackupError, backupFailure, targetFailure } from "./BackupError.ts"
+import { areRecipients, type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
 import {
   commonFolder,
   type Manifest,
@@ -468,14 +468,18 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
         for (const file of manifest.files) {
           const target = placeOf(options, manifest.base, file.path)
           if (target === undefined) continue
-          if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
-          else {
-            const folder = dirname(target)
-            mkdirSync(folder, { recursive: true })
-            clear(folder)
-            const problem = await restoreOne(reader, file, target, cipher, false, reached)
-            if (problem === undefined) restored.push(target)
-            else problems.push({ path: file.path, problem })
+          try {
+            if (isThere(target)) (compareRestored(target, file, "bytes") ? present : kept).push(target)
+            else {
+              const folder = dirname(target)
+              mkdirSync(folder, { recursive: true })
+              clear(folder)
+              const problem = await restoreOne(reader, file, target, cipher, false, reached)
+              if (problem === undefined) restored.push(target)
+              else problems.push({ path: file.path, problem })
+            }
+          } catch (cause) {
+            throw targetFailure(options.store, target, cause)
           }
           onBytes(file.bytes)
         }
@@ -511,4 +515,4 @@ export const filesOf = (
 ): Effect.Effect<ReadonlyArray<Pick<ManifestFile, "path" | "bytes" | "sha256">>, BackupError> =>
   Effect.map(findBackup(store, backup), ({ manifest }) => manifest.files)
 
-export type { CipherSettings }
+export { areRecipients, type CipherSettings }

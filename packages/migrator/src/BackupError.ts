@@ -59,6 +59,15 @@ const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]
   io: ["reading or writing failed", "Check the disk, or name another place with --backup-dir."]
 }
 
+const OTHER_TARGET = "--out, at `backup restore` and `rejects export`, names another folder."
+
+/** The same where the fault is not the store's, but that of the place restored to. */
+const targetTexts: Partial<typeof texts> = {
+  "no-space": ["there is no space left on its disk", `Free some space; ${OTHER_TARGET}`],
+  permission: ["the operating system does not permit it", `Check who may write there; ${OTHER_TARGET}`],
+  io: ["reading or writing failed", `Check that it lies in a folder, and the disk; ${OTHER_TARGET}`]
+}
+
 /** A backup could not be made, read or restored. When one fails before a run, the run has written nothing. */
 export class BackupError extends Schema.TaggedError<BackupError>()("BackupError", {
   reason: BackupReason,
@@ -66,10 +75,13 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   store: Schema.String,
   /** The file that it failed at, if it was one. */
   path: Schema.optionalKey(Schema.String),
+  /** The place restored to, where the fault is there. */
+  target: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message(): string {
-    const [what, next] = texts[this.reason]
+    const [what, next] = (this.target === undefined ? undefined : targetTexts[this.reason]) ?? texts[this.reason]
+    if (this.target !== undefined) return `Cannot restore ${printablePath(this.target)}: ${what}. ${next}`
     const where = this.path === undefined ? "" : ` (at ${printablePath(this.path)})`
     return `Backup in ${printablePath(this.store)}: ${what}${where}. ${next}`
   }
@@ -84,9 +96,18 @@ const systemReasons: Readonly<Record<string, BackupReason>> = {
   EDQUOT: "no-space"
 }
 
-/** A failure as a `BackupError` about the store. */
-export const backupFailure = (store: string, cause: unknown): BackupError => {
-  if (cause instanceof BackupError) return cause
+const reasonOf = (cause: unknown): BackupReason => {
   const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
-  return new BackupError({ reason: systemReasons[code] ?? "io", store, cause })
+  return systemReasons[code] ?? "io"
+}
+
+/** A failure as a `BackupError` about the store. */
+export const backupFailure = (store: string, cause: unknown): BackupError =>
+  cause instanceof BackupError ? cause : new BackupError({ reason: reasonOf(cause), store, cause })
+
+/** A failure as a `BackupError` about the place restored to. */
+export const targetFailure = (store: string, target: string, cause: unknown): BackupError => {
+  if (cause instanceof BackupError) return cause
+  const reason = reasonOf(cause)
+  return new BackupError({ reason: reason === "not-found" ? "io" : reason, store, target, cause })
 }

@@ -125,8 +125,12 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   database: Schema.String,
   cause: Schema.Defect()
 }) {
+  /** What could not be had, as far as that can be told. */
+  get lack(): "space" | "memory" | undefined {
+    return lackOf(this.cause)
+  }
   override get message(): string {
-    const [what, next] = lacks[lackOf(this.cause) ?? "other"]
+    const [what, next] = lacks[this.lack ?? "other"]
     return `Writing to ${printablePath(this.database)} failed${what}. Nothing is half stored, and what was stored before is whole: ${next}, then run the same command again.`
   }
 }

@@ -7,7 +7,7 @@ import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
-import { backupFailure } from "./BackupError.ts"
+import { targetFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
 import type { Replayed } from "./MigrateOptions.ts"
 import { Remark } from "./Report.ts"
@@ -165,7 +165,7 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
       mkdirSync(out, { recursive: true, mode: 0o700 })
       writeWhole(join(out, REJECTS_INDEX), Buffer.from(`${JSON.stringify(index, null, 2)}\n`))
     },
-    catch: (cause) => backupFailure(out, cause)
+    catch: (cause) => targetFailure(out, join(out, REJECTS_INDEX), cause)
   })
   const result: ExportedRejects = { out, exported, missing }
   return result
@@ -175,7 +175,7 @@ export const exportRejects = Effect.fn("exportRejects")(function* (options: {
 const isFree = (out: string) =>
   Effect.try({
     try: () => !existsSync(out) || (statSync(out).isDirectory() && readdirSync(out).length === 0),
-    catch: (cause) => backupFailure(out, cause)
+    catch: (cause) => targetFailure(out, out, cause)
   })
 
 /** Restores rejects of one backup below `out`; gives those that are there whole. */

@@ -20,6 +20,7 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
   if (options.dryRun) {
     const told: RunReport = {
       ...report,
+      outcome: report.outcome === "interrupted" ? "interrupted" : "failed",
       notes: [...(report.notes ?? []), `${rejected}: a run would stop and be undone.`]
     }
     return told

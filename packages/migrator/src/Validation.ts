@@ -300,26 +300,37 @@ const ranges: ReadonlyArray<ContentCheck> = bounds.flatMap(([column, min, max]) 
     .map(({ kind }): ContentCheck => ({ check: "range", kind, column, min, max }))
 )
 
+const withArticle = (kind: string): string => `${/^[aeiou]/.test(kind) ? "an" : "a"} ${kind}`
+
 /** Code and words of what a check found; words name columns and never values. */
 export const remarkOfCheck = (check: ContentCheck): { readonly code: string; readonly message: string } => {
   switch (check.check) {
     case "required":
-      return { code: "missing-id", message: `in a ${check.kind}, ${check.column} has no value` }
+      return { code: "missing-id", message: `in ${withArticle(check.kind)}, ${check.column} has no value` }
     case "reference": {
       const to = [...new Set(check.to.map(({ kind }) => kind))].join(" or ")
-      return { code: "dangling-reference", message: `in a ${check.kind}, ${check.column} names no ${to} of the cohort` }
+      return {
+        code: "dangling-reference",
+        message: `in ${withArticle(check.kind)}, ${check.column} names no ${to} of the cohort`
+      }
     }
     case "order":
-      return { code: "dates-out-of-order", message: `in a ${check.kind}, ${check.later} is before ${check.earlier}` }
+      return {
+        code: "dates-out-of-order",
+        message: `in ${withArticle(check.kind)}, ${check.later} is before ${check.earlier}`
+      }
     case "range": {
       const { column, kind, max, min } = check
       const range = [
         ...(min === undefined ? [] : [`at least ${min}`]),
         ...(max === undefined ? [] : [`at most ${max}`])
       ]
-      return { code: "out-of-range", message: `in a ${kind}, ${column} is not ${range.join(" and ")}` }
+      return { code: "out-of-range", message: `in ${withArticle(kind)}, ${column} is not ${range.join(" and ")}` }
     }
     case "format":
-      return { code: "code-format", message: `in a ${check.kind}, ${check.column} is not written as its codes are` }
+      return {
+        code: "code-format",
+        message: `in ${withArticle(check.kind)}, ${check.column} is not written as its codes are`
+      }
   }
 }

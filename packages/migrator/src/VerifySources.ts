@@ -67,7 +67,7 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
         })
         const compared = yield* compareSources(client, sources)
         const unreadable = [
-          ...(found?.unreadable ?? []).map(({ message, path }) => ({ message, path })),
+          ...(found?.unreadable ?? []).map(({ detail, path }) => ({ message: detail, path })),
           ...unread.filter(({ outcome }) => outcome === "rejected")
         ].map(({ message, path }): SourceFinding => ({ code: "source-unreadable", where: path, message }))
         const findings = [...compared.findings, ...unreadable]
@@ -115,7 +115,7 @@ const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sou
       checked++
       const read = yield* digestOfSource(file).pipe(Effect.catchTag("SourceError", (error) => Effect.succeed(error)))
       if (read instanceof SourceError) {
-        findings.push({ code: "source-unreadable", where: file.path, message: read.message })
+        findings.push({ code: "source-unreadable", where: file.path, message: read.detail })
         continue
       }
       if (digests.has(`${file.name}\t${read.digest}`)) continue

@@ -95,6 +95,7 @@ describe("rules for content", () => {
     Effect.gen(function* () {
       const warned = yield* ran(bad, all("warn"))
       assert.deepStrictEqual(said(warned.report), found("migrated"))
+      assert.include(JSON.stringify(warned.report), "in an encounter, ")
       const rejected = yield* ran(bad, all("reject"))
       assert.deepStrictEqual(said(rejected.report), found("rejected"))
       assert.notInclude(JSON.stringify(rejected.report), "SECRET")

@@ -16,6 +16,7 @@ import { withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { memoryOf } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { counted, entities, printable, shownPath } from "../Text.ts"
 
@@ -32,11 +33,12 @@ interface DoctorCheck extends Omit<Check, "check"> {
 
 export const runDoctor = Effect.fnUntraced(function* (session: Session, command: DoctorCommand) {
   const { terminal } = session
+  const memoryLimit = yield* memoryOf(command.memory)
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
   const onDocument = (done: number, documents: number) => progress.step({ phase: "verify", done, documents })
   const examined = withDatabase(session, command.db, (path) =>
     Effect.gen(function* () {
-      const config = { path, memoryLimit: command.memory, program: session.program }
+      const config = { path, memoryLimit, program: session.program }
       const moved = command.quarantineWal ? yield* quarantineLog(config) : undefined
       const diagnosis = yield* examine(config, { skipVerify: command.noVerify, onDocument })
       // Leads to the other database, where this one was not named.

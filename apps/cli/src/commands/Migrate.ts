@@ -25,13 +25,14 @@ import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
+import { defaultLimits } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
-import { renderRun } from "../RenderRun.ts"
+import { problemLines, renderRun } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { jobsOf, parseSize } from "../Size.ts"
+import { jobsOf, memoryOf, parseSize } from "../Size.ts"
 import type { Paint } from "../Terminal.ts"
 import { duration, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -43,8 +44,8 @@ export interface MigrateCommand extends CommonOptions, ProgressFlag {
   readonly dryRun: boolean
   readonly noVerify: boolean
   readonly maxFileSize?: string | undefined
-  readonly maxEntitySize: string
-  readonly maxDepth: number
+  readonly maxEntitySize?: string | undefined
+  readonly maxDepth?: number | undefined
   readonly memory: string | undefined
   readonly jobs?: number | undefined
   readonly report: string | undefined
@@ -86,17 +87,16 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
     )
   }
   yield* checkShown(session, command)
-  const maxEntityBytes = parseSize(command.maxEntitySize)
+  const { maxDepth = defaultLimits.maxDepth, maxEntitySize = defaultLimits.maxEntitySize } = command
+  const maxEntityBytes = parseSize(maxEntitySize)
   if (maxEntityBytes === undefined) return yield* usage("--max-entity-size is no size.", "Give one like 64MiB.")
   const maxFileBytes = command.maxFileSize === undefined ? undefined : parseSize(command.maxFileSize)
   if (command.maxFileSize !== undefined && maxFileBytes === undefined) {
     return yield* usage("--max-file-size is no size.", "Give one like 2GB.")
   }
   const jobs = yield* jobsOf(command.jobs)
-  if (command.maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
-  if (command.memory !== undefined && parseSize(command.memory) === undefined) {
-    return yield* usage("--memory is no size.", "Give one like 1GB.")
-  }
+  if (maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
+  const memoryLimit = yield* memoryOf(command.memory)
   if (command.report !== undefined && formatOf(command.report) === undefined) {
     return yield* usage("--report names a file of no known form.", KNOWN_FORMS)
   }
@@ -129,9 +129,9 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
       program: session.program,
       maxEntityBytes,
       maxFileBytes,
-      maxDepth: command.maxDepth,
+      maxDepth,
       jobs,
-      memoryLimit: command.memory,
+      memoryLimit,
       backup: backup === undefined ? undefined : { ...backup, store: backup.store ?? backupStoreOf(database) },
       rejectStore: command.backupDir === undefined ? backupStoreOf(database) : resolve(session.cwd, command.backupDir),
       replays: command.replays,
@@ -158,6 +158,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
     const isPlan = command.planning !== undefined
     const view = { ...viewOf(report, session, command, terminal.paint), isPlan, shownValue }
     terminal.out(textOfLines(renderRun(report, view)))
+    if (command.quiet) terminal.error(textOfLines(problemLines(report, { ...view, paint: terminal.paintError })))
     if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))
   }
   if (planned !== undefined && command.planning?.out !== undefined) {
@@ -246,8 +247,40 @@ const planFrom = Effect.fnUntraced(function* (session: Session, command: Migrate
       "Leave out --db, or plan again for the other database."
     )
   }
+  const [other] = otherThanPlanned(command, plan)
+  if (other !== undefined) {
+    return yield* usage(
+      `The plan in ${printablePath(path)} was made otherwise than ${other} says.`,
+      `Leave out ${other}, or plan again with it.`
+    )
+  }
   return plan
 })
+
+/** The options that say otherwise than the plan does; a bound on files that it does not have may be added. */
+const otherThanPlanned = (command: MigrateCommand, { options }: Plan): ReadonlyArray<string> => {
+  const { maxDepth, maxEntitySize, maxFileSize, noBackup } = command
+  const files = options.max_file_bytes
+  return [
+    ...(maxFileSize !== undefined && files !== undefined && parseSize(maxFileSize) !== files
+      ? ["--max-file-size"]
+      : []),
+    ...(maxEntitySize !== undefined && parseSize(maxEntitySize) !== options.max_entity_bytes
+      ? ["--max-entity-size"]
+      : []),
+    ...(maxDepth !== undefined && maxDepth !== options.max_depth ? ["--max-depth"] : []),
+    ...(noBackup && options.backup ? ["--no-backup"] : []),
+    ...(options.backup ? [] : copyFlags(command))
+  ]
+}
+
+/** The flags given that say how to back up. */
+const copyFlags = (command: MigrateCommand): ReadonlyArray<string> => [
+  ...(command.backupDir === undefined ? [] : ["--backup-dir"]),
+  ...(command.backupPassphraseFile === undefined ? [] : ["--backup-passphrase-file"]),
+  ...(command.backupPassphrase === true ? ["--backup-passphrase"] : []),
+  ...(command.backupRecipients.length === 0 ? [] : ["--backup-recipient"])
+]
 
 const asPlanned = (command: MigrateCommand, { database, options }: Plan): MigrateCommand => ({
   ...command,
@@ -256,30 +289,25 @@ const asPlanned = (command: MigrateCommand, { database, options }: Plan): Migrat
   cwd: options.cwd,
   onConflict: options.on_conflict,
   maxEntitySize: String(options.max_entity_bytes),
-  maxFileSize: options.max_file_bytes === undefined ? undefined : String(options.max_file_bytes),
+  maxFileSize: options.max_file_bytes === undefined ? command.maxFileSize : String(options.max_file_bytes),
   maxDepth: options.max_depth,
   jobs: command.jobs ?? options.jobs,
   memory: command.memory ?? options.memory_limit,
   strict: options.strict,
   rules: options.rules,
   maxRejects: options.max_rejects,
-  noBackup: command.noBackup || !options.backup,
-  backupDir: command.backupDir ?? (command.noBackup ? undefined : options.backup_dir)
+  noBackup: !options.backup,
+  backupDir: command.backupDir ?? options.backup_dir
 })
 
 /** Where to copy the sources to, unless the user does without; says what that means. */
 const backupSettings = Effect.fnUntraced(function* (session: Session, command: MigrateCommand) {
   const { backupDir, backupPassphrase, backupPassphraseFile, backupRecipients } = command
   if (command.noBackup) {
-    if (
-      backupDir !== undefined ||
-      backupPassphraseFile !== undefined ||
-      backupPassphrase === true ||
-      backupRecipients.length > 0
-    ) {
+    if (copyFlags(command).length > 0) {
       return yield* usage("--no-backup was given together with how to back up.", "Give one of the two.")
     }
-    if (!command.dryRun && !command.quiet) {
+    if (!command.dryRun) {
       session.terminal.error(
         "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied.\n"
       )

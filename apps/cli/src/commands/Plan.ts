@@ -15,8 +15,8 @@ export interface PlanCommand extends CommonOptions {
   readonly rules: string | undefined
   readonly maxRejects: string | undefined
   readonly maxFileSize: string | undefined
-  readonly maxEntitySize: string
-  readonly maxDepth: number
+  readonly maxEntitySize: string | undefined
+  readonly maxDepth: number | undefined
   readonly jobs: number | undefined
   readonly memory: string | undefined
   readonly showValues: boolean

@@ -16,6 +16,7 @@ import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
 import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
+import { placeOf } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -56,17 +57,23 @@ const rejectsOf = (session: Session, command: RejectsCommand) =>
     Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates)))
   )
 
+/** Where and what is wrong with one first. */
+const reasonOf = ({ outcome, remarks: [first] }: Reject): string => {
+  if (first === undefined) return printable(outcome)
+  const place = placeOf(first)
+  return `${place === "" ? "" : `${place}: `}${printable(first.message)}`
+}
+
 export const runRejectsList = Effect.fnUntraced(function* (session: Session, command: RejectsCommand) {
   const { terminal } = session
   const { database, rejects } = yield* rejectsOf(session, command)
   if (command.json) return terminal.out(`${JSON.stringify(rejects, null, 2)}\n`)
   for (const reject of rejects) {
     const [first] = reject.remarks
-    const place = first === undefined || first.line === null ? "" : `line ${first.line}, column ${first.column ?? 1}: `
     const done = reject.stored_by === null ? "" : ` (stored since by run ${reject.stored_by.slice(0, 8)})`
     const mark = reject.stored_by === null ? terminal.paint("red", "✗") : terminal.paint("green", "✓")
     terminal.out(
-      `${mark} ${shownPath(reject.path, session.cwd)}${done}: ${place}${printable(first?.message ?? reject.outcome)} [${printable(first?.code ?? reject.outcome)}]\n`
+      `${mark} ${shownPath(reject.path, session.cwd)}${done}: ${reasonOf(reject)} [${printable(first?.code ?? reject.outcome)}]\n`
     )
   }
   if (command.quiet) return
@@ -140,9 +147,7 @@ export const runRejectsExport = Effect.fnUntraced(function* (session: Session, c
   if (command.json) terminal.out(`${JSON.stringify(result)}\n`)
   else {
     for (const { reject, source } of result.exported) {
-      terminal.out(
-        `${shownPath(join(out, source), session.cwd)}: ${printable(reject.remarks[0]?.message ?? reject.outcome)}\n`
-      )
+      terminal.out(`${shownPath(join(out, source), session.cwd)}: ${reasonOf(reject)}\n`)
     }
     for (const { path } of result.missing) {
       terminal.out(`${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: no copy of it was kept\n`)

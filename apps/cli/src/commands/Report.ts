@@ -45,9 +45,13 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
   if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
 })
 
-/** No run has that id. */
-export const noSuchRun = (session: Session, wanted: string, candidates: ReadonlyArray<string>): CommandFailed =>
-  new CommandFailed({
+/** No run has that id, or more than one begins so. */
+export const noSuchRun = (session: Session, wanted: string, candidates: ReadonlyArray<string>): CommandFailed => {
+  const { invocation } = session
+  if (wanted === "") {
+    return usage("The id of the run is empty.", `Give it, or how it begins; ${invocation} runs shows what there is.`)
+  }
+  return new CommandFailed({
     code: exitCode.failed,
     what:
       wanted === "last"
@@ -55,8 +59,9 @@ export const noSuchRun = (session: Session, wanted: string, candidates: Readonly
         : candidates.length === 0
           ? `There is no run "${printable(wanted)}".`
           : `More than one run begins with "${printable(wanted)}":`,
-    next: candidates.length === 0 ? [`${session.invocation} runs shows what there is.`] : candidates
+    next: candidates.length === 0 ? [`${invocation} runs shows what there is.`] : candidates
   })
+}
 
 const textOf = (report: RunReport, session: Session, command: ReportCommand, paint: Paint): string =>
   textOfLines(renderStoredRun(report, viewOf(report, session, command, paint)))

@@ -26,6 +26,7 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
   const { terminal } = session
   const unfinished = yield* withDatabase(session, command.db, listUnfinished)
   const { run: wanted } = command
+  if (wanted === "") return yield* noSuchRun(session, wanted, [])
   const found = wanted === undefined ? unfinished : unfinished.filter(({ run }) => run.startsWith(wanted.toLowerCase()))
   const last = found.at(-1)
   if (last === undefined) {

@@ -83,6 +83,7 @@ const progressOf = (
 }
 
 export const runSavepointCreate = Effect.fnUntraced(function* (session: Session, command: SavepointCommand) {
+  if (command.name.trim() === "") return yield* usage("The name of the savepoint is empty.", "Give it one.")
   const created = yield* withDatabase(session, command.db, (database) =>
     createSavepoint({ database, name: command.name, program: session.program })
   ).pipe(

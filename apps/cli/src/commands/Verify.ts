@@ -3,11 +3,12 @@ import { type FullVerifyReport, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
-import { Ended, exitCode } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { jobsOf } from "../Size.ts"
+import { jobsOf, memoryOf } from "../Size.ts"
+import { printable } from "../Text.ts"
 
 export interface VerifyCommand extends CommonOptions, ProgressFlag {
   readonly sources: ReadonlyArray<string>
@@ -18,6 +19,7 @@ export interface VerifyCommand extends CommonOptions, ProgressFlag {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
+  const memoryLimit = yield* memoryOf(command.memory)
   const progress = new ProgressReport(session, {
     isSilent: command.quiet,
     isJson: command.progress === "json",
@@ -30,12 +32,15 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
     verify({
       database,
       sources: command.sources,
-      memoryLimit: command.memory,
+      memoryLimit,
       jobs,
       cwd: session.cwd,
       onProgress: (done, documents) => progress.step({ phase: "verify", done, documents })
     }).pipe(
       Effect.map((report) => resultOf(database, report)),
+      Effect.catchTag("MigrationFailed", (error) =>
+        Effect.fail(error.lack === "memory" ? needsMemory(database) : error)
+      ),
       Effect.catchCause((cause) => {
         const damage = damageOf(cause)
         return damage === undefined ? Effect.failCause(cause) : Effect.succeed(damaged(database, damage))
@@ -81,6 +86,14 @@ const damaged = (database: string, message: string): VerificationResult => ({
   sources: { checked: 0, matched: 0, mismatched: 0 }
 })
 
+/** The failure that says nothing of the database. */
+const needsMemory = (database: string): CommandFailed =>
+  new CommandFailed({
+    code: exitCode.failed,
+    what: `Verifying ${printable(database)} needs more memory than DuckDB may have; nothing is known to be wrong with it.`,
+    next: ["Give it more with --memory, and see to the space beside the database."]
+  })
+
 /** Reasons of a `StoreError` that mean, of a file that is there, that it no longer is what was written. */
 const damageReasons: ReadonlySet<string> = new Set(["damaged", "wal", "not-a-database", "newer", "io"])
 
@@ -89,7 +102,7 @@ const damageOf = (cause: Cause.Cause<unknown>): string | undefined => {
   if (Cause.hasInterruptsOnly(cause)) return undefined
   const error: unknown = Cause.squash(cause)
   const tag = error instanceof Error && "_tag" in error ? error._tag : undefined
-  if (tag === "SourceError") return undefined
+  if (tag === "SourceError" || tag === "CommandFailed") return undefined
   if (error instanceof Error && tag === "StoreError") {
     const reason = "reason" in error ? String(error.reason) : ""
     return damageReasons.has(reason) ? error.message : undefined

@@ -1,7 +1,6 @@
 /** Flags and arguments that several commands have, and short ways to declare others. What is left out is undefined. */
 import { Option } from "effect"
 import { Argument, Flag } from "effect/cli"
-import { defaultLimits } from "../Defaults.ts"
 
 export const on = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withoutNegation, Flag.withDefault(false))
@@ -42,16 +41,8 @@ export const jobs = whole("jobs", "N", "How much to read, compress and compute a
 /** The bounds of what is read. */
 export const limits = {
   maxFileSize: text("max-file-size", "SIZE", "Reject sources with a larger file, without reading it (default: none)"),
-  maxEntitySize: Flag.String("max-entity-size").pipe(
-    Flag.withMetavar("SIZE"),
-    Flag.withDescription("Largest entity or string (default: 64MiB)"),
-    Flag.withDefault(defaultLimits.maxEntitySize)
-  ),
-  maxDepth: Flag.Int("max-depth").pipe(
-    Flag.withMetavar("LEVELS"),
-    Flag.withDescription("Deepest nesting (default: 10000)"),
-    Flag.withDefault(defaultLimits.maxDepth)
-  )
+  maxEntitySize: text("max-entity-size", "SIZE", "Largest entity or string (default: 64MiB)"),
+  maxDepth: whole("max-depth", "LEVELS", "Deepest nesting (default: 10000)")
 }
 
 /** The passphrase of copies, from a file or asked for. */

@@ -23,6 +23,18 @@ export interface Cipher {
   readonly decrypt: (bytes: Uint8Array) => Promise<Uint8Array>
 }
 
+/** Whether all are recipients of age. */
+export const areRecipients = async (recipients: ReadonlyArray<string>): Promise<boolean> => {
+  const { Encrypter } = await import("age-encryption")
+  const encrypter = new Encrypter()
+  try {
+    for (const recipient of recipients) encrypter.addRecipient(recipient)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const identityPath = (store: string): string => join(store, "identity.age")
 
 /** What encrypts new contents, and opens them for the proof. Makes the store's own identity at the first passphrase. */

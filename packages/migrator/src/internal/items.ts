@@ -161,7 +161,7 @@ export const sourceRemark = (error: SourceError | SourceRejected): Remark =>
         column: error.column,
         message: `${error.reason} (byte ${error.offset})${isLikeLines(error) ? LINES_HINT : ""}`
       }
-    : plainRemark(error.reason, error.message)
+    : plainRemark(error.reason, error.detail)
 
 export const encodingRemark = (encoding: SourceEncoding): Remark | undefined => {
   if (encoding === "utf-8") return undefined
