@@ -36,9 +36,9 @@ export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<strin
 
 /** What is to be known of a run beside its items and its sum, however little is to be said. */
 export const problemLines = (report: RunReport, view: RunView): ReadonlyArray<string> => [
-  ...(report.totals.balanced ? [] : [view.paint("red", unbalanced(report))]),
+  ...balanceLines(report, view),
   ...(isProven(report) ? [] : verificationLines(report, view)),
-  ...(report.notes ?? []).map((note) => view.paint("yellow", printable(note)))
+  ...noteLines(report, view)
 ]
 
 const isWaiting = (item: ItemReport): boolean =>
@@ -100,11 +100,15 @@ const moreOf = (count: number): Array<string> =>
 
 const reasonOf = (remark: Remark): string => printable(remark.message)
 
-/** Why an item was not stored: where, what, code. */
-const problemOf = (remark: Remark, item: ItemReport, view: RunView): string => {
+/** Where and what a remark is about. */
+export const remarkText = (remark: Remark): string => {
   const place = placeOf(remark)
-  return `${place === "" ? "" : `${place}: `}${reasonOf(remark)}${valueText(remark, item, view)} [${printable(remark.code)}]`
+  return `${place === "" ? "" : `${place}: `}${reasonOf(remark)}`
 }
+
+/** Why an item was not stored: where, what, code. */
+const problemOf = (remark: Remark, item: ItemReport, view: RunView): string =>
+  `${remarkText(remark)}${valueText(remark, item, view)} [${printable(remark.code)}]`
 
 const valueText = (remark: Remark, { path }: ItemReport, { shownValue }: RunView): string => {
   const value = shownValue?.(path, remark)
@@ -112,7 +116,7 @@ const valueText = (remark: Remark, { path }: ItemReport, { shownValue }: RunView
 }
 
 /** Where a remark points: part, line and column, JSON pointer; empty where it says nothing of that. */
-export const placeOf = ({ column, line, part, pointer }: Remark): string =>
+const placeOf = ({ column, line, part, pointer }: Remark): string =>
   [
     ...(part === undefined ? [] : [printable(part)]),
     ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
@@ -206,13 +210,13 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
   const many = total > 0 ? ` (${entities(total)}: ${byKind(report.totals.entities)})` : ""
   return [
     paint("bold", `${summaryOf(report)}${many}`),
-    ...(report.totals.balanced || report.totals.partial === true ? [] : [paint("red", unbalanced(report))]),
+    ...balanceLines(report, view),
     ...verificationLines(report, view),
     ...backupLines(report),
     ...(report.moved === undefined
       ? []
       : [`Moved:    ${counted(report.moved.length, "original")}, as --move-originals says`]),
-    ...(report.notes ?? []).map((note) => paint("yellow", printable(note))),
+    ...noteLines(report, view),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
     ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
@@ -232,7 +236,13 @@ const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
   return [`Backup:   ${done}: ${printable(path)}`]
 }
 
-const unbalanced = ({ totals }: RunReport): string =>
+const noteLines = ({ notes = [] }: RunReport, { paint }: RunView): ReadonlyArray<string> =>
+  notes.map((note) => paint("yellow", printable(note)))
+
+const balanceLines = ({ totals }: RunReport, { paint }: RunView): ReadonlyArray<string> =>
+  totals.balanced || totals.partial === true ? [] : [paint("red", unbalanced(totals))]
+
+const unbalanced = (totals: RunReport["totals"]): string =>
   `The totals do NOT balance: ${grouped(totals.found)} found, but ${grouped(totals.migrated)} migrated + ${grouped(totals.unchanged)} unchanged + ${grouped(totals.skipped)} skipped + ${grouped(totals.rejected)} rejected + ${grouped(totals.failed)} failed`
 
 const isProven = ({ verification: { findings, mismatched } }: RunReport): boolean =>

@@ -3,7 +3,7 @@
  * read, and tables per kind. What a form cannot hold is told in remarks; nothing is dropped in silence.
  */
 
-import { mayHoldLines, prettyText } from "@mallard/entity-serializers"
+import { mayHoldLines, pointerToken, prettyText } from "@mallard/entity-serializers"
 import { kinds } from "@mallard/schema"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
@@ -151,7 +151,7 @@ export const v1Text = (
       if (!isObject(line)) continue
       const above = lines.length === 1 ? "" : `/${number}`
       for (const { key } of membersOf(line)) {
-        const pointer = `${above}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+        const pointer = above + pointerToken(key)
         if (!V1_KEYS.has(key) && !isPlace(path, pointer)) remark("outside-entities", path, pointer)
       }
     }

@@ -5,7 +5,7 @@
  */
 
 import type { Collection, DocumentResult, DocumentRules, Rule, Rules } from "@mallard/entity-serializers"
-import { daysFromCivil } from "@mallard/entity-serializers"
+import { daysFromCivil, pointerToken } from "@mallard/entity-serializers"
 import { isTrialKey, kindByName, kindOfTrialKey, kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
 
 /** What a document says about its cohort; undefined where it says nothing of use. */
@@ -116,7 +116,7 @@ export const storedRecogniser = (stored: ReadonlyArray<StoredCollection>, format
   const below =
     (place: string, others: Rules): Rules =>
     (key) => {
-      const pointer = `${place}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+      const pointer = place + pointerToken(key)
       const known = byPointer.get(pointer)
       const other = others(key)
       if (known !== undefined) {

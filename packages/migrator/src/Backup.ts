@@ -8,7 +8,7 @@
  * changed afterwards, and nothing here deletes one that has a name.
  */
 import { randomUUID } from "node:crypto"
-import { mkdirSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
@@ -507,6 +507,10 @@ const placeBelow = (out: string, base: string, path: string): string => {
   )
   return place
 }
+
+/** Whether a folder is one that backups are kept in. */
+export const isBackupStore = (folder: string): boolean =>
+  ["packs", "manifests"].some((name) => existsSync(join(folder, name)))
 
 /** The files of a backup with their sizes and SHA-256. */
 export const filesOf = (

@@ -8,6 +8,7 @@ import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { PlannedAction } from "./Decision.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
+import { readUndoing } from "./internal/undoings.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
 import { reading } from "./internal/reading.ts"
@@ -122,7 +123,7 @@ export const continuedRun = (
   )
 
 const undoneRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlySet<string> =>
-  new Set(runs.flatMap(({ options }) => Option.toArray(readUndone(options)).map(({ undone_run }) => undone_run)))
+  new Set(runs.flatMap(({ options }) => Option.toArray(readUndoing(options)).map(({ undone_run }) => undone_run)))
 
 /**
  * By run, the runs whose revisions go when it rejects too much, the last one first: itself and those that it went on with,
@@ -179,7 +180,6 @@ const readCounts = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ found: Schema.Int, rejected: Schema.Int, failed: Schema.Int }))
 )
 const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
-const readUndone = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ undone_run: Schema.String })))
 
 /** The unfinished runs of a database, oldest first. */
 export const listUnfinished = Effect.fn("listUnfinished")(function* (database: string) {

@@ -43,7 +43,7 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
     Effect.all({ history: readHistory(), mended: readMended(), runs: readRuns() })
   )
   const paths = options.paths.length > 0 ? options.paths.map((path) => resolve(options.cwd, path)) : migratedPaths(runs)
-  const { asRejected, covered, present } = yield* Effect.scoped(
+  const sources = yield* Effect.scoped(
     Effect.gen(function* () {
       const found = yield* findSources(paths)
       const [missing] = found.missing
@@ -54,20 +54,21 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
         sha256: undefined
       }))
       for (const source of sources) seen.push({ path: source.path, sha256: yield* contentOf(source) })
-      const same = yield* unalteredOf(sources, mended)
-      return {
-        present: seen,
-        covered: new Set(sources.flatMap(({ files }) => files.map(({ path }) => path))),
-        asRejected: same
-      }
+      const covered = new Set(sources.flatMap(({ files }) => files.map(({ path }) => path)))
+      const changed = changesOf(seen, below(history, paths), covered)
+      const rejected = new Set(changed.filter(({ change }) => change === "rejected").map(({ path }) => path))
+      const asRejected = yield* unalteredOf(
+        sources.filter(({ path }) => rejected.has(path)),
+        mended
+      )
+      return changed.map((source): ChangedSource => {
+        const storedBy = mended.get(source.path)?.storedBy
+        return storedBy !== undefined && asRejected.has(source.path)
+          ? { ...source, change: "mended", stored_by: storedBy, pending: false }
+          : source
+      })
     })
   )
-  const sources = changesOf(present, below(history, paths), covered).map((source): ChangedSource => {
-    const storedBy = mended.get(source.path)?.storedBy
-    return source.change === "rejected" && storedBy !== undefined && asRejected.has(source.path)
-      ? { ...source, change: "mended", stored_by: storedBy, pending: false }
-      : source
-  })
   const unfinished = unfinishedRuns(runs).map(({ run, started_at, state }) => ({ run, started_at, state }))
   const report: StatusReport = {
     database: options.database,

@@ -3,7 +3,7 @@
  * a file of rules, duplicate ids are remarked and nothing else is checked.
  */
 import type { ContentCheck } from "@mallard/duckdb-store"
-import { jsonProblemOf } from "@mallard/entity-serializers"
+import { jsonProblemOf, pointerToken } from "@mallard/entity-serializers"
 import { printablePath } from "@mallard/legacy-json"
 import { kinds, parseJson } from "@mallard/schema"
 import { Effect, Schema, SchemaIssue } from "effect"
@@ -121,7 +121,7 @@ const UNKNOWN_KEY = "is no key that rules know"
 const misfitOf = (issue: SchemaIssue.Issue): string => {
   const [first] = formatIssue(issue).issues
   const keys = (first?.path ?? []).map((key) => String(typeof key === "object" ? key.key : key))
-  const pointer = keys.map((key) => `/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`).join("")
+  const pointer = keys.map(pointerToken).join("")
   const known = Object.keys(keys[0] === "rules" && keys.length > 1 ? OwnRule.fields : Rules.fields)
   const { message } = first ?? { message: "is not as it must be" }
   const expected = /^Expected (.*)$/.exec(message)?.[1]

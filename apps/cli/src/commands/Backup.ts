@@ -1,9 +1,17 @@
 /** `mallard backup`: the copies of sources, also when the database itself is lost. */
 import { openStore } from "@mallard/duckdb-store"
-import { backupOfRun, backupStoreOf, listBackups, restoreBackup, storedBackup, verifyBackup } from "@mallard/migrator"
+import {
+  backupOfRun,
+  backupStoreOf,
+  isBackupStore,
+  listBackups,
+  restoreBackup,
+  storedBackup,
+  verifyBackup
+} from "@mallard/migrator"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
-import { join, resolve } from "node:path"
+import { resolve } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
 import { withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
@@ -50,15 +58,13 @@ const placeOf = (session: Session, { db, dir }: BackupListCommand) =>
 const namedStore = (session: Session, store: string) => {
   const what = !existsSync(store)
     ? `There is no folder ${shownPath(store, session.cwd)}.`
-    : isStore(store)
+    : isBackupStore(store)
       ? undefined
       : `${shownPath(store, session.cwd)} is no folder of backups.`
   return what === undefined
     ? Effect.succeed({ store, database: undefined })
     : Effect.fail(usage(what, "Give the folder that the run copied to to --backup-dir; `mallard report` names it."))
 }
-
-const isStore = (folder: string): boolean => existsSync(join(folder, "manifests")) || existsSync(join(folder, "packs"))
 
 /** The backup that is meant: a run is looked up in the database, if that can be read, for it may share an earlier backup. */
 const named = (database: string | undefined, wanted = "last"): Effect.Effect<string> =>
@@ -94,7 +100,7 @@ const none = (session: Session, store: string): string => `No backups in ${shown
 export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupListCommand) {
   const { terminal } = session
   const { store } = yield* placeOf(session, command)
-  const { backups, damaged } = isStore(store) ? yield* listBackups(store) : { backups: [], damaged: [] }
+  const { backups, damaged } = isBackupStore(store) ? yield* listBackups(store) : { backups: [], damaged: [] }
   if (command.json) terminal.out(`${JSON.stringify({ store, backups, damaged }, null, 2)}\n`)
   else if (backups.length === 0 && damaged.length === 0) terminal.out(none(session, store))
   else {

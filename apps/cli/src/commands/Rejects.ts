@@ -16,7 +16,7 @@ import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
 import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
-import { placeOf } from "../RenderRun.ts"
+import { remarkText } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -58,11 +58,8 @@ const rejectsOf = (session: Session, command: RejectsCommand) =>
   )
 
 /** Where and what is wrong with one first. */
-const reasonOf = ({ outcome, remarks: [first] }: Reject): string => {
-  if (first === undefined) return printable(outcome)
-  const place = placeOf(first)
-  return `${place === "" ? "" : `${place}: `}${printable(first.message)}`
-}
+const reasonOf = ({ outcome, remarks: [first] }: Reject): string =>
+  first === undefined ? printable(outcome) : remarkText(first)
 
 export const runRejectsList = Effect.fnUntraced(function* (session: Session, command: RejectsCommand) {
   const { terminal } = session

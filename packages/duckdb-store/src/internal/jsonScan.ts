@@ -2,6 +2,7 @@
  * Walks through compact JSON text without building values: where members and elements lie, what the scalars are. The text
  * must be compact text as the store renders it; nothing is checked. Depth is no limit.
  */
+import { pointerToken } from "@mallard/entity-serializers"
 
 const QUOTE = 0x22
 const COMMA = 0x2c
@@ -108,7 +109,7 @@ export function* leaves(text: string): Generator<Leaf> {
     } else {
       const keyEnd = stringEnd(text, p)
       key = unquoted(text.slice(p, keyEnd))
-      pointer = `${around.pointer}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+      pointer = around.pointer + pointerToken(key)
       p = keyEnd + 1
     }
   }
@@ -225,7 +226,7 @@ export const duplicateKeyAt = (text: string): string | undefined => {
     const { pointer, start } = container
     const seen = new Set<string>()
     for (const { key, start: value } of isList(text, start) ? numbered(text, start) : membersOf(text, start)) {
-      const place = `${pointer}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`
+      const place = pointer + pointerToken(key)
       if (seen.has(key)) return place
       seen.add(key)
       if (isObject(text, value) || isList(text, value)) waiting.push({ start: value, pointer: place })

@@ -3,7 +3,8 @@ import type { LedgerRun } from "@mallard/duckdb-store"
 import { Option, Schema } from "effect"
 import type { UndoneBy } from "../Report.ts"
 
-const readUndoing = Schema.decodeUnknownOption(
+/** What the options of a run that undid another say of that. */
+export const readUndoing = Schema.decodeUnknownOption(
   Schema.fromJsonString(
     Schema.Struct({ undone_run: Schema.String, reason: Schema.optionalKey(Schema.Literal("too-many-rejects")) })
   )
