@@ -41,6 +41,7 @@ import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { limitBeside, limitMemory } from "./Memory.ts"
 import { queryRows } from "./Rendering.ts"
+import { type NewRevision, revisionRow } from "./Revision.ts"
 import { type DigestedTableName, tableColumns } from "./Tables.ts"
 import { quoteName } from "./Quoting.ts"
 
@@ -68,26 +69,6 @@ export interface NewPart {
   readonly collections: ReadonlyArray<Collection>
   /** Members that are not written yet. */
   readonly members: MemberRows
-}
-
-/** A cohort's new revision. */
-export interface NewRevision {
-  readonly cohortId: string
-  readonly seq: number
-  readonly predecessor: number | undefined
-  readonly change: "saved" | "deleted" | "restored"
-  readonly name: string
-  readonly description: string | undefined
-  readonly tags: ReadonlyArray<string>
-  readonly product: string | undefined
-  readonly legacyId: string | undefined
-  /** Microseconds since 1970-01-01 of the source's own times. */
-  readonly createdAt: bigint | undefined
-  readonly updatedAt: bigint | undefined
-  readonly savedAt: bigint
-  readonly digest: string
-  /** Set for revisions that use another one's content; then there are no parts. */
-  readonly contentId?: number
 }
 
 const columnType = (type: SqlType): DuckDBType => {
@@ -413,25 +394,8 @@ export class BatchWriter {
   /** Adds a revision with its parts to the transaction; returns its id. */
   save(revision: NewRevision, parts: ReadonlyArray<NewPart>, runId: string | undefined): number {
     const id = this.nextRevision++
+    this.record("revisions", revisionRow(id, revision, runId))
     const contentId = revision.contentId ?? id
-    this.record("revisions", {
-      revision_id: id,
-      cohort_id: revision.cohortId,
-      seq: revision.seq,
-      predecessor: revision.predecessor ?? null,
-      run_id: runId ?? null,
-      change: revision.change,
-      name: revision.name,
-      description: revision.description ?? null,
-      tags: JSON.stringify(revision.tags),
-      product: revision.product ?? null,
-      legacy_id: revision.legacyId ?? null,
-      created_at: revision.createdAt ?? null,
-      updated_at: revision.updatedAt ?? null,
-      saved_at: revision.savedAt,
-      digest: revision.digest,
-      content_id: contentId
-    })
     parts.forEach((part, number) => {
       const place = { content_id: contentId, part: number }
       this.record("parts", {

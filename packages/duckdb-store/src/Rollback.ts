@@ -14,6 +14,7 @@ import { query } from "./internal/query.ts"
 import { type LedgerValues, nextIds, now } from "./Ledger.ts"
 import { commitRows } from "./LedgerWriter.ts"
 import { blobText, queryRows } from "./Rendering.ts"
+import { revisionRow } from "./Revision.ts"
 
 /** A revision with all that its successor may have to repeat. Times are microseconds since 1970. */
 export interface RevisionFacts {
@@ -224,24 +225,15 @@ const rowOf = (
   const { action, before, head } = step
   // A tombstone keeps the name and content by which the cohort was known: history and a later restoration need them.
   const facts = action === "restored" && before !== undefined ? before : head
-  return {
-    revision_id: revisionId,
-    cohort_id: head.cohortId,
+  const revision = {
+    ...facts,
+    cohortId: head.cohortId,
     seq: head.seq + 1,
     predecessor: head.revisionId,
-    run_id: runId,
     change: action,
-    name: facts.name,
-    description: facts.description ?? null,
-    tags: facts.tags,
-    product: facts.product ?? null,
-    legacy_id: facts.legacyId ?? null,
-    created_at: facts.createdAt ?? null,
-    updated_at: facts.updatedAt ?? null,
-    saved_at: savedAt,
-    digest: facts.digest,
-    content_id: facts.contentId
+    savedAt
   }
+  return revisionRow(revisionId, revision, runId)
 }
 
 /** The highest id of a revision: everything up to it is the state of this moment. */

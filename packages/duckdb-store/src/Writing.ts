@@ -17,7 +17,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Semaphore } from "effect"
 import { type SqlError } from "effect/sql"
 import { hash, randomUUID } from "node:crypto"
-import { BatchWriter, type NewPart, type NewRevision } from "./BatchWriter.ts"
+import { BatchWriter, type NewPart } from "./BatchWriter.ts"
 import { type CohortNotFound, InvalidRequest, NameTaken } from "./CohortErrors.ts"
 import { countsOfContents, membersOfContent, type RevisionState, revisionsOf, storedParts } from "./internal/content.ts"
 import { type Addition, grownPart, grownText, growthOf, type SmallReading, smallText } from "./internal/growing.ts"
@@ -26,6 +26,7 @@ import { elementsOf, isList, isObject, membersOf } from "./internal/jsonScan.ts"
 import { nextIds, record } from "./Ledger.ts"
 import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
 import { isName, madeUpName, type NameHints, uniqueName } from "./Naming.ts"
+import { type NewRevision, revisionRow } from "./Revision.ts"
 import { contentDigest } from "./Verify.ts"
 import { cohortRecogniser, type DocumentFacts, microsOf, type Recogniser, storedRecogniser } from "./Recognise.ts"
 
@@ -236,26 +237,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
     yield* sql
       .withTransaction(
         Effect.andThen(
-          record("revisions", [
-            {
-              revision_id: revisionId,
-              cohort_id: revision.cohortId,
-              seq: revision.seq,
-              predecessor: revision.predecessor ?? null,
-              run_id: null,
-              change: revision.change,
-              name: revision.name,
-              description: revision.description ?? null,
-              tags: JSON.stringify(revision.tags),
-              product: revision.product ?? null,
-              legacy_id: revision.legacyId ?? null,
-              created_at: revision.createdAt ?? null,
-              updated_at: revision.updatedAt ?? null,
-              saved_at: revision.savedAt,
-              digest: revision.digest,
-              content_id: base.contentId
-            }
-          ]),
+          record("revisions", [revisionRow(revisionId, revision, undefined)]),
           record("commits", [
             { ...commit, table_name: "revisions", first_id: revisionId, row_count: 1 },
             { ...commit, table_name: "commits", first_id: commit.commit_id, row_count: 2 }
