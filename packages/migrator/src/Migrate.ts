@@ -335,9 +335,10 @@ const load = Effect.fnUntraced(function* (
           )
         )
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
-        const loader = new Loader(options, stored, writer, run, unreadable.filter(isStopped).length, threads)
-        yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
-        const reports = loader.reports(found.sources)
+        const rejectedBefore = unreadable.filter(isStopped).length
+        const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore, threads })
+        yield* Effect.withSpan(loader.run(), "mallard.read")
+        const { reports } = loader
         const changes = comparedWith(history, options, found, [...reports, ...unreadable])
         const items = changes.items.slice(0, reports.length)
         const all = [...items, ...unreadable]
@@ -529,11 +530,12 @@ const rehearse = Effect.fnUntraced(function* (
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
         const threads = yield* startReadThreads(options, found.sources)
-        const dry = new Loader(options, stored, BatchWriter.dry(), run, 0, threads)
-        yield* dry.run(found.sources).pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
+        const writer = BatchWriter.dry()
+        const dry = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore: 0, threads })
+        yield* dry.run().pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
         return dry
       }).pipe(Effect.scoped)
-  const reports = loader.reports(found.sources)
+  const { reports } = loader
   const { items: compared, removed } = comparedWith(stored.history, options, found, [...reports, ...unreadable])
   const items = compared.slice(0, reports.length)
   const loaded: Loaded = {
@@ -581,8 +583,8 @@ const rehearseInScratch = Effect.fnUntraced(function* (
   })
   return yield* Effect.gen(function* () {
     const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
-    const loader = new Loader(options, stored, writer, run, 0, threads)
-    yield* Effect.withSpan(loader.run(found.sources), "mallard.read")
+    const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore: 0, threads })
+    yield* Effect.withSpan(loader.run(), "mallard.read")
     return loader
   }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
 })

@@ -9,11 +9,11 @@ import type { Stored } from "./stored.ts"
 /** Sources that are looked at ahead: what is fetched of each takes a buffer of its size. */
 export const MOST_AHEAD = 8
 
-/** The first files of the sources that come first. */
-export const firstFiles = (sources: ReadonlyArray<Source>): ReadonlyArray<SourceFile> =>
-  sources.slice(0, MOST_AHEAD).flatMap(({ files }) => files.slice(0, 1))
+/** The first files of the sources that come first, or first from a place on. */
+export const firstFiles = (sources: ReadonlyArray<Source>, from = 0): ReadonlyArray<SourceFile> =>
+  sources.slice(from, from + MOST_AHEAD).flatMap(({ files }) => files.slice(0, 1))
 
-interface ReadingOrder {
+export interface ReadingOrder {
   readonly sources: ReadonlyArray<Source>
   /** Where the huge ones begin, and where those that fought over names. */
   readonly firstHeavy: number

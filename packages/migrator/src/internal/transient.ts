@@ -46,5 +46,20 @@ const says = (error: unknown, pattern: RegExp): boolean => {
   return false
 }
 
-/** Pauses before a source is stored once more after the disk was full. */
-export const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]
+const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]
+
+/** How long sources wait until they are stored once more after the disk was full. */
+export class SpacePauses {
+  /** How often items were tried again, by number. */
+  private readonly attempts = new Map<number, number>()
+  private wasInVain = false
+
+  /** Undefined if the source is to wait no more; then those that come later do not either, one after the other. */
+  next(number: number, mayWait: boolean): number | undefined {
+    const tried = this.attempts.get(number) ?? 0
+    const pause = mayWait && !this.wasInVain ? SPACE_PAUSES_MS[tried] : undefined
+    if (pause === undefined) this.wasInVain = true
+    else this.attempts.set(number, tried + 1)
+    return pause
+  }
+}

@@ -1,0 +1,88 @@
+/** How cohorts become again what they were before a run, when the sources that they were stored from are contested. */
+import { type BatchWriter, type NewRevision, queryRows } from "@mallard/duckdb-store"
+import { Clock, Effect } from "effect"
+import type { StoredHead } from "../Decision.ts"
+import type { ItemReport } from "../Report.ts"
+import type { Claims } from "./Claims.ts"
+import type { RevisionDescription } from "./describing.ts"
+import type { Outcomes, StagedItem } from "./Outcomes.ts"
+import { recordItems } from "./Outcomes.ts"
+import type { Stored } from "./stored.ts"
+import { conflictRemark } from "./verdict.ts"
+
+/** Puts into the current transaction what undoes the sources that lost their names, and the ledger's word on each. */
+export const takeBackDisowned = Effect.fnUntraced(function* (
+  claims: Claims,
+  outcomes: Outcomes,
+  stored: Stored,
+  writer: BatchWriter,
+  run: string
+) {
+  const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
+  const takenBack: Array<StagedItem> = []
+  for (const { claimant, name } of claims.disowned) {
+    const report = outcomes.of(claimant.number)!
+    if (claimant.revisionId !== undefined) {
+      const head = stored.heads.get(name)
+      const before = head === undefined || head.deleted ? undefined : head
+      const described = before === undefined ? undefined : yield* descriptionOf(writer, before.revisionId)
+      const revision = {
+        cohortId: report.cohort_id!,
+        seq: (head?.seq ?? 0) + 2,
+        predecessor: claimant.revisionId,
+        name,
+        savedAt
+      }
+      writer.save({ ...revision, ...contentBefore(report, claimant.revisionId, before, described) }, [], run)
+    }
+    const remarks = [conflictRemark(claims, name, report.path)]
+    takenBack.push({
+      number: claimant.number,
+      report: { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: 1 },
+      revisionId: undefined
+    })
+  }
+  recordItems(writer, run, takenBack)
+  return takenBack
+})
+
+/** What a cohort held before this run; a tombstone keeps what the run has stored, by which the cohort is known. */
+const contentBefore = (
+  report: ItemReport,
+  revisionId: number,
+  before: StoredHead | undefined,
+  described: RevisionDescription | undefined
+): RevisionDescription & Pick<NewRevision, "change" | "digest" | "contentId"> =>
+  before === undefined || described === undefined
+    ? { ...noDescription, change: "deleted", digest: report.digest!, contentId: revisionId }
+    : { ...described, change: "restored", digest: before.digest, contentId: before.contentId }
+
+/** What a stored revision says about its cohort; undefined in a rehearsal. */
+const descriptionOf = Effect.fnUntraced(function* ({ client }: BatchWriter, revisionId: number) {
+  if (client === undefined) return undefined
+  const [row] = yield* queryRows(
+    client,
+    `SELECT description, tags, product, legacy_id, epoch_us(created_at), epoch_us(updated_at) FROM mallard.revisions WHERE revision_id = ${revisionId}`
+  )
+  const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
+  const micros = (value: unknown): bigint | undefined => (typeof value === "bigint" ? value : undefined)
+  const [description, tags, product, legacyId, createdAt, updatedAt] = row ?? []
+  const described: RevisionDescription = {
+    description: text(description),
+    tags: JSON.parse(text(tags) ?? "[]"),
+    product: text(product),
+    legacyId: text(legacyId),
+    createdAt: micros(createdAt),
+    updatedAt: micros(updatedAt)
+  }
+  return described
+})
+
+const noDescription: RevisionDescription = {
+  description: undefined,
+  tags: [],
+  product: undefined,
+  legacyId: undefined,
+  createdAt: undefined,
+  updatedAt: undefined
+}

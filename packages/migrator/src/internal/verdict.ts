@@ -1,0 +1,87 @@
+/** What becomes of a source that has been read: a pure function from what is known of it to the report and its claim. */
+import { notCohortNames, type PartRead, type Source } from "@mallard/legacy-json"
+import type { Decision, StoredHead } from "../Decision.ts"
+import type { Planned } from "../MigrateOptions.ts"
+import type { ItemReport, Remark } from "../Report.ts"
+import type { Claims } from "./Claims.ts"
+import type { Description } from "./describing.ts"
+import { rejectedFor } from "./contentRemarks.ts"
+import { conflictMessage, deviation, plainRemark, reportOf } from "./items.ts"
+
+export interface VerdictFacts {
+  readonly source: Source
+  readonly parts: ReadonlyArray<PartRead>
+  readonly described: Description
+  readonly decision: Decision
+  readonly claims: Pick<Claims, "isContested" | "rivals">
+  readonly planned: Planned | undefined
+  /** Whether what was remarked while it was read is a reason to reject it. */
+  readonly isStrict: boolean
+}
+
+export interface Verdict {
+  readonly report: ItemReport
+  /** The name that the source claims, also if it does not get it; undefined if it claims none. */
+  readonly claimed: string | undefined
+  /** Set if a revision is to be saved, which follows `head`; the report then lacks the id of the cohort. */
+  readonly save: { readonly name: string; readonly head: StoredHead | undefined } | undefined
+}
+
+export const verdictOf = (facts: VerdictFacts): Verdict => {
+  const { claims, decision, described, source } = facts
+  const base = reportOf(source, described)
+  const ended = (
+    outcome: ItemReport["outcome"],
+    remarks: ReadonlyArray<Remark>,
+    claimed: string | undefined,
+    changes: Partial<ItemReport> = {}
+  ): Verdict => ({
+    report: { ...base, outcome, remarks, remark_count: remarks.length, ...changes },
+    claimed,
+    save: undefined
+  })
+  const notCohort = source.kind === "file" ? facts.parts[0]?.notCohort : undefined
+  if (notCohort !== undefined) {
+    const remark = plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)
+    return ended("skipped", [remark], undefined, { cohort: null, digest: null })
+  }
+  const refused = deviation(facts.planned, described.sourceSha256, decision.action === "save")
+  if (refused !== undefined && decision.action !== "unchanged") return ended("rejected", [refused], undefined)
+  const name = decision.action === "save" ? decision.name : described.name
+  const isNew = decision.action === "save" || decision.action === "repeat"
+  if (decision.action === "contested" || (isNew && claims.isContested(name))) {
+    return ended("rejected", [conflictRemark(claims, name, source.path)], name, { cohort: name })
+  }
+  switch (decision.action) {
+    case "repeat":
+      return ended("skipped", [identicalContent], name)
+    case "unchanged":
+      return {
+        report: { ...base, outcome: "unchanged", cohort: decision.name, cohort_id: decision.head.cohortId },
+        claimed: decision.name,
+        save: undefined
+      }
+    case "skip":
+      return ended("skipped", [nameTaken("it was left as it is (--on-conflict skip)")], undefined)
+    case "reject":
+      return ended("rejected", [nameTaken("choose --on-conflict replace, rename or skip")], undefined)
+    case "save":
+      if (facts.isStrict && described.remarkCount > 0) {
+        const found = described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
+        return { report: rejectedFor(base, found), claimed: undefined, save: undefined }
+      }
+      return { report: { ...base, outcome: "migrated", cohort: name }, claimed: name, save: decision }
+  }
+}
+
+/** Says that others claim the name of this source too. */
+export const conflictRemark = (claims: Pick<Claims, "rivals">, name: string, path: string): Remark =>
+  plainRemark("name-conflict", conflictMessage(claims.rivals(name, path)))
+
+const identicalContent = plainRemark(
+  "identical-content",
+  "another source of this run has the same name and the same content; it counts once"
+)
+
+const nameTaken = (rest: string): Remark =>
+  plainRemark("name-taken", `a cohort of this name with other content is stored; ${rest}`)
