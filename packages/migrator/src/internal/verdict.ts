@@ -49,6 +49,11 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
   if (refused !== undefined && decision.action !== "unchanged") return ended("rejected", [refused], undefined)
   const name = decision.action === "save" ? decision.name : described.name
   const isNew = decision.action === "save" || decision.action === "repeat"
+  // Asked before whose name it is: what is rejected for its content alone spoils no other, whichever comes first.
+  if (facts.isStrict && described.remarkCount > 0 && (isNew || decision.action === "contested")) {
+    const found = described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
+    return { report: rejectedFor(base, found), claimed: undefined, save: undefined }
+  }
   if (decision.action === "contested" || (isNew && claims.isContested(name))) {
     return ended("rejected", [conflictRemark(claims, name, source.path)], name, { cohort: name })
   }
@@ -66,10 +71,6 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
     case "reject":
       return ended("rejected", [nameTaken("choose --on-conflict replace, rename or skip")], undefined)
     case "save":
-      if (facts.isStrict && described.remarkCount > 0) {
-        const found = described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
-        return { report: rejectedFor(base, found), claimed: undefined, save: undefined }
-      }
       return { report: { ...base, outcome: "migrated", cohort: name }, claimed: name, save: decision }
   }
 }
