@@ -311,9 +311,11 @@ const problemOfOriginals = ({ folder, originals, scenario }: State, when: "betwe
   return undefined
 }
 
-/** The objects of the backups that have names, with their bytes. */
+/** The objects of the backups that have names, with their bytes; what tells of runs that have begun is gone when they are recorded. */
 const objectsOf = (folder: string): Readonly<Record<string, string>> =>
-  fingerprint(`${placeIn(folder).database}.backups`)
+  Object.fromEntries(
+    Object.entries(fingerprint(`${placeIn(folder).database}.backups`)).filter(([path]) => !path.endsWith(".run"))
+  )
 
 const problemOfObjects = (states: ReadonlyArray<Readonly<Record<string, string>>>): string | undefined => {
   for (const [at, earlier] of states.entries()) {

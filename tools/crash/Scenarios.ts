@@ -112,7 +112,7 @@ const goingOn =
   (place) =>
     Effect.gen(function* () {
       const unfinished = listUnfinished(place.database).pipe(
-        // No database, or a file of DuckDB that is still empty.
+        // No database, or a file of DuckDB that is still empty, and no run that has begun.
         Effect.catchIf(isMissing, () => Effect.succeed([]))
       )
       const last = (yield* unfinished).at(-1)

@@ -8,11 +8,10 @@ import {
   openStore,
   queryRows,
   readBackups,
-  readRuns,
   StoreError,
   visitParts
 } from "@mallard/duckdb-store"
-import { backupStoreOf, listBackups, unfinishedRuns, verify, verifyBackup } from "@mallard/migrator"
+import { backupStoreOf, listBackups, listUnfinished, verify, verifyBackup } from "@mallard/migrator"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { cpSync, existsSync, rmSync, writeSync } from "node:fs"
@@ -48,13 +47,17 @@ const list = ({ database }: Place, withTexts = false) =>
         backups: (yield* Effect.provideService(readBackups(), DuckDbClient, client)).map(
           ({ backupId, manifestSha256 }) => `${backupId} ${manifestSha256}`
         ),
-        unfinished: (yield* Effect.provideService(readRuns(), DuckDbClient, client).pipe(Effect.map(unfinishedRuns)))
-          .length,
+        unfinished: 0,
         hasLog: existsSync(`${database}.wal`)
       }
       return inspection
     })
-  ).pipe(Effect.catchIf(isMissing, () => Effect.succeed<Inspection>(nothing)))
+  ).pipe(
+    Effect.flatMap((found) =>
+      Effect.map(listUnfinished(database), ({ length }): Inspection => ({ ...found, unfinished: length }))
+    ),
+    Effect.catchIf(isMissing, () => Effect.succeed<Inspection>(nothing))
+  )
 
 const nothing: Inspection = {
   exists: false,

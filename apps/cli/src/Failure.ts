@@ -114,6 +114,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
     case "UndoMismatch":
       return { code: exitCode.mismatch, lines: [known.message] }
     case "MigrationFailed":
+    case "NothingStored":
       return { code: exitCode.failed, lines: [known.message] }
     case "CohortNotFound":
     case "NameTaken":

@@ -1,8 +1,31 @@
 import { spawnSync } from "node:child_process"
-import { existsSync, readdirSync, rmSync } from "node:fs"
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { assert, describe, it } from "vitest"
-import { cohort, makeFolder, outcomeOf, programFromSources, run, start, writeFiles } from "./support.ts"
+import { assert, beforeAll, describe, it } from "vitest"
+import type { Failpoint } from "@mallard/duckdb-store"
+import {
+  cohort,
+  folderCohort,
+  hasTerminals,
+  makeFolder,
+  onTerminal,
+  outcomeOf,
+  programFromSources,
+  run,
+  start,
+  writeFiles
+} from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
 
@@ -23,6 +46,24 @@ const dieBeforeEnd = dieBeforeProof.replaceAll(
   encodeURIComponent("yield* checkpoint(client)"),
   encodeURIComponent("loader.recordRest(unreadable)")
 )
+
+/** Kills itself when it passes a point, for the first time or a later one. */
+const dieAt = (point: Failpoint, passing = 1): string =>
+  `data:text/javascript,${encodeURIComponent(
+    `import { registerHooks } from "node:module"
+let left = ${passing}
+globalThis.pass = (point) => {
+  if (point === "${point}" && --left === 0) process.kill(process.pid, "SIGKILL")
+}
+registerHooks({ load: (url, context, next) => {
+  const loaded = next(url, context)
+  if (!url.endsWith("/duckdb-store/src/Failpoints.ts")) return loaded
+  const source = String(loaded.source)
+  const passed = "defaultValue: () => () => {}"
+  if (!source.includes(passed)) throw new Error("nothing to replace")
+  return { ...loaded, source: source.replace(passed, "defaultValue: () => globalThis.pass") }
+} })`
+  )}`
 
 /** From the sources, in one of which the program is made to die. */
 const startDying = (folder: string, args: ReadonlyArray<string>, preload: string) =>
@@ -60,7 +101,7 @@ describe("mallard resume", () => {
       assert.deepInclude(second?.options, { resumes: first?.run, on_conflict: "rename", paths: ["in"], cwd: folder })
       assert.strictEqual(second?.outcome, "done")
       const again = await run(folder, ["resume", ...db])
-      assert.match(again.stdout, /^Nothing to resume: every run that began to store came to its end\./)
+      assert.strictEqual(again.stdout, "Nothing to resume: every run came to its end.\n")
       assert.strictEqual((await run(folder, ["resume", first?.run ?? "", ...db])).code, 1)
     })
   }
@@ -84,7 +125,7 @@ describe("mallard resume", () => {
       ["in/one.json unchanged", "in/two.json rejected changed-since-plan"]
     )
     const again = await run(folder, ["resume", ...db])
-    assert.match(again.stdout, /^Nothing to resume: every run that began to store came to its end\./)
+    assert.strictEqual(again.stdout, "Nothing to resume: every run came to its end.\n")
   })
 
   it("is what migrating the same paths again comes to", async () => {
@@ -110,6 +151,221 @@ describe("mallard resume", () => {
     const store = join(folder, "test.duckdb.backups")
     assert.isNotEmpty(readdirSync(store))
     assert.notStrictEqual(spawnSync("grep", ["-rq", "two people", store]).status, 0)
+  })
+})
+
+/** Runs the program until it kills itself at a point. */
+const killedAt = async (folder: string, args: ReadonlyArray<string>, point: Failpoint, passing = 1): Promise<void> => {
+  const killed = startDying(folder, args, dieAt(point, passing))
+  const { stderr } = await outcomeOf(killed)
+  assert.strictEqual(killed.signalCode, "SIGKILL", stderr)
+}
+
+const store = "test.duckdb.backups"
+
+/** The files that tell of runs which the ledger does not have. */
+const recordsIn = (folder: string): ReadonlyArray<string> =>
+  existsSync(join(folder, store)) ? readdirSync(join(folder, store)).filter((name) => name.endsWith(".run")) : []
+
+const unfinishedIn = async (folder: string): Promise<ReadonlyArray<string>> =>
+  JSON.parse((await run(folder, ["status", ...db, "--json"])).stdout).unfinished.map(
+    (unfinished: { readonly run: string }) => unfinished.run
+  )
+
+/** What is stored, free of ids and times. */
+const storedIn = async (folder: string) =>
+  JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout).map(
+    ({ description, entities, name, seq }: Readonly<Record<string, unknown>>) => ({ description, entities, name, seq })
+  )
+
+describe("mallard resume of a run that was killed before the ledger had it", () => {
+  const sources = Object.fromEntries(
+    [...Object.entries(files), ...Object.entries(folderCohort)].map(([name, text]) => [`in/${name}`, text])
+  )
+  const migrate = ["migrate", "in", ...db, "--on-conflict", "rename", "--max-depth", "50", "--max-rejects", "5%"]
+  const asked = { on_conflict: "rename", max_depth: 50, max_rejects: "5%", paths: ["in"] }
+
+  const begin = (): string => {
+    const folder = makeFolder()
+    writeFiles(folder, sources)
+    return folder
+  }
+
+  let undisturbed: unknown
+  beforeAll(async () => {
+    const folder = mkdtempSync(join(tmpdir(), "mallard-cli-"))
+    writeFiles(folder, sources)
+    assert.strictEqual((await run(folder, migrate)).code, 0)
+    assert.deepStrictEqual(recordsIn(folder), [])
+    undisturbed = await storedIn(folder)
+    rmSync(folder, { recursive: true })
+  })
+
+  for (const [point, passing, isNamed] of [
+    ["sources/found", 1, false],
+    ["database/built", 1, true],
+    ["backup/copied", 2, true],
+    ["backup/packed", 1, false],
+    ["backup/proven", 1, true],
+    ["backup/listed", 1, false],
+    ["commit/done", 1, true]
+  ] as const) {
+    it(`at ${point} is what an undisturbed run is`, async () => {
+      const folder = begin()
+      await killedAt(folder, migrate, point, passing)
+      const killed = recordsIn(folder)[0]?.slice(0, -".run".length) ?? ""
+      const resumed = await run(folder, ["resume", ...(isNamed ? [killed.slice(0, 8)] : []), ...db, "--json"])
+      assert.strictEqual(resumed.code, 0, resumed.stderr)
+      const report = JSON.parse(resumed.stdout)
+      assert.deepInclude(report.options, { ...asked, resumes: killed, cwd: folder })
+      assert.deepInclude(report.totals, { found: 3, migrated: 3 })
+      assert.deepInclude(report.verification, { checked: 4, matched: 4, mismatched: 0 })
+      assert.match(
+        report.notes[0],
+        /^Went on with run [0-9a-f]{8}, which was cut short before it had stored anything\.$/
+      )
+      assert.deepStrictEqual([await storedIn(folder), recordsIn(folder)], [undisturbed, []])
+      assert.strictEqual((await run(folder, ["verify", ...db, "--source", "in"])).code, 0)
+    })
+  }
+
+  it("stands among the runs and what is unfinished, until it is gone on with", async () => {
+    const folder = begin()
+    await killedAt(folder, migrate, "database/built")
+    const [killed, ...others] = await events(folder)
+    assert.deepStrictEqual([killed?.outcome, others], ["unfinished", []])
+    assert.deepInclude(killed?.options, asked)
+    assert.deepStrictEqual(await unfinishedIn(folder), [killed?.run ?? ""])
+    assert.strictEqual((await run(folder, ["resume", ...db])).code, 0)
+    assert.deepStrictEqual(
+      (await events(folder)).map(({ options, outcome }) => [options["resumes"], outcome]),
+      [[killed?.run, "done"]]
+    )
+    const again = await run(folder, ["resume", ...db])
+    assert.strictEqual(again.stdout, "Nothing to resume: every run came to its end.\n")
+  })
+
+  it("goes on with what was itself going on, and proves what the first of them had stored", async () => {
+    const folder = begin()
+    await outcomeOf(startDying(folder, ["migrate", "in", ...db], dieBeforeEnd))
+    writeFiles(folder, { "in/third.json": text("third", "1") })
+    await killedAt(folder, ["resume", ...db], "backup/packed")
+    await killedAt(folder, ["migrate", join(folder, "in"), ...db], "sources/found")
+    assert.lengthOf(recordsIn(folder), 2)
+    const resumed = await run(folder, ["resume", ...db, "--json"])
+    assert.strictEqual(resumed.code, 0, resumed.stderr)
+    const report = JSON.parse(resumed.stdout)
+    assert.deepInclude(report.verification, { checked: 5, matched: 5, mismatched: 0 })
+    const [first, second, ...rest] = await events(folder)
+    assert.strictEqual(second?.options["resumes"], first?.run)
+    assert.deepStrictEqual(rest, [])
+    assert.deepStrictEqual([recordsIn(folder), await unfinishedIn(folder)], [[], []])
+  })
+
+  it("is superseded by the same sources migrated anew, and not by others", async () => {
+    const folder = begin()
+    writeFiles(folder, { "other/other.json": text("other", "1") })
+    await killedAt(folder, ["migrate", "in", ...db], "backup/copied")
+    const [killed = ""] = await unfinishedIn(folder)
+    assert.strictEqual((await run(folder, ["migrate", "other", ...db])).code, 0)
+    assert.deepStrictEqual(await unfinishedIn(folder), [killed])
+    const again = await run(folder, ["migrate", "in", ...db, "--no-backup"])
+    assert.strictEqual(again.code, 0, again.stderr)
+    assert.include(again.stdout, `Went on with run ${killed.slice(0, 8)}, which was cut short`)
+    assert.deepStrictEqual([recordsIn(folder), await unfinishedIn(folder)], [[], []])
+  })
+
+  it("keeps to the folder of the copies that was named, and leaves nothing in the other", async () => {
+    const folder = begin()
+    await killedAt(folder, ["migrate", "in", ...db, "--backup-dir", "kept"], "backup/proven")
+    assert.lengthOf(recordsIn(folder), 1)
+    assert.strictEqual((await run(folder, ["backup", "list", ...db])).stdout, `No backups in ${store}\n`)
+    assert.include((await run(folder, ["doctor", ...db])).stdout, "no backup of sources lies beside it")
+    const resumed = await run(folder, ["resume", ...db, "--json"])
+    assert.strictEqual(resumed.code, 0, resumed.stderr)
+    assert.strictEqual(JSON.parse(resumed.stdout).backup.path, join(folder, "kept"))
+    assert.isFalse(existsSync(join(folder, store)))
+  })
+
+  it.skipIf(!hasTerminals)("asks twice for the passphrase where it locks the copies now", async () => {
+    const folder = begin()
+    writeFiles(folder, { "secret.txt": "correct horse battery staple\n" })
+    await killedAt(folder, ["migrate", "in", ...db, "--backup-passphrase-file", "secret.txt"], "database/built")
+    const unlike = await onTerminal(
+      folder,
+      ["resume", ...db, "--backup-passphrase"],
+      [
+        ["Passphrase of the copies: ", "open sesame\r"],
+        ["Once more: ", "open sesam\r"]
+      ]
+    )
+    assert.strictEqual(unlike.code, 2, unlike.shown)
+  })
+
+  it("asks for the passphrase, and keeps none", async () => {
+    const folder = begin()
+    writeFiles(folder, { "secret.txt": "correct horse battery staple\n" })
+    await killedAt(folder, ["migrate", "in", ...db, "--backup-passphrase-file", "secret.txt"], "database/named")
+    const [record = ""] = recordsIn(folder)
+    assert.notInclude(readFileSync(join(folder, store, record), "utf8"), "horse")
+    const plain = await run(folder, ["resume", ...db])
+    assert.strictEqual(plain.code, 2)
+    assert.include(plain.stderr, "--backup-passphrase-file")
+    const resumed = await run(folder, ["resume", ...db, "--backup-passphrase-file", "secret.txt"])
+    assert.strictEqual(resumed.code, 0, resumed.stderr)
+    assert.notStrictEqual(spawnSync("grep", ["-rq", "two people", join(folder, store)]).status, 0)
+  })
+
+  it("is told apart where its report, its rejects or its undoing is asked for", async () => {
+    const folder = begin()
+    await killedAt(folder, ["migrate", "in", ...db], "backup/copied")
+    const [killed = ""] = await unfinishedIn(folder)
+    for (const command of [
+      ["report", killed],
+      ["rollback", killed.slice(0, 8)],
+      ["rollback", killed, "--restore-files"],
+      ["rejects", "list", "--run", killed],
+      ["retry", killed]
+    ]) {
+      const told = await run(folder, [...command, ...db])
+      assert.strictEqual(told.code, 1, command.join(" "))
+      assert.include(told.stderr, `Run ${killed} was cut short before it stored anything`, command.join(" "))
+      assert.include(told.stderr, `mallard resume ${killed.slice(0, 8)}`)
+    }
+    rmSync(join(folder, store, `${killed}.run`))
+    assert.deepStrictEqual(await unfinishedIn(folder), [])
+  })
+
+  it("passes over records that are torn or none, and leaves none of a run that ends otherwise", async () => {
+    const folder = begin()
+    await killedAt(folder, ["migrate", "in", ...db], "backup/copied")
+    const [record = ""] = recordsIn(folder)
+    const path = join(folder, store, record)
+    const whole = readFileSync(path, "utf8")
+    copyFileSync(path, join(folder, store, "00000000-0000-4000-8000-000000000000.run"))
+    mkdirSync(join(folder, store, "00000000-0000-4000-8000-000000000001.run"))
+    appendFileSync(join(folder, store, "other.run"), "x")
+    for (const torn of ["", whole.slice(0, -9), whole.replace('"format":1', '"format":2')]) {
+      writeFileSync(path, torn)
+      assert.deepStrictEqual(await unfinishedIn(folder), [])
+    }
+    assert.deepStrictEqual(await events(folder), [])
+    rmSync(path)
+    const failed = await run(folder, ["migrate", "in", "missing", ...db])
+    assert.strictEqual(failed.code, 2)
+    assert.deepStrictEqual(await unfinishedIn(folder), [])
+    assert.strictEqual((await run(folder, ["migrate", "in", ...db])).code, 0)
+    assert.strictEqual((await run(folder, ["doctor", ...db])).code, 0)
+    assert.strictEqual((await run(folder, ["backup", "list", ...db])).code, 0)
+  })
+
+  it("leaves no folder where nothing came of it", async () => {
+    const folder = begin()
+    assert.strictEqual((await run(folder, ["migrate", "missing", "--db", "a/b/test.duckdb"])).code, 2)
+    assert.isFalse(existsSync(join(folder, "a")))
+    const rehearsed = await run(folder, ["migrate", "in", "--db", "a/b/test.duckdb", "--dry-run"])
+    assert.strictEqual(rehearsed.code, 0)
+    assert.isFalse(existsSync(join(folder, "a")))
   })
 })
 

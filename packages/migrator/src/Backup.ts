@@ -15,7 +15,14 @@ import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure, targetFailure } from "./BackupError.ts"
-import { areRecipients, type Cipher, type CipherSettings, decrypterOf, encrypterOf } from "./internal/cipher.ts"
+import {
+  areRecipients,
+  type Cipher,
+  type CipherSettings,
+  decrypterOf,
+  encrypterOf,
+  hasIdentity
+} from "./internal/cipher.ts"
 import {
   commonFolder,
   type Manifest,
@@ -519,4 +526,4 @@ export const filesOf = (
 ): Effect.Effect<ReadonlyArray<Pick<ManifestFile, "path" | "bytes" | "sha256">>, BackupError> =>
   Effect.map(findBackup(store, backup), ({ manifest }) => manifest.files)
 
-export { areRecipients, type CipherSettings }
+export { areRecipients, type CipherSettings, hasIdentity }

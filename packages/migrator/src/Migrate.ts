@@ -39,10 +39,11 @@ import {
   totalsOf,
   type Verification
 } from "./Report.ts"
-import { continuedRun, type UnfinishedRun } from "./Resume.ts"
+import { continuedRun, isSuperseded, type UnfinishedRun } from "./Resume.ts"
 import { below } from "./Status.ts"
 import { RulesInvalid } from "./Validation.ts"
 import { Loader } from "./internal/Loader.ts"
+import { begin, type Begun, begunRuns, forgetBegun } from "./internal/begun.ts"
 import type { RunFacts, RunOptions } from "./internal/RunFacts.ts"
 import { environmentOf } from "./internal/environment.ts"
 import { readHistory } from "./internal/history.ts"
@@ -64,6 +65,17 @@ export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) 
 const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   yield* checkPatterns(options)
   const started = yield* Clock.currentTimeMillis
+  const run = randomUUID()
+  // Without copies the run is in the ledger before anything takes long.
+  const begun =
+    options.dryRun || options.backup === undefined
+      ? undefined
+      : yield* begin(options.database, {
+          run,
+          started_at: new Date(started).toISOString().slice(0, -1),
+          program: options.program,
+          options: { ...optionsOf(options, options.resumes), environment: environmentOf("") }
+        })
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
     Effect.withSpan("mallard.find")
   )
@@ -84,19 +96,20 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     target: options.database,
     memoryLimit: options.memoryLimit
   })
-  // Copies that lie among the sources are our own.
-  const store = `${options.backup?.store ?? options.rejectStore ?? backupStoreOf(options.database)}${sep}`
+  // Copies that lie among the sources are our own, and so is what tells of runs that have begun.
+  const stores = [options.backup?.store ?? options.rejectStore, backupStoreOf(options.database)]
+  const isOurs = (path: string): boolean =>
+    stores.some((store) => store !== undefined && path.startsWith(`${store}${sep}`))
   const isWanted = ({ path }: { readonly path: string }): boolean =>
     options.only?.has(path) !== false && options.plan?.has(path) !== false
   const found = {
     ...onDisk,
     sources: sources.filter(isWanted),
     unreadable: onDisk.unreadable.filter(isWanted),
-    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !path.startsWith(store)) : []
+    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !isOurs(path)) : []
   }
   yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
-  const run = randomUUID()
   const unreadable = [
     ...unread.filter(isWanted).map(unreadItem),
     ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
@@ -111,7 +124,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run, unreadable)
-    : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held })
+    : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held }, begun)
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
     options.dryRun ||
@@ -302,7 +315,8 @@ const load = Effect.fnUntraced(function* (
   run: string,
   unreadable: ReadonlyArray<ItemReport>,
   findMs: number,
-  originals: Originals
+  originals: Originals,
+  begun: Begun | undefined
 ) {
   return yield* Effect.scoped(
     Effect.gen(function* () {
@@ -318,6 +332,8 @@ const load = Effect.fnUntraced(function* (
         const began = yield* Clock.currentTimeMillis
         const [version] = yield* queryRows(client, "SELECT version()")
         const duckdb = String(version?.[0] ?? "")
+        // A run over the same sources that had the database until now has taken it away.
+        begun?.note()
         const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
         const backup = made?.report
         const backupMs = (yield* Clock.currentTimeMillis) - began
@@ -326,7 +342,8 @@ const load = Effect.fnUntraced(function* (
         const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
         const firstRevision = writer.nextRevision
         const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
-        const resumed = continuedRun(runs, sourcesAsked(options))
+        const others = begunRuns(options.database).filter((other) => other.run !== run)
+        const resumed = continuedRun(runs, others, sourcesAsked(options))
         const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
         yield* writer.transaction(
           run,
@@ -334,6 +351,10 @@ const load = Effect.fnUntraced(function* (
             backup === undefined ? Effect.void : recordBackup(writer, run, backup)
           )
         )
+        const recorded = new Set(runs.map(({ runId }) => runId))
+        const done = others.filter((other) => recorded.has(other.run) || isSuperseded(other, sourcesAsked(options)))
+        // Its own last: until then it tells that the others are done.
+        forgetBegun(options.database, [...done.map((other) => other.run), run])
         yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
         const rejectedBefore = unreadable.filter(isStopped).length
         const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore, threads })
@@ -683,8 +704,12 @@ const endings: Readonly<Record<UnfinishedRun["state"], string>> = {
   "not-undone": "rejected too much and was not undone"
 }
 
-const resumedNote = ({ run, state }: UnfinishedRun): string => {
-  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}: what it had stored counts as unchanged and is proven with the rest.`
+const resumedNote = ({ firstRevision, run, state }: UnfinishedRun): string => {
+  const what =
+    firstRevision === undefined
+      ? " before it had stored anything."
+      : ": what it had stored counts as unchanged and is proven with the rest."
+  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}${what}`
 }
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {

@@ -3,6 +3,7 @@ import { findRun, readBackups } from "@mallard/duckdb-store"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
 import { BackupError } from "./BackupError.ts"
+import { orNothingStored } from "./internal/begun.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
 import type { CopiesProgress } from "./MigrateOptions.ts"
 import { reading } from "./internal/reading.ts"
@@ -48,7 +49,7 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
       const { runId } = yield* findRun(options.run)
       return { run: runId, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
     })
-  )
+  ).pipe(orNothingStored(options.database, options.run))
   if (backup === undefined) return yield* new NoBackup({ run })
   const { backupId, path: store } = backup
   const about = { run, backup_id: backupId, store }

@@ -9,6 +9,7 @@ import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
 import { targetFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
+import { orNothingStored } from "./internal/begun.ts"
 import type { Replayed } from "./MigrateOptions.ts"
 import { Remark } from "./Report.ts"
 import { reading } from "./internal/reading.ts"
@@ -30,7 +31,7 @@ export interface Reject {
 
 /** The rejects of one run; without a run, the last rejection of every source that no later run has stored. */
 export const listRejects = Effect.fn("listRejects")(function* (database: string, wanted: string | undefined) {
-  return yield* reading(database, readAll(wanted))
+  return yield* reading(database, readAll(wanted)).pipe(orNothingStored(database, wanted ?? ""))
 })
 
 const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {

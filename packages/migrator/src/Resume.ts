@@ -7,11 +7,12 @@ import { resolve } from "node:path"
 import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { PlannedAction } from "./Decision.ts"
+import { asLedgerRun, type BegunRun, begunRuns, orNothingStored } from "./internal/begun.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { readUndoing } from "./internal/undoings.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
-import { reading } from "./internal/reading.ts"
+import { reading, readingIfThere } from "./internal/reading.ts"
 
 /** What a run was asked, as far as it takes to ask the same again. */
 export const AskedOptions = Schema.Struct({
@@ -113,14 +114,59 @@ export const migratedPaths = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<str
   )
 ]
 
-/** The last unfinished run over the same sources. */
+/**
+ * The last unfinished run over the same sources. Where that is one which the ledger does not have and which was itself going
+ * on with another, it is the other.
+ */
 export const continuedRun = (
-  runs: ReadonlyArray<LedgerRun>,
-  asked: Pick<AskedOptions, "paths" | "cwd" | "only" | "plan" | "resumes">
-): UnfinishedRun | undefined =>
-  unfinishedRuns(runs).findLast(
+  ledger: ReadonlyArray<LedgerRun>,
+  begun: ReadonlyArray<BegunRun>,
+  asked: Sources & Pick<AskedOptions, "resumes">
+): UnfinishedRun | undefined => {
+  const found = unfinishedRuns(withBegun(ledger, begun)).findLast(
     (run) => run.run === asked.resumes || (asked.resumes === undefined && sameSources(run.asked, asked))
   )
+  const isBegun = begun.some(({ run }) => run === found?.run)
+  const before = isBegun ? unfinishedRuns(ledger).find(({ run }) => run === found?.asked.resumes) : undefined
+  return before ?? found
+}
+
+/**
+ * The runs of the ledger, and after them those that were cut short before it had them, as it would have them. Of several of
+ * these over the same sources the last one stands for all; each goes on with the run of the ledger that it was to go on with.
+ */
+export const withBegun = (
+  ledger: ReadonlyArray<LedgerRun>,
+  begun: ReadonlyArray<BegunRun>
+): ReadonlyArray<LedgerRun> => {
+  const known = new Set(
+    ledger.flatMap(({ options, runId }) => [runId, ...Option.toArray(readAsked(options)).map(({ resumes }) => resumes)])
+  )
+  const goesOnWith = new Map<string, string | undefined>()
+  let last: ReadonlyArray<{ readonly begun: BegunRun; readonly asked: AskedOptions }> = []
+  for (const run of begun) {
+    const asked = Option.getOrUndefined(askedOf(run))
+    if (asked === undefined) continue
+    const { resumes } = asked
+    const before =
+      resumes === undefined
+        ? continuedRun(ledger, [], asked)?.run
+        : goesOnWith.has(resumes)
+          ? goesOnWith.get(resumes)
+          : resumes
+    goesOnWith.set(run.run, before)
+    const { resumes: _, ...options } = run.options
+    const resolved = { ...run, options: before === undefined ? options : { ...options, resumes: before } }
+    last = [...last.filter((other) => !isSuperseded(other.begun, asked)), { begun: resolved, asked }]
+  }
+  return [...ledger, ...last.flatMap((run) => (known.has(run.begun.run) ? [] : [asLedgerRun(run.begun)]))]
+}
+
+/** Whether a run takes the place of one that the ledger does not have. */
+export const isSuperseded = (begun: BegunRun, by: Sources & Pick<AskedOptions, "resumes">): boolean =>
+  by.resumes === begun.run || Option.exists(askedOf(begun), (asked) => sameSources(asked, by))
+
+const askedOf = ({ options }: BegunRun) => decodeAsked(options)
 
 const undoneRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlySet<string> =>
   new Set(runs.flatMap(({ options }) => Option.toArray(readUndoing(options)).map(({ undone_run }) => undone_run)))
@@ -179,12 +225,28 @@ const hasTooManyRejects = ({ totals }: LedgerRun, { max_rejects: text }: AskedOp
 const readCounts = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ found: Schema.Int, rejected: Schema.Int, failed: Schema.Int }))
 )
+const decodeAsked = Schema.decodeUnknownOption(AskedOptions)
 const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
 
-/** The unfinished runs of a database, oldest first. */
+/** The unfinished runs of a database, oldest first; also of one that a run was cut short before it had made it. */
 export const listUnfinished = Effect.fn("listUnfinished")(function* (database: string) {
-  return unfinishedRuns(yield* reading(database, readRuns()))
+  const ledger = yield* readingIfThere(database, readRuns(), [])
+  return unfinishedByTime(ledger, begunRuns(database))
 })
+
+/** All unfinished runs; those that the ledger does not have stand between the others by the time at which they began. */
+export const unfinishedByTime = (
+  ledger: ReadonlyArray<LedgerRun>,
+  begun: ReadonlyArray<BegunRun>
+): ReadonlyArray<UnfinishedRun> => {
+  const unfinished = unfinishedRuns(withBegun(ledger, begun))
+  const late = new Set(begun.map(({ run }) => run))
+  const inOrder = unfinished.filter(({ run }) => !late.has(run))
+  for (const run of unfinished.filter((other) => late.has(other.run))) {
+    inOrder.splice(inOrder.findLastIndex(({ started_at }) => started_at <= run.started_at) + 1, 0, run)
+  }
+  return inOrder
+}
 
 /** What to ask to take again what a run failed to store or rejected, and no later run has stored. */
 export interface Retry {
@@ -203,7 +265,7 @@ export class NotAMigration extends Schema.TaggedError<NotAMigration>()("NotAMigr
 
 /** What is left to retry of a run, which is named as for `findRun`. */
 export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted: string) {
-  const run = yield* reading(database, findRun(wanted))
+  const run = yield* reading(database, findRun(wanted)).pipe(orNothingStored(database, wanted))
   const asked = Option.getOrUndefined(readAsked(run.options))
   if (asked === undefined) return yield* new NotAMigration({ run: run.runId })
   const rejects = yield* listRejects(database, run.runId)

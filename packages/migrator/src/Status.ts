@@ -13,8 +13,9 @@ import { expandDatabases } from "./HealthSimDatabase.ts"
 import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
 import { readHistory } from "./internal/history.ts"
 import { readMended, type Reject } from "./Rejects.ts"
-import { type UnfinishedRun, migratedPaths, unfinishedRuns } from "./Resume.ts"
-import { reading } from "./internal/reading.ts"
+import { type UnfinishedRun, migratedPaths, unfinishedByTime, withBegun } from "./Resume.ts"
+import { begunRuns } from "./internal/begun.ts"
+import { readingIfThere } from "./internal/reading.ts"
 
 export interface StatusOptions {
   /** Absolute path of the database. */
@@ -38,11 +39,16 @@ export interface StatusReport {
 
 /** Compares the sources with what runs have seen of them. Fails with `missing` for a path given that does not exist. */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
-  const { history, mended, runs } = yield* reading(
+  const { history, mended, runs } = yield* readingIfThere(
     options.database,
-    Effect.all({ history: readHistory(), mended: readMended(), runs: readRuns() })
+    Effect.all({ history: readHistory(), mended: readMended(), runs: readRuns() }),
+    { history: [], mended: new Map(), runs: [] }
   )
-  const paths = options.paths.length > 0 ? options.paths.map((path) => resolve(options.cwd, path)) : migratedPaths(runs)
+  const begun = begunRuns(options.database)
+  const paths =
+    options.paths.length > 0
+      ? options.paths.map((path) => resolve(options.cwd, path))
+      : migratedPaths(withBegun(runs, begun))
   const sources = yield* Effect.scoped(
     Effect.gen(function* () {
       const found = yield* findSources(paths)
@@ -69,7 +75,7 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
       })
     })
   )
-  const unfinished = unfinishedRuns(runs).map(({ run, started_at, state }) => ({ run, started_at, state }))
+  const unfinished = unfinishedByTime(runs, begun).map(({ run, started_at, state }) => ({ run, started_at, state }))
   const report: StatusReport = {
     database: options.database,
     paths,

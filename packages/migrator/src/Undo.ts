@@ -22,6 +22,7 @@ import {
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { SqlError } from "effect/sql"
+import { orNothingStored } from "./internal/begun.ts"
 import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
 import { MigrationFailed, type UndoProgress } from "./MigrateOptions.ts"
@@ -74,7 +75,7 @@ export const rollback = Effect.fn("rollback")(function* (options: RollbackOption
       }
       return yield* undoTarget(options, target, options.cascade, asked, runId)
     })
-  )
+  ).pipe(orNothingStored(options.database, options.run))
 })
 
 /** A moment that one can go back to. */

@@ -8,7 +8,7 @@ import {
   type RebuildReport,
   StoreError
 } from "@mallard/duckdb-store"
-import { backupStoreOf, listBackups } from "@mallard/migrator"
+import { backupStoreOf, isBackupStore, listBackups } from "@mallard/migrator"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
@@ -92,7 +92,12 @@ const backupCheck = (path: string): Effect.Effect<DoctorCheck> => {
       }
     }),
     Effect.catch((error) =>
-      Effect.succeed<DoctorCheck>({ check: "backups", status: "warning", message: printable(error.message) })
+      Effect.succeed<DoctorCheck>(
+        // A run that was cut short before it copied anything, or copies to elsewhere, has left its record alone.
+        error.reason === "not-found" && !isBackupStore(store)
+          ? none
+          : { check: "backups", status: "warning", message: printable(error.message) }
+      )
     )
   )
 }

@@ -1,5 +1,5 @@
 /** `mallard resume` and `mallard retry`: going on with runs that were cut short, and taking again what failed. */
-import { type AskedOptions, listUnfinished, retryOf } from "@mallard/migrator"
+import { type AskedOptions, hasIdentity, listUnfinished, retryOf } from "@mallard/migrator"
 import { Effect } from "effect"
 import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
@@ -37,11 +37,7 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
         next: [`${session.invocation} status shows what is unfinished, ${session.invocation} runs all runs.`]
       })
     }
-    terminal.out(
-      command.json
-        ? "null\n"
-        : "Nothing to resume: every run that began to store came to its end. One that was killed sooner stored nothing: run its command again.\n"
-    )
+    terminal.out(command.json ? "null\n" : "Nothing to resume: every run came to its end.\n")
     return
   }
   if (wanted !== undefined && found.length > 1) {
@@ -115,7 +111,8 @@ const askedAgain = Effect.fnUntraced(function* (
     backupDir: asked.backup ? asked.backup_dir : undefined,
     backupPassphraseFile: asked.backup ? command.passphraseFile : undefined,
     backupPassphrase: asked.backup && command.passphrase,
-    isKeyKnown: true,
+    // A run that was cut short before it had made the key locks it now.
+    isKeyKnown: asked.backup_dir === undefined || hasIdentity(asked.backup_dir),
     backupRecipients: asked.backup_recipients ?? [],
     ...(asked.replays === undefined
       ? {}

@@ -37,13 +37,16 @@ export const areRecipients = async (recipients: ReadonlyArray<string>): Promise<
 
 const identityPath = (store: string): string => join(store, "identity.age")
 
+/** Whether a store has a key of its own, which a passphrase opens. */
+export const hasIdentity = (store: string): boolean => existsSync(identityPath(store))
+
 /** What encrypts new contents, and opens them for the proof. Makes the store's own identity at the first passphrase. */
 export const encrypterOf = async (store: string, settings: CipherSettings): Promise<Cipher> => {
   const age = await import("age-encryption")
   const recipients = [...(settings.recipients ?? [])]
   const identities = [...(settings.identities ?? [])]
   if (settings.passphrase !== undefined) {
-    if (!existsSync(identityPath(store))) {
+    if (!hasIdentity(store)) {
       const lock = new age.Encrypter()
       lock.setPassphrase(settings.passphrase)
       writeWhole(identityPath(store), await lock.encrypt(await age.generateX25519Identity()))
@@ -102,7 +105,7 @@ const decrypter = async (identities: ReadonlyArray<string>, store: string) => {
 }
 
 const unlock = async (store: string, passphrase: string): Promise<string> => {
-  if (!existsSync(identityPath(store))) throw new BackupError({ reason: "wrong-key", store })
+  if (!hasIdentity(store)) throw new BackupError({ reason: "wrong-key", store })
   const age = await import("age-encryption")
   const lock = new age.Decrypter()
   lock.addPassphrase(passphrase)

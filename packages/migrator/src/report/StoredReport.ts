@@ -19,6 +19,8 @@ import {
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { findBackup } from "../Backup.ts"
+import { withBegun } from "../Resume.ts"
+import { begunRuns, orNothingStored } from "../internal/begun.ts"
 import { RunFacts, RunProof, StoredOptions } from "../internal/RunFacts.ts"
 import {
   ItemOutcome,
@@ -33,7 +35,7 @@ import {
   totalsOf,
   UndoneBy
 } from "../Report.ts"
-import { reading } from "../internal/reading.ts"
+import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
@@ -88,7 +90,7 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
         quality: qualityOf(yield* readShapeUses(run.runId))
       })
     })
-  )
+  ).pipe(orNothingStored(database, wanted))
 })
 
 /** Adds how well the entities of a run that has just ended fit their columns; a dry run stored none. */
@@ -98,34 +100,34 @@ export const withQuality = Effect.fn("withQuality")(function* (report: RunReport
   return { ...report, quality: qualityOf(uses) } satisfies RunReport
 })
 
-/** All runs, oldest first. */
+/** All runs, oldest first, and after them those that were cut short before the ledger had them. */
 export const listRuns = Effect.fn("listRuns")(function* (database: string) {
-  return yield* inDatabase(
+  const { made, runs: ledger } = yield* readingIfThere(
     database,
-    Effect.gen(function* () {
-      const backups = new Map((yield* readBackups()).map(({ backupId, runId }) => [runId, backupId]))
-      const runs = yield* readRuns()
-      const undoings = undoingsOf(runs)
-      return runs.map((run): RunSummary => {
-        const { environment, options } = askedOf(run)
-        return {
-          run: run.runId,
-          command: commandOf(options),
-          outcome: run.outcome ?? "unfinished",
-          started_at: instantOf(run.startedAt),
-          ended_at: run.finishedAt === undefined ? null : instantOf(run.finishedAt),
-          user: environment?.user ?? null,
-          host: environment?.host ?? null,
-          program: run.program,
-          options,
-          totals: Option.getOrNull(readTotals(run.totals)),
-          revisions: run.revisions,
-          backup: backups.get(run.runId) ?? null,
-          undone_by: undoings.get(run.runId) ?? null
-        }
-      })
-    })
+    Effect.all({ made: readBackups(), runs: readRuns() }),
+    { made: [], runs: [] }
   )
+  const runs = withBegun(ledger, begunRuns(database))
+  const backups = new Map(made.map(({ backupId, runId }) => [runId, backupId]))
+  const undoings = undoingsOf(runs)
+  return runs.map((run): RunSummary => {
+    const { environment, options } = askedOf(run)
+    return {
+      run: run.runId,
+      command: commandOf(options),
+      outcome: run.outcome ?? "unfinished",
+      started_at: instantOf(run.startedAt),
+      ended_at: run.finishedAt === undefined ? null : instantOf(run.finishedAt),
+      user: environment?.user ?? null,
+      host: environment?.host ?? null,
+      program: run.program,
+      options,
+      totals: Option.getOrNull(readTotals(run.totals)),
+      revisions: run.revisions,
+      backup: backups.get(run.runId) ?? null,
+      undone_by: undoings.get(run.runId) ?? null
+    }
+  })
 })
 
 /**
