@@ -208,6 +208,20 @@ describe("mallard export --format", () => {
     assert.include(odd.stderr, "! lone-surrogate: diabetes.json /patients/1: ")
   })
 
+  it("ends a file with its document, and what is printed with a line feed that --compact leaves out", async () => {
+    const { folder, mallard } = filled()
+    for (const format of ["documents", "sharing", "v1"]) {
+      for (const compact of [[], ["--compact"]]) {
+        const asked = ["export", "wards", "--format", format, ...compact]
+        const printed = await mallard(...asked)
+        assert.strictEqual((await mallard(...asked, "--out", "wards.json")).code, 0)
+        const written = readFileSync(join(folder, "wards.json"), "utf8")
+        assert.match(written, /\}$/, asked.join(" "))
+        assert.strictEqual(printed.stdout, compact.length > 0 ? written : `${written}\n`, asked.join(" "))
+      }
+    }
+  })
+
   it("with --json prints the document, or the files that it wrote with their remarks", async () => {
     const { folder, mallard } = filled()
     const document = await mallard("export", "wards", "--compact", "--json")

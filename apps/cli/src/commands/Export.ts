@@ -76,7 +76,7 @@ const exportAs = Effect.fnUntraced(function* (
         "Name one with --out DIR."
       )
     }
-    for (const { text } of exported.files) terminal.out(text)
+    for (const { text } of exported.files) terminal.out(compact ? text : `${text}\n`)
     remarks = exported.remarks
   } else {
     const out = resolve(session.cwd, command.out)
