@@ -263,6 +263,7 @@ describe("errors", () => {
       [["migrate", "x", "--max-entity-size", "lots"], "--max-entity-size is no size"],
       [["migrate", "x", "--memory", "1MB"], "--memory is too little for DuckDB"],
       [["doctor", "--memory", "1KB"], "--memory is too little for DuckDB"],
+      [["plan", "x", "--memory", "2TB"], "--memory is more than DuckDB may have.\n  Give 24MB to 1TiB."],
       [["verify", "--memory", "64000000"], "--memory is no size with a unit"],
       [["migrate", "x", "--backup-recipient", "age1abc", ...db], "--backup-recipient is not one of age"],
       [["migrate", "nowhere.json", ...db], "there is nothing at this path"],

@@ -133,9 +133,10 @@ describe("mallard query", () => {
       [["SELECT getenv('HOME')"], 1, /a function that is not on the list, at line 1, column 8/],
       [["SELECT 1; SELECT 2"], 1, /not exactly one statement/],
       [["SELECT count(*) FROM range(100000000000) a, range(9999) b", "--timeout", "4"], 1, /took too long/],
-      [["SELECT len(range(1000000000))", "--memory", "400MiB", "--timeout", "60"], 1, /too much memory/],
+      [["SELECT len(range(1000000000))", "--memory", "144MiB", "--timeout", "60"], 1, /too much memory/],
       [["SELECT 1", "--limit", "0"], 2, /out of its range|limit/],
-      [["SELECT 1", "--memory", "much"], 2, /--memory is no size/],
+      [["SELECT 1", "--memory", "much"], 2, /--memory is no size with a unit/],
+      [["SELECT 1", "--memory", "23MB"], 2, /--memory is too little for DuckDB\.\n {2}Give 24MB to 1TiB\./],
       [["SELECT 1", "--csv", "--json"], 2, /exclude each other/],
       [[], 2, /There is no query\.\n {2}mallard query --tables/]
     ]

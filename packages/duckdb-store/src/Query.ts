@@ -27,6 +27,7 @@ import {
   type QueryRequest
 } from "./internal/query-protocol.ts"
 import { type Construct, type Refusal } from "./internal/query-tree.ts"
+import { memoryBounds } from "./Memory.ts"
 import { migrations } from "./Migrations.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
 import { placeColumns, views } from "./Views.ts"
@@ -44,7 +45,7 @@ export interface QueryOptions {
   readonly cursor?: string | undefined
   /** Milliseconds, 100 to 600,000, after which the query is given up; 10,000 if not given. */
   readonly timeout?: number | undefined
-  /** Bytes that the process of the query may use, 384 MiB to 64 GiB; 1 GiB if not given. */
+  /** Bytes that DuckDB may use, 24 MB to 1 TiB; 768 MiB if not given. Its process may use 256 MiB more. */
   readonly memory?: number | undefined
   /** Bytes of the rows of a page as JSON, 1 KiB to 64 MiB; 1 MiB if not given. */
   readonly maxBytes?: number | undefined
@@ -263,7 +264,7 @@ const columnComment = (view: string, column: string): string | undefined => {
 const MEBIBYTE = 1024 * 1024
 const LIMIT = { least: 1, most: 10_000, standard: 100 }
 const TIMEOUT = { least: 100, most: 600_000, standard: 10_000 }
-const MEMORY = { least: 384 * MEBIBYTE, most: 64 * 1024 * MEBIBYTE, standard: 1024 * MEBIBYTE }
+const MEMORY = { ...memoryBounds, standard: 768 * MEBIBYTE }
 const MAX_BYTES = { least: 1024, most: 64 * MEBIBYTE, standard: MEBIBYTE }
 const MAX_SQL_BYTES = 64 * 1024
 /** What the process needs beside DuckDB's own memory: the program, the page, and what DuckDB does not count. */
@@ -305,8 +306,8 @@ const requestOf = Effect.fnUntraced(function* (options: QueryOptions) {
     version: migrations.length,
     limit: yield* within("limit", options.limit, LIMIT),
     maxBytes: yield* within("maxBytes", options.maxBytes, MAX_BYTES),
-    memory,
-    engineMemory: memory - PROCESS_MEMORY
+    memory: memory + PROCESS_MEMORY,
+    engineMemory: memory
   }
   return request
 })

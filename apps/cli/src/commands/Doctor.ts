@@ -33,7 +33,7 @@ interface DoctorCheck extends Omit<Check, "check"> {
 
 export const runDoctor = Effect.fnUntraced(function* (session: Session, command: DoctorCommand) {
   const { terminal } = session
-  const memoryLimit = yield* memoryOf(command.memory)
+  const memoryLimit = (yield* memoryOf(command.memory))?.text
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
   const onDocument = (done: number, documents: number) => progress.step({ phase: "verify", done, documents })
   const examined = withDatabase(session, command.db, (path) =>

@@ -1,6 +1,6 @@
 /** The commands that show cohorts and give them back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, jobs, on, optional, optionalArgument, text, whole } from "./Flags.ts"
+import { cohort, jobs, memory, on, optional, optionalArgument, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** Listing, asking, comparing, exporting. */
@@ -45,7 +45,7 @@ export const cohortCommands = (command: MakeCommand) => {
         Flag.withDescription("Give up after this time (default: 10)"),
         Flag.withDefault(10)
       ),
-      memory: text("memory", "SIZE", "Memory that the query may use (default: 1GiB)"),
+      memory: memory("768MiB"),
       csv: on("csv", "Print CSV"),
       tables: on("tables", "List the views with their columns instead")
     },

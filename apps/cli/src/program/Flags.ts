@@ -68,4 +68,5 @@ export const progress = Flag.Literals("progress", ["text", "json"]).pipe(
 
 export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
 
-export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 500MB)")
+export const memory = (standard = "500MB") =>
+  text("memory", "LIMIT", `DuckDB's own memory, such as 1GB (default: ${standard})`)

@@ -35,7 +35,7 @@ export const migrationCommands = (command: MakeCommand) => {
       ...judging,
       ...limits,
       jobs,
-      memory,
+      memory: memory(),
       noBackup: on("no-backup", "Plan without copies of the sources"),
       showValues
     },
@@ -64,7 +64,7 @@ export const migrationCommands = (command: MakeCommand) => {
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       ...limits,
       jobs,
-      memory,
+      memory: memory(),
       ...backup,
       moveOriginals: text(
         "move-originals",
@@ -146,7 +146,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.atLeast(0)
       ),
       jobs,
-      memory,
+      memory: memory(),
       progress
     },
     async () => (await import("../commands/Verify.ts")).runVerify

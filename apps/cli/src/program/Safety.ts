@@ -149,7 +149,7 @@ export const safetyCommands = (command: MakeCommand) => {
       noVerify: on("no-verify", "Leave out rendering every document"),
       quarantineWal: on("quarantine-wal", "Move the write-ahead log away, under a dated name beside the database"),
       rebuild: text("rebuild", "OUT", "Copy all that verifies into a new database, and name what does not"),
-      memory
+      memory: memory()
     },
     async () => (await import("../commands/Doctor.ts")).runDoctor
   ).pipe(
