@@ -280,6 +280,70 @@ describe("errors", () => {
     assert.deepEqual(readdirSync(folder), [])
   })
 
+  it("stand on stdout as one document with --json, with the words and the code of stderr", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "folder/a.txt": "" })
+    const where = (path: string): string => join(folder, path)
+    for (const [args, error] of [
+      [
+        ["lst", "--json"],
+        {
+          tag: "UsageError",
+          reason: null,
+          exit_code: 2,
+          message: 'Unknown subcommand "lst" for "mallard"',
+          hint: "Did you mean this?\nlist\nls\nRun `mallard --help` for usage."
+        }
+      ],
+      [
+        ["export", "--json=true"],
+        {
+          tag: "UsageError",
+          reason: null,
+          exit_code: 2,
+          message: "Which cohort?",
+          hint: "mallard export NAME, or --all --out DIR for every one."
+        }
+      ],
+      [
+        ["list", "--json", ...db],
+        {
+          tag: "StoreError",
+          reason: "missing",
+          exit_code: 10,
+          message: `Cannot open the database ${where("test.duckdb")}: there is no such database.`,
+          hint: "Check the path, or migrate first: that creates it."
+        }
+      ],
+      [
+        ["verify", "--json", "--db", "folder"],
+        {
+          tag: "StoreError",
+          reason: "not-a-database",
+          exit_code: 6,
+          message: `Cannot open the database ${where("folder")}: it is a folder, and a database is a file.`,
+          hint: "Name a file, which may lie in this folder."
+        }
+      ],
+      [
+        ["import", "folder", "--json", ...db],
+        {
+          tag: "InvalidRequest",
+          reason: "folder",
+          exit_code: 1,
+          message: "folder: It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
+          hint: null
+        }
+      ]
+    ] as const) {
+      const outcome = await run(folder, args)
+      assert.deepStrictEqual(JSON.parse(outcome.stdout), { error }, args.join(" "))
+      assert.strictEqual(outcome.code, error.exit_code)
+      assert.include(outcome.stderr, error.message)
+      for (const line of error.hint?.split("\n") ?? []) assert.include(outcome.stderr, line)
+    }
+  })
+
   it("end with 10 where there is no database", async () => {
     const folder = makeFolder()
     for (const args of [["list"], ["show", "x"], ["export", "x"], ["verify"]]) {

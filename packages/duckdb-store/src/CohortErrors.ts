@@ -45,6 +45,7 @@ export const RequestReason = Schema.Literals([
   "bad-file-name",
   "own-tables",
   "no-file",
+  "folder",
   "not-read",
   "not-written"
 ])
@@ -71,6 +72,7 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "own-tables":
     "The database holds tables or views that are not Mallard's, which a purge would lose. Move them to a database of their own first.",
   "no-file": "There is nothing at the path. Check how it is spelt.",
+  folder: "It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
   "not-read": "The file cannot be read, or is not UTF-8. Check the path and the permissions, or save it as UTF-8.",
   "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk."
 }
@@ -80,6 +82,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   reason: RequestReason,
   /** Where in the value that was given, as a JSON pointer whose unknown keys are `*`. */
   pointer: Schema.optionalKey(Schema.String),
+  /** The file that it is about. */
+  path: Schema.optionalKey(Schema.String),
   /** What exactly, in words of our own. */
   detail: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
@@ -87,6 +91,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   override get message(): string {
     const detail = this.detail === undefined ? "" : ` (${this.detail})`
     const where = this.pointer === undefined ? "" : ` At ${this.pointer === "" ? "the root" : this.pointer}.`
-    return `${texts[this.reason]}${where}${detail}`
+    const what = this.path === undefined ? "" : `${this.path}: `
+    return `${what}${texts[this.reason]}${where}${detail}`
   }
 }

@@ -140,6 +140,10 @@ export class QueryError extends Schema.TaggedError<QueryError>()("QueryError", {
   /** DuckDB's own words, which quote values. */
   cause: Schema.optionalKey(Schema.Defect())
 }) {
+  /** What to do about it. */
+  get next(): string {
+    return texts[this.reason][1]
+  }
   override get message(): string {
     const [what, next] = texts[this.reason]
     const which = this.construct === undefined ? "" : `: ${constructs[this.construct]}`

@@ -3,6 +3,7 @@
 import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
 import { statSync } from "node:fs"
+import { systemCode } from "./Disk.ts"
 import { processFacts } from "./internal/processes.ts"
 
 /** Why a store could not be opened. */
@@ -137,7 +138,8 @@ const reasonOf = (cause: unknown): StoreReason => {
   for (let error = cause, level = 0; level < 8 && error instanceof Error; level++) {
     // Removing gives it no code of its own.
     if (/File name too long/i.test(error.message)) return "bad-path"
-    if ("code" in error && typeof error.code === "string") return systemReasons[error.code] ?? "io"
+    const code = systemCode(error)
+    if (code !== undefined) return systemReasons[code] ?? "io"
     if (/No space left|disk quota/i.test(error.message)) return "no-space"
     if (/Corrupt|checksum/i.test(error.message)) return "damaged"
     error = error.cause

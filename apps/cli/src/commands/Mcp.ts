@@ -1,5 +1,6 @@
 /** `mallard mcp`: serves the cohorts to assistants, over standard input and output or over HTTP. */
 import type { Roots, ServerConfig } from "@mallard/mcp"
+import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
@@ -78,8 +79,10 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   )
 })
 
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : ""
+const codeOf = (cause: unknown): string => {
+  const code = systemCode(cause)
+  return code === undefined ? "" : ` (${code})`
+}
 
 const rootsOf = (
   makeRoots: (folders: ReadonlyArray<string>) => Roots,
@@ -102,7 +105,7 @@ const tokenOf = (path: string): Effect.Effect<string, CommandFailed> =>
       try {
         writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString("base64url")}\n`, { mode: 0o600, flag: "wx" })
       } catch (cause) {
-        if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw cause
+        if (systemCode(cause) !== "EEXIST") throw cause
       }
       const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
       try {

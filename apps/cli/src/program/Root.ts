@@ -1,6 +1,7 @@
 /** The command that all others belong to, its flags, and the one way in which others are made. */
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
+import { tellPrograms } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { on, text } from "./Flags.ts"
 
@@ -27,6 +28,7 @@ export const makeRoot = (session: Session) => {
   const common = Effect.map(root, ({ db, json, otlp, quiet, verbose, wait, yes }): CommonOptions => {
     session.lock.wait = wait
     session.telemetry.url = otlp
+    if (json) session.reading.onCrash = (_, failure) => tellPrograms(session.terminal, failure)
     return { db, json, quiet, verbose, yes }
   })
   /** A command whose module is loaded only when it runs: help is there at once. */
