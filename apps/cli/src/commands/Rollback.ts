@@ -150,7 +150,7 @@ const tell = Effect.fnUntraced(function* (
         .join("")
     )
   if (files !== undefined && files.damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
-  const isPartly = report.outcome === "done-with-rejects" || (files !== undefined && files.kept.length > 0)
+  const isPartly = report.outcome === "partly-done" || (files !== undefined && files.kept.length > 0)
   if (isPartly) return yield* new Ended({ code: exitCode.rejects })
 })
 
