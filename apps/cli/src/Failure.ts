@@ -1,7 +1,7 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
 import type { Terminal } from "./Terminal.ts"
-import { printable } from "./Text.ts"
+import { printable, quoted } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
 export const exitCode = {
@@ -111,17 +111,20 @@ const failures: ReadonlySet<string> = new Set([
 
 /** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
 const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Pick<Described, "code" | "lines"> => {
-  const wanted = error instanceof Error && "wanted" in error ? printable(String(error.wanted)) : ""
+  const wanted = error instanceof Error && "wanted" in error ? quoted(String(error.wanted)) : quoted("")
   if (tag === "NameTaken") {
     return {
       code: exitCode.failed,
-      lines: [`There is a cohort "${wanted}" already.`, "  Choose another name, or see whether --overwrite is meant."]
+      lines: [
+        `There is a cohort ${wanted} already.`,
+        "  Choose another name; save, import and merge replace it with --overwrite."
+      ]
     }
   }
   const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
   const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
   const hint = names.length === 0 ? ["  `mallard list` shows what there is."] : ["  Did you mean this?", ...names]
-  return { code: exitCode.failed, lines: [`There is no cohort "${wanted}".`, ...hint] }
+  return { code: exitCode.failed, lines: [`There is no cohort ${wanted}.`, ...hint] }
 }
 
 interface Known {

@@ -269,7 +269,10 @@ describe("errors", () => {
       [["migrate", "nowhere.json", ...db], "there is nothing at this path"],
       [["export"], "Which cohort?"],
       [["export", "--all"], "--all needs a folder"],
-      [["list", "--db", ""], "--db names no file"]
+      [["list", "--db", ""], "Missing value for flag --db. Expected: the path of a file or folder"],
+      // Else they would go to the folder that the user is in.
+      [["migrate", "x", "--move-originals", ""], "Missing value for flag --move-originals"],
+      [["verify", "--source", ""], "Missing value for flag --source"]
     ] as const) {
       const outcome = await run(folder, args)
       assert.strictEqual(outcome.code, 2, args.join(" "))
@@ -400,6 +403,16 @@ describe("errors", () => {
 
   it("end with 1 and the nearest names where no cohort has the name", async () => {
     const { folder } = await migrated()
+    assert.include((await run(folder, ["show", "", ...db])).stderr, 'There is no cohort "".\n')
+    assert.strictEqual(
+      (await run(folder, ["list", "--tag", "none", ...db])).stdout,
+      `No such cohorts in ${join(folder, "test.duckdb")}\n`
+    )
+    assert.include(
+      (await run(folder, ["clone", cohort.name, cohort.name, ...db])).stderr,
+      "save, import and merge replace it"
+    )
+    assert.strictEqual((await run(folder, ["summary", cohort.name, "--samples", "-1", ...db])).code, 2)
     for (const command of ["show", "export"]) {
       const outcome = await run(folder, [command, "diabetes 2023", ...db])
       assert.strictEqual(outcome.code, 1)

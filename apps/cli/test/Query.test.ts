@@ -134,7 +134,7 @@ describe("mallard query", () => {
       [["SELECT 1; SELECT 2"], 1, /not exactly one statement/],
       [["SELECT count(*) FROM range(100000000000) a, range(9999) b", "--timeout", "4"], 1, /took too long/],
       [["SELECT len(range(1000000000))", "--memory", "144MiB", "--timeout", "60"], 1, /too much memory/],
-      [["SELECT 1", "--limit", "0"], 2, /out of its range|limit/],
+      [["SELECT 1", "--limit", "0"], 2, /out of its range \(limit, 1 to 10,000\)/],
       [["SELECT 1", "--memory", "much"], 2, /--memory is no size with a unit/],
       [["SELECT 1", "--memory", "23MB"], 2, /--memory is too little for DuckDB\.\n {2}Give 24MB to 1TiB\./],
       [["SELECT 1", "--csv", "--json"], 2, /exclude each other/],

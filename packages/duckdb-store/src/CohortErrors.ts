@@ -66,7 +66,8 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "not-deleted": "The cohort is not deleted. To bring back a former state of it, say which revision.",
   "no-entities": "There is nothing to append: give a list of entities for at least one type.",
   "too-few-sources": "Merging needs at least two different cohorts.",
-  "unknown-kind": "There is no kind of this name.",
+  "unknown-kind":
+    "There is no kind of this name. Names of kinds are singular, as in patient or claim_line; docs/reference.md lists them.",
   "several-files": "The cohort consists of several files, so it needs a folder to go to.",
   "bad-file-name": "A file of the cohort has a name that leads out of the folder. Nothing was written.",
   "own-tables":

@@ -110,7 +110,7 @@ const texts: Readonly<Record<QueryReason, readonly [what: string, next: string]>
     "Start again without a cursor."
   ],
   "no-such-cohort": ["There is no cohort of that name or id", "List the cohorts to see their names."],
-  "bad-limit": ["A limit of the query is out of its range", "See the documentation of the options."]
+  "bad-limit": ["A limit of the query is out of its range", "Give one that is within it."]
 }
 
 const constructs: Readonly<Record<Construct, string>> = {
@@ -130,7 +130,7 @@ export class QueryError extends Schema.TaggedError<QueryError>()("QueryError", {
   construct: Schema.optionalKey(
     Schema.Literals(["function", "table", "table-function", "type", "collation", "parameter", "clause"])
   ),
-  /** The function that it may not use, if DuckDB has one of that name, or the option that is out of its range. */
+  /** The function that it may not use, if DuckDB has one of that name, or the option with the range that it is out of. */
   subject: Schema.optionalKey(Schema.String),
   /** Where in the SQL, counted from 1. */
   line: Schema.optionalKey(Schema.Int),
@@ -266,10 +266,20 @@ const columnComment = (view: string, column: string): string | undefined => {
 }
 
 const MEBIBYTE = 1024 * 1024
-const LIMIT = { least: 1, most: 10_000, standard: 100 }
-const TIMEOUT = { least: 100, most: 600_000, standard: 10_000 }
-const MEMORY = { ...memoryBounds, standard: 768 * MEBIBYTE }
-const MAX_BYTES = { least: 1024, most: 64 * MEBIBYTE, standard: MEBIBYTE }
+
+interface Bounds {
+  readonly least: number
+  readonly most: number
+  /** The same in words. */
+  readonly range: string
+  readonly standard: number
+}
+
+const LIMIT: Bounds = { least: 1, most: 10_000, range: "1 to 10,000", standard: 100 }
+const TIMEOUT: Bounds = { least: 100, most: 600_000, range: "0.1 to 600 seconds", standard: 10_000 }
+const MEMORY: Bounds = { ...memoryBounds, range: "24 MB to 1 TiB", standard: 768 * MEBIBYTE }
+const MAX_BYTES: Bounds = { least: 1024, most: 64 * MEBIBYTE, range: "1 KiB to 64 MiB", standard: MEBIBYTE }
+
 const MAX_SQL_BYTES = 64 * 1024
 /** What the process needs beside DuckDB's own memory: the program, the page, and what DuckDB does not count. */
 const PROCESS_MEMORY = 256 * MEBIBYTE
@@ -277,12 +287,12 @@ const PROCESS_MEMORY = 256 * MEBIBYTE
 const within = (
   name: string,
   value: number | undefined,
-  { least, most, standard }: { readonly least: number; readonly most: number; readonly standard: number }
+  { least, most, range, standard }: Bounds
 ): Effect.Effect<number, QueryError> => {
   const found = value ?? standard
   return Number.isInteger(found) && found >= least && found <= most
     ? Effect.succeed(found)
-    : Effect.fail(new QueryError({ reason: "bad-limit", subject: name }))
+    : Effect.fail(new QueryError({ reason: "bad-limit", subject: `${name}, ${range}` }))
 }
 
 const requestOf = Effect.fnUntraced(function* (options: QueryOptions) {

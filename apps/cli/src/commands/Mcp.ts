@@ -25,7 +25,6 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   // It is bundled apart, so that no other command has to read what only it needs.
   const { makeRoots, runStdio, startHttp } = yield* Effect.promise(() => import("@mallard/mcp"))
   const choice = chooseDatabase(session, command.db)
-  if ("_tag" in choice) return yield* choice
   if (command.http === undefined && (command.host !== undefined || command.tokenFile !== undefined)) {
     return yield* usage("--host and --token-file belong to --http.", "Add --http PORT.")
   }

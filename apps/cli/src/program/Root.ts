@@ -3,10 +3,10 @@ import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { tellPrograms } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { on, text } from "./Flags.ts"
+import { on, path, text } from "./Flags.ts"
 
 const shared = {
-  db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
+  db: path("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
   wait: text("wait", "SECONDS", "Wait while another program has the database open (no number: as long as it takes)"),
   quiet: on("quiet", "Print problems and the last line only").pipe(Flag.withAlias("q")),
