@@ -272,7 +272,7 @@ describe("names after an undoing", () => {
         for (const [at, step] of steps.entries()) {
           if (step.action !== "kept") continue
           const others = [...live.values(), ...wanted.flatMap((all, other) => (other === at ? [] : all))]
-          assert.include(others, former[at])
+          assert.isTrue(others.some((other) => other === former[at]))
         }
       })
     )
