@@ -4,11 +4,12 @@ import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs"
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { chooseDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { quoted } from "../Text.ts"
 
 export interface McpCommand extends CommonOptions {
   readonly http: number | undefined
@@ -90,7 +91,11 @@ const rootsOf = (
 ) =>
   Effect.try({
     try: () => makeRoots(folders.map((folder) => resolve(session.cwd, folder))),
-    catch: () => usage("--root names something that is no folder.", "Give folders that exist.")
+    catch: () => {
+      const isFolder = (path: string) => statSync(resolve(session.cwd, path), { throwIfNoEntry: false })?.isDirectory()
+      const wrong = folders.find((folder) => isFolder(folder) !== true) ?? ""
+      return usage(`--root ${quoted(wrong)} is no folder.`, "Give folders that exist.")
+    }
   })
 
 const TOKEN_BYTES = 32

@@ -20,7 +20,13 @@ export interface ReportCommand extends CommonOptions {
 export const runReport = Effect.fnUntraced(function* (session: Session, command: ReportCommand) {
   const { terminal } = session
   const named = command.out === undefined ? undefined : formatOf(command.out)
-  const format = command.format ?? (command.json ? "json" : (named ?? "text"))
+  const format = command.format ?? named ?? (command.json ? "json" : "text")
+  if (command.json && command.out === undefined && format !== "json") {
+    return yield* usage(
+      `--json and --format ${format} exclude each other.`,
+      "Give one of the two, or a file with --out."
+    )
+  }
   if (command.out !== undefined && extname(command.out) !== "" && named === undefined && command.format === undefined) {
     return yield* usage("--out names a file of no known form.", `${KNOWN_FORMS} Or give the form with --format.`)
   }
@@ -41,7 +47,8 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
       fileFailure(cause) ??
       new CommandFailed({ code: exitCode.failed, what: `Cannot write the report ${printable(path)}.` })
   })
-  if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
+  if (command.json) terminal.out(`${JSON.stringify({ files: [path] }, null, 2)}\n`)
+  else if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
 })
 
 /** No run has that id, or more than one begins so. */
