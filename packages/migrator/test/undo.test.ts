@@ -264,7 +264,7 @@ describe("names after an undoing", () => {
           }
         ])
         const steps = planUndo({ _tag: "Run", runId: "r2" }, lines, live, false)
-        const after = new Map(live)
+        const after = new Map<string, string>(live)
         for (const step of steps)
           if (step.action === "restored") after.set(step.head.cohortId, step.before?.name ?? step.head.name)
         assert.strictEqual(new Set(after.values()).size, live.size)
