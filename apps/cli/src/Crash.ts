@@ -24,12 +24,12 @@ export const endWithWords = (session: Session): void => {
 
 const end = ({ invocation, reading: { database, onCrash }, terminal }: Session): void => {
   terminal.clearStatus()
-  if (database !== undefined) onCrash?.(database)
   const lines = [
-    `${terminal.paintError("red", "mallard:")} DuckDB crashed at work on ${database === undefined ? "the database" : printablePath(database)}, as it does on some damaged files. Nothing is half stored.`,
+    `DuckDB crashed at work on ${database === undefined ? "the database" : printablePath(database)}, as it does on some damaged files. Nothing is half stored.`,
     `  Keep the file as it is: ${invocation} doctor looks at it from a process of its own, says what is wrong and can copy what is whole.`
   ]
-  terminal.error(lines.map((line) => `${line}\n`).join(""))
+  if (database !== undefined) onCrash?.(database, { code: exitCode.damaged, lines, tag: "EngineCrashed" })
+  terminal.error(`${terminal.paintError("red", "mallard:")} ${lines.map((line) => `${line}\n`).join("")}`)
   // Leaving in the usual way would wait for the thread that crashed.
   process.execve?.("/bin/sh", ["sh", "-c", `exit ${exitCode.damaged}`], {})
 }

@@ -24,8 +24,7 @@ const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
   value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
 
 /** The database to use. */
-export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice | CommandFailed => {
-  if (db === "") return usage("--db names no file.", "Give the path of a database after it.")
+export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice => {
   if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
   const ours = place.env["MALLARD_DB"] ?? ""
   if (ours !== "") return { path: fromEnvironment(place, ours), instead: undefined }
@@ -44,7 +43,6 @@ export const withDatabase = <A, E, R>(
 ): Effect.Effect<A, E | StoreError | CommandFailed, R> =>
   Effect.suspend((): Effect.Effect<A, E | StoreError | CommandFailed, R> => {
     const choice = chooseDatabase(session, db)
-    if ("_tag" in choice) return Effect.fail(choice)
     const use = (path: string) =>
       Effect.suspend(() => {
         session.reading.database = path
@@ -92,8 +90,7 @@ const isForeign = (error: unknown): boolean =>
 
 /** `--db FILE` where the user needs it to reach this database again, else nothing. */
 export const databaseFlag = (place: Place, path: string): string => {
-  const choice = chooseDatabase(place, undefined)
-  return "path" in choice && choice.path === path ? "" : ` --db ${shellQuoted(path)}`
+  return chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`
 }
 
 /** A word as a shell takes it. */

@@ -1,6 +1,7 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
-import { printable } from "./Text.ts"
+import type { Terminal } from "./Terminal.ts"
+import { printable, quoted } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
 export const exitCode = {
@@ -63,33 +64,81 @@ const backupCodes: Readonly<Record<string, number>> = {
 /** What to print about a failure, and the exit code. */
 export interface Described {
   readonly code: number
+  /** What happened, and below it what to do. */
   readonly lines: ReadonlyArray<string>
+  /** Names the sort of failure to programs, `reason` the one among those of its sort. */
+  readonly tag: string
+  readonly reason?: string
+  /** What to do, where the first line says that too. */
+  readonly next?: string
+}
+
+/** A command line that cannot be meant. */
+export const USAGE_ERROR = "UsageError"
+
+/** Stopped by a signal, or by the user at a question. */
+export const stopped = (code: number): Described => ({ code, lines: ["Stopped."], tag: "Interrupted" })
+
+/** Tells programs of a failure: a JSON document on stdout, unless something stands there already. */
+export const tellPrograms = (terminal: Terminal, { code, lines, next, reason, tag }: Described): void => {
+  if (terminal.hasOut) return
+  const [first = "", ...others] = lines
+  const isBoth = next !== undefined && first.endsWith(` ${next}`)
+  const hint = [...(isBoth ? [next] : []), ...others.map((line) => line.trim())].join("\n")
+  const error = {
+    tag,
+    reason: reason ?? null,
+    exit_code: code,
+    message: isBoth ? first.slice(0, -next.length - 1) : first,
+    hint: hint === "" ? null : hint
+  }
+  try {
+    terminal.out(`${JSON.stringify({ error })}\n`)
+  } catch {
+    // Where stdout takes nothing, stderr and the exit code have to do.
+  }
 }
 
 /** Refused requests that are no matter of how the command was given. */
-const failures: ReadonlySet<string> = new Set(["bad-json", "no-file", "not-read", "not-written", "own-tables"])
+const failures: ReadonlySet<string> = new Set([
+  "bad-json",
+  "no-file",
+  "folder",
+  "not-read",
+  "not-written",
+  "own-tables"
+])
 
 /** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
-const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Described => {
-  const wanted = error instanceof Error && "wanted" in error ? printable(String(error.wanted)) : ""
+const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Pick<Described, "code" | "lines"> => {
+  const wanted = error instanceof Error && "wanted" in error ? quoted(String(error.wanted)) : quoted("")
   if (tag === "NameTaken") {
     return {
       code: exitCode.failed,
-      lines: [`There is a cohort "${wanted}" already.`, "  Choose another name, or see whether --overwrite is meant."]
+      lines: [
+        `There is a cohort ${wanted} already.`,
+        "  Choose another name; save, import and merge replace it with --overwrite."
+      ]
     }
   }
   const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
   const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
   const hint = names.length === 0 ? ["  `mallard list` shows what there is."] : ["  Did you mean this?", ...names]
-  return { code: exitCode.failed, lines: [`There is no cohort "${wanted}".`, ...hint] }
+  return { code: exitCode.failed, lines: [`There is no cohort ${wanted}.`, ...hint] }
 }
 
-const named = (
-  error: unknown
-): { readonly tag: string; readonly reason: string; readonly message: string } | undefined => {
+interface Known {
+  readonly tag: string
+  readonly reason: string
+  readonly message: string
+  readonly next: string | undefined
+}
+
+const named = (error: unknown): Known | undefined => {
   if (!(error instanceof Error) || !("_tag" in error) || typeof error._tag !== "string") return undefined
   const reason = "reason" in error && typeof error.reason === "string" ? error.reason : ""
-  return { tag: error._tag, reason, message: error.message }
+  const next = "next" in error && typeof error.next === "string" ? error.next : undefined
+  return { tag: error._tag, reason, message: error.message, next }
 }
 
 /**
@@ -98,10 +147,33 @@ const named = (
  */
 export const describeFailure = (error: unknown, isVerbose: boolean): Described => {
   if (error instanceof CommandFailed) {
-    return { code: error.code, lines: [error.what, ...(error.next ?? []).map((line) => `  ${line}`)] }
+    const { _tag, code, next = [], what } = error
+    return {
+      code,
+      lines: [what, ...next.map((line) => `  ${line}`)],
+      tag: code === exitCode.usage ? USAGE_ERROR : _tag
+    }
   }
   const known = named(error)
-  switch (known?.tag) {
+  const words = known === undefined ? undefined : wordsOf(error, known)
+  if (known !== undefined && words !== undefined) {
+    const { next, reason, tag } = known
+    return { ...words, tag, ...(reason === "" ? {} : { reason }), ...(next === undefined ? {} : { next }) }
+  }
+  const frames =
+    error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => line.startsWith("    at ")) : []
+  return {
+    code: exitCode.failed,
+    lines: [
+      `Something went wrong that should not (${error instanceof Error ? error.name : typeof error}). Nothing is half stored.`,
+      ...(isVerbose ? frames : ["  Run the same command with --verbose to see where."])
+    ],
+    tag: "Unexpected"
+  }
+}
+
+const wordsOf = (error: unknown, known: Known): Pick<Described, "code" | "lines"> | undefined => {
+  switch (known.tag) {
     case "StoreError":
       return { code: storeCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SourceError":
@@ -128,14 +200,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
         code: exitCode.failed,
         lines: ["The database did not answer a question about itself.", "  Check it with `mallard verify`."]
       }
-  }
-  const frames =
-    error instanceof Error ? (error.stack ?? "").split("\n").filter((line) => line.startsWith("    at ")) : []
-  return {
-    code: exitCode.failed,
-    lines: [
-      `Something went wrong that should not (${error instanceof Error ? error.name : typeof error}). Nothing is half stored.`,
-      ...(isVerbose ? frames : ["  Run the same command with --verbose to see where."])
-    ]
+    default:
+      return undefined
   }
 }

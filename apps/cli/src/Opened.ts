@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import { withDatabase } from "./Database.ts"
 import { CommandFailed, exitCode } from "./Failure.ts"
 import type { Session } from "./Session.ts"
-import { printable } from "./Text.ts"
+import { printable, quoted } from "./Text.ts"
 
 export interface Opened {
   readonly path: string
@@ -53,7 +53,7 @@ const openedAt = <A, E>(
 export const noSuchCohort = (session: Session, wanted: string, suggestions: ReadonlyArray<string>): CommandFailed =>
   new CommandFailed({
     code: exitCode.failed,
-    what: `There is no cohort "${printable(wanted)}".`,
+    what: `There is no cohort ${quoted(wanted)}.`,
     next:
       suggestions.length === 0
         ? [`${session.invocation} list shows what there is.`]

@@ -1,6 +1,6 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
 import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
-import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { syncFolder, systemCode } from "@mallard/duckdb-store/Disk"
 import { asidePath, leftoverRemover } from "@mallard/duckdb-store/Leftovers"
 import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
 import { dirname } from "node:path"
@@ -279,13 +279,12 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** A failure of the file system, named by its path; undefined for any other. */
 export const fileFailure = (cause: unknown): CommandFailed | undefined => {
-  if (!(cause instanceof Error) || !("syscall" in cause) || !("code" in cause) || typeof cause.code !== "string") {
-    return undefined
-  }
+  const code = systemCode(cause)
+  if (!(cause instanceof Error) || !("syscall" in cause) || code === undefined) return undefined
   const path = "dest" in cause ? cause.dest : "path" in cause ? cause.path : undefined
   return new CommandFailed({
     code: exitCode.failed,
-    what: `Cannot write ${typeof path === "string" ? placeOf(path) : "the output"}: ${reasons[cause.code] ?? "writing failed"}.`,
+    what: `Cannot write ${typeof path === "string" ? placeOf(path) : "the output"}: ${reasons[code] ?? "writing failed"}.`,
     next: ["Name another place with --out."]
   })
 }

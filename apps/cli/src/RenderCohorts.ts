@@ -120,8 +120,13 @@ const shortened = (text: string, most: number): string => {
   return characters.length <= most ? shown : `${characters.slice(0, most - 1).join("")}…`
 }
 
-export const renderList = (cohorts: ReadonlyArray<Cohort>, database: string, paint: Paint): ReadonlyArray<string> => {
-  if (cohorts.length === 0) return [`No cohorts in ${printable(database)}`]
+export const renderList = (
+  cohorts: ReadonlyArray<Cohort>,
+  database: string,
+  paint: Paint,
+  isFiltered: boolean
+): ReadonlyArray<string> => {
+  if (cohorts.length === 0) return [`No ${isFiltered ? "such " : ""}cohorts in ${printable(database)}`]
   const rows = cohorts.map((cohort) => [
     shortened(cohort.name, MAX_NAME),
     grouped(cohort.entityCount),

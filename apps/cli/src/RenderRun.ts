@@ -298,6 +298,10 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
         return ["mend the files marked ✗, then run the same command again: the others count as unchanged"]
       }
       return ["choose with --on-conflict skip, replace or rename what becomes of cohorts that exist, then run again"]
+    case "partly-done":
+      return report.command === "rollback"
+        ? [`${invocation} runs${databaseFlag}`]
+        : ["mend what stands above, then run the same command again: what is stored counts as unchanged"]
     case "done":
       break
   }

@@ -1,5 +1,6 @@
 /** What a command knows of the place it runs in. */
 import type { Progress } from "@mallard/migrator"
+import type { Described } from "./Failure.ts"
 import type { Environment, Terminal } from "./Terminal.ts"
 
 /** A request to stop, made by a signal. */
@@ -14,7 +15,7 @@ export interface StopRequest {
 interface ReadingNote {
   database: string | undefined
   /** Tells programs of it, where the command has a form for that. */
-  onCrash: ((database: string) => void) | undefined
+  onCrash: ((database: string, failure: Described) => void) | undefined
 }
 
 /** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */

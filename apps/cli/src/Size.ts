@@ -1,4 +1,5 @@
 /** Numbers that bound a command, as users write them: sizes like `64MiB`, `1.5 GB`, `1048576`, and how much at once. */
+import { memoryBounds } from "@mallard/duckdb-store/Memory"
 import { Effect } from "effect"
 import { type CommandFailed, usage } from "./Failure.ts"
 
@@ -37,11 +38,12 @@ export const jobsOf = (jobs: number | undefined): Effect.Effect<number | undefin
     ? Effect.fail(usage(`--jobs must be a number from 1 to ${MOST_JOBS}.`))
     : Effect.succeed(jobs)
 
-/** With less, DuckDB opens no database or cannot write the tables of a small run. */
-const LEAST_MEMORY = 24_000_000
+const MEMORY_RANGE = "Give 24MB to 1TiB."
 
-/** What `--memory` says, in DuckDB's own words: a number is nothing to it without its unit. */
-export const memoryOf = (memory: string | undefined): Effect.Effect<string | undefined, CommandFailed> => {
+/** What `--memory` says, as bytes and in DuckDB's own words: a number is nothing to it without its unit. */
+export const memoryOf = (
+  memory: string | undefined
+): Effect.Effect<{ readonly bytes: number; readonly text: string } | undefined, CommandFailed> => {
   if (memory === undefined) return Effect.succeed(undefined)
   const bytes = parseSize(memory)
   if (bytes === undefined || !/[kmgt](?:i?b)?\s*$/i.test(memory)) {
@@ -49,7 +51,7 @@ export const memoryOf = (memory: string | undefined): Effect.Effect<string | und
       usage("--memory is no size with a unit.", "Give one like 1GB: KB, MB, GB, TB, KiB, MiB, GiB, TiB.")
     )
   }
-  return bytes < LEAST_MEMORY
-    ? Effect.fail(usage("--memory is too little for DuckDB.", "Give 24MB or more; 500MB is the default."))
-    : Effect.succeed(memory)
+  if (bytes < memoryBounds.least) return Effect.fail(usage("--memory is too little for DuckDB.", MEMORY_RANGE))
+  if (bytes > memoryBounds.most) return Effect.fail(usage("--memory is more than DuckDB may have.", MEMORY_RANGE))
+  return Effect.succeed({ bytes, text: memory })
 }

@@ -4,6 +4,7 @@
  */
 import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
+import { systemCode } from "@mallard/duckdb-store/Disk"
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -65,6 +66,7 @@ export class Terminal {
   readonly paintError: Paint
   /** Whether lines on stderr may be drawn over and over. */
   readonly canAnimate: boolean
+  private hasPrinted = false
   private readonly closed = new Set<number>()
   private status: ReadonlyArray<string> = []
 
@@ -81,6 +83,11 @@ export class Terminal {
     return this.closed.has(STDOUT)
   }
 
+  /** Whether anything was given to stdout. */
+  get hasOut(): boolean {
+    return this.hasPrinted
+  }
+
   /** Width of the terminal; some say that they have none. */
   get columns(): number {
     const columns = this.isErrorTerminal ? process.stderr.columns : 0
@@ -95,6 +102,7 @@ export class Terminal {
   /** Data, to stdout. */
   out(data: string | Uint8Array): void {
     const bytes = typeof data === "string" ? Buffer.from(data) : data
+    this.hasPrinted = true
     if (!this.isOutTerminal || this.status.length === 0) return this.write(STDOUT, bytes)
     this.write(STDERR, Buffer.from(ERASED))
     this.write(STDOUT, bytes)
@@ -144,7 +152,7 @@ export class Terminal {
       try {
         written += writeSync(stream, bytes, written)
       } catch (cause) {
-        const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+        const code = systemCode(cause)
         if (code === "EAGAIN") Atomics.wait(sleeper, 0, 0, WAIT_MS)
         // A terminal that was closed answers with an error of input and output.
         else if (code === "EPIPE" || stream === STDERR || (code === "EIO" && this.isOutTerminal))

@@ -22,6 +22,9 @@ export const duration = (milliseconds: number): string => {
 /** A text from a document or a file system on one line: nothing in it can steer the terminal. */
 export const printable = (text: string): string => (text === "" ? '""' : printablePath(text))
 
+/** A text that the user gave, in quotation marks. */
+export const quoted = (text: string): string => (text === "" ? printable(text) : `"${printable(text)}"`)
+
 /** A path as the user knows it: below the folder that they are in, relative to it. */
 export const shownPath = (path: string, cwd: string): string => {
   const start = cwd.endsWith("/") ? cwd : `${cwd}/`

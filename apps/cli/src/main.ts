@@ -5,7 +5,17 @@ import { join } from "node:path"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
 import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { ChildProcessSpawner } from "effect/process"
-import { CommandFailed, describeFailure, Ended, exitCode, signalCode } from "./Failure.ts"
+import {
+  CommandFailed,
+  describeFailure,
+  type Described,
+  Ended,
+  exitCode,
+  signalCode,
+  stopped,
+  tellPrograms,
+  USAGE_ERROR
+} from "./Failure.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
@@ -33,6 +43,7 @@ const workingFolder = (): string => {
 const cwd = calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder()
 const args = argumentsOf(process.argv.slice(2), (path) => existsSync(join(cwd, path)))
 const isVerbose = args.includes("--verbose") || args.includes("-v")
+const isJson = args.some((arg) => /^--json(?:=(?:true|1|y|yes|on))?$/.test(arg))
 const terminal = new Terminal(env, args.includes("--no-color"))
 const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const session: Session = {
@@ -49,11 +60,14 @@ const session: Session = {
   now: () => performance.now()
 }
 
-const fail = (code: number, lines: ReadonlyArray<string>) => {
+const fail = (failure: Described) => {
+  if (isJson) tellPrograms(terminal, failure)
   terminal.error(
-    lines.map((line, index) => `${index === 0 ? `${terminal.paintError("red", "mallard:")} ` : ""}${line}\n`).join("")
+    failure.lines
+      .map((line, index) => `${index === 0 ? `${terminal.paintError("red", "mallard:")} ` : ""}${line}\n`)
+      .join("")
   )
-  return new Ended({ code })
+  return new Ended({ code: failure.code })
 }
 
 /** Help goes to stdout; a usage error is short, and goes to stderr. */
@@ -67,19 +81,22 @@ const presenter: CliOutput.Presenter = {
         case "Version":
           return terminal.out(`${session.program}\n`)
         case "InvalidInvocation":
-          fail(exitCode.usage, [
-            ...event.errors.map((error: CliError.CliError) =>
-              error.message
-                .split("\n")
-                .filter((line) => line !== "")
-                .map(printable)
-                .join("\n")
-            ),
-            ...args
-              .filter(isLikeFlags)
-              .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
-            `  Run \`${event.commandPath.join(" ")} --help\` for usage.`
-          ])
+          fail({
+            code: exitCode.usage,
+            tag: USAGE_ERROR,
+            lines: [
+              ...event.errors.flatMap((error: CliError.CliError) =>
+                error.message
+                  .split("\n")
+                  .filter((line) => line !== "")
+                  .map(printable)
+              ),
+              ...args
+                .filter(isLikeFlags)
+                .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
+              `  Run \`${event.commandPath.join(" ")} --help\` for usage.`
+            ]
+          })
       }
     })
 }
@@ -116,13 +133,21 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
   Effect.provide(platform),
   Effect.catchCause((cause) => {
     terminal.clearStatus()
-    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+    if (Cause.hasInterruptsOnly(cause)) {
+      if (isJson) tellPrograms(terminal, stopped(signalCode(stop.signal)))
+      return Effect.failCause(cause)
+    }
     const error: unknown = Cause.squash(cause)
-    if (error instanceof Ended) return Effect.fail(error)
+    if (error instanceof Ended) {
+      if (isJson) tellPrograms(terminal, stopped(error.code))
+      return Effect.fail(error)
+    }
     if (isShowHelp(error))
       return error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: exitCode.usage }))
-    const { code, lines } = describeFailure(error, isVerbose)
-    return Effect.fail(fail(code, error instanceof CommandFailed ? lines : lines.map(printable)))
+    const failure = describeFailure(error, isVerbose)
+    return Effect.fail(
+      fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
+    )
   })
 )
 

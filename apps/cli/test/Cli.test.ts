@@ -263,12 +263,16 @@ describe("errors", () => {
       [["migrate", "x", "--max-entity-size", "lots"], "--max-entity-size is no size"],
       [["migrate", "x", "--memory", "1MB"], "--memory is too little for DuckDB"],
       [["doctor", "--memory", "1KB"], "--memory is too little for DuckDB"],
+      [["plan", "x", "--memory", "2TB"], "--memory is more than DuckDB may have.\n  Give 24MB to 1TiB."],
       [["verify", "--memory", "64000000"], "--memory is no size with a unit"],
       [["migrate", "x", "--backup-recipient", "age1abc", ...db], "--backup-recipient is not one of age"],
       [["migrate", "nowhere.json", ...db], "there is nothing at this path"],
       [["export"], "Which cohort?"],
       [["export", "--all"], "--all needs a folder"],
-      [["list", "--db", ""], "--db names no file"]
+      [["list", "--db", ""], "Missing value for flag --db. Expected: the path of a file or folder"],
+      // Else they would go to the folder that the user is in.
+      [["migrate", "x", "--move-originals", ""], "Missing value for flag --move-originals"],
+      [["verify", "--source", ""], "Missing value for flag --source"]
     ] as const) {
       const outcome = await run(folder, args)
       assert.strictEqual(outcome.code, 2, args.join(" "))
@@ -277,6 +281,70 @@ describe("errors", () => {
       assert.isBelow(outcome.stderr.split("\n").length, 8)
     }
     assert.deepEqual(readdirSync(folder), [])
+  })
+
+  it("stand on stdout as one document with --json, with the words and the code of stderr", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "folder/a.txt": "" })
+    const where = (path: string): string => join(folder, path)
+    for (const [args, error] of [
+      [
+        ["lst", "--json"],
+        {
+          tag: "UsageError",
+          reason: null,
+          exit_code: 2,
+          message: 'Unknown subcommand "lst" for "mallard"',
+          hint: "Did you mean this?\nlist\nls\nRun `mallard --help` for usage."
+        }
+      ],
+      [
+        ["export", "--json=true"],
+        {
+          tag: "UsageError",
+          reason: null,
+          exit_code: 2,
+          message: "Which cohort?",
+          hint: "mallard export NAME, or --all --out DIR for every one."
+        }
+      ],
+      [
+        ["list", "--json", ...db],
+        {
+          tag: "StoreError",
+          reason: "missing",
+          exit_code: 10,
+          message: `Cannot open the database ${where("test.duckdb")}: there is no such database.`,
+          hint: "Check the path, or migrate first: that creates it."
+        }
+      ],
+      [
+        ["verify", "--json", "--db", "folder"],
+        {
+          tag: "StoreError",
+          reason: "not-a-database",
+          exit_code: 6,
+          message: `Cannot open the database ${where("folder")}: it is a folder, and a database is a file.`,
+          hint: "Name a file, which may lie in this folder."
+        }
+      ],
+      [
+        ["import", "folder", "--json", ...db],
+        {
+          tag: "InvalidRequest",
+          reason: "folder",
+          exit_code: 1,
+          message: "folder: It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
+          hint: null
+        }
+      ]
+    ] as const) {
+      const outcome = await run(folder, args)
+      assert.deepStrictEqual(JSON.parse(outcome.stdout), { error }, args.join(" "))
+      assert.strictEqual(outcome.code, error.exit_code)
+      assert.include(outcome.stderr, error.message)
+      for (const line of error.hint?.split("\n") ?? []) assert.include(outcome.stderr, line)
+    }
   })
 
   it("end with 10 where there is no database", async () => {
@@ -335,6 +403,16 @@ describe("errors", () => {
 
   it("end with 1 and the nearest names where no cohort has the name", async () => {
     const { folder } = await migrated()
+    assert.include((await run(folder, ["show", "", ...db])).stderr, 'There is no cohort "".\n')
+    assert.strictEqual(
+      (await run(folder, ["list", "--tag", "none", ...db])).stdout,
+      `No such cohorts in ${join(folder, "test.duckdb")}\n`
+    )
+    assert.include(
+      (await run(folder, ["clone", cohort.name, cohort.name, ...db])).stderr,
+      "save, import and merge replace it"
+    )
+    assert.strictEqual((await run(folder, ["summary", cohort.name, "--samples", "-1", ...db])).code, 2)
     for (const command of ["show", "export"]) {
       const outcome = await run(folder, [command, "diabetes 2023", ...db])
       assert.strictEqual(outcome.code, 1)

@@ -126,6 +126,9 @@ describe("mallard delete, undelete and gc", () => {
     assert.strictEqual((await mallard("history", "wards")).code, 1)
     assert.strictEqual((await mallard("verify")).code, 0)
     assert.strictEqual((await mallard("gc")).stdout, "Nothing to remove: no cohort is deleted\n")
+    const unknown = await mallard("gc", "wards", "--purge", "--yes")
+    assert.strictEqual(unknown.code, 1)
+    assert.include(unknown.stderr, 'No deleted cohort is called "wards". Nothing was removed.')
     assert.notInclude(readdirSync(folder).join(), "purged")
   })
 })
@@ -206,6 +209,20 @@ describe("mallard export --format", () => {
     assert.sameMembers(readdirSync(join(folder, "tables")), ["patients.parquet", "encounters.parquet"])
     const odd = await mallard("export", cohort.name, "--format", "v1", "--out", "odd.json")
     assert.include(odd.stderr, "! lone-surrogate: diabetes.json /patients/1: ")
+  })
+
+  it("ends a file with its document, and what is printed with a line feed that --compact leaves out", async () => {
+    const { folder, mallard } = filled()
+    for (const format of ["documents", "sharing", "v1"]) {
+      for (const compact of [[], ["--compact"]]) {
+        const asked = ["export", "wards", "--format", format, ...compact]
+        const printed = await mallard(...asked)
+        assert.strictEqual((await mallard(...asked, "--out", "wards.json")).code, 0)
+        const written = readFileSync(join(folder, "wards.json"), "utf8")
+        assert.match(written, /\}$/, asked.join(" "))
+        assert.strictEqual(printed.stdout, compact.length > 0 ? written : `${written}\n`, asked.join(" "))
+      }
+    }
   })
 
   it("with --json prints the document, or the files that it wrote with their remarks", async () => {

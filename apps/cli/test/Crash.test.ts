@@ -31,8 +31,11 @@ describe.skipIf(process.platform === "win32")("a crash of DuckDB", () => {
     assert.deepStrictEqual([outcome, findings[0].code], ["damaged", "database-damaged"])
   })
 
-  it("ends an export in the same way, with nothing on stdout", async () => {
+  it("ends an export in the same way, with nothing on stdout but the error that --json asks for", async () => {
     const folder = await migrated()
+    const told = await run(folder, ["export", "--all", "--out", "out", ...db, "--json"], signalled("SIGSEGV"))
+    const { error } = JSON.parse(told.stdout)
+    assert.deepStrictEqual([told.code, error.tag, error.exit_code], [6, "EngineCrashed", 6])
     const crashed = await run(folder, ["export", "--all", "--out", "out", ...db], signalled("SIGSEGV"))
     assert.deepStrictEqual([crashed.code, crashed.stdout], [6, ""])
     assert.include(crashed.stderr, "Nothing is half stored")

@@ -81,7 +81,7 @@ describe("mallard mcp", () => {
       [2, /not one address/, ["--http", "0", "--host", "0.0.0.0"]],
       [2, /not one address/, ["--http", "0", "--host", "::"]],
       [2, /is no port/, ["--http", "70000"]],
-      [2, /no folder/, ["--root", "missing"]],
+      [2, /"missing" is no folder/, ["--root", "missing"]],
       [1, /Cannot listen on port \d+ \(EADDRINUSE\)/, ["--http", port]]
     ]
     for (const [code, words, args] of cases) {

@@ -127,15 +127,16 @@ describe("mallard query", () => {
     )
   })
 
-  it("refuses with a reason, an exit code, and nothing on stdout", async () => {
+  it("refuses with a reason, an exit code, and nothing on stdout but the error that --json asks for", async () => {
     const attempts: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, message: RegExp]> = [
       [["COPY patients TO 'out.csv'"], 1, /The statement is not a query\./],
       [["SELECT getenv('HOME')"], 1, /a function that is not on the list, at line 1, column 8/],
       [["SELECT 1; SELECT 2"], 1, /not exactly one statement/],
       [["SELECT count(*) FROM range(100000000000) a, range(9999) b", "--timeout", "4"], 1, /took too long/],
-      [["SELECT len(range(1000000000))", "--memory", "400MiB", "--timeout", "60"], 1, /too much memory/],
-      [["SELECT 1", "--limit", "0"], 2, /out of its range|limit/],
-      [["SELECT 1", "--memory", "much"], 2, /--memory is no size/],
+      [["SELECT len(range(1000000000))", "--memory", "144MiB", "--timeout", "60"], 1, /too much memory/],
+      [["SELECT 1", "--limit", "0"], 2, /out of its range \(limit, 1 to 10,000\)/],
+      [["SELECT 1", "--memory", "much"], 2, /--memory is no size with a unit/],
+      [["SELECT 1", "--memory", "23MB"], 2, /--memory is too little for DuckDB\.\n {2}Give 24MB to 1TiB\./],
       [["SELECT 1", "--csv", "--json"], 2, /exclude each other/],
       [[], 2, /There is no query\.\n {2}mallard query --tables/]
     ]
@@ -144,7 +145,8 @@ describe("mallard query", () => {
       const outcome = outcomes[index]!
       assert.strictEqual(outcome.code, code, outcome.stderr)
       assert.match(outcome.stderr, message)
-      assert.strictEqual(outcome.stdout, "")
+      if (!attempts[index]![0].includes("--json")) assert.strictEqual(outcome.stdout, "")
+      else assert.include(JSON.parse(outcome.stdout).error.message, "exclude each other")
     }
     const missing = await run(folder, ["query", "SELECT 1", "--db", "none.duckdb"])
     assert.strictEqual(missing.code, 10)

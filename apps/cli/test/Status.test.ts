@@ -24,4 +24,26 @@ describe("mallard status", () => {
     assert.deepStrictEqual(changed.changes, { changed: 1 })
     assert.strictEqual(changed.pending, 1)
   })
+
+  it("knows where originals were moved and by which run, which ends with 3 when one had to stay", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, {
+      "in/a.json": '{"name":"a","patients":[{"id":"1"}]}',
+      "in/b.json": '{"name":"b","patients":[{"id":"2"}]}',
+      "old/b.json": "mine"
+    })
+    const moved = await run(folder, ["migrate", "in", ...db, "--move-originals", "old"])
+    assert.strictEqual(moved.code, 3, moved.stderr)
+    assert.include(moved.stdout, `Not moved: ${join(folder, "in/b.json")} (something of that name is there already).`)
+    const runs = JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout)
+    assert.strictEqual(runs[0].outcome, "partly-done")
+    const short = runs[0].run.slice(0, 8)
+    const brief = await run(folder, ["status", ...db])
+    assert.include(
+      brief.stdout,
+      `- 1 source moved by run ${short}; --verbose says where to\n2 sources: 1 moved, 1 unchanged\n`
+    )
+    const whole = await run(folder, ["status", ...db, "--verbose"])
+    assert.include(whole.stdout, `- in/a.json: moved to old/a.json by run ${short}; what was stored from it stays\n`)
+  })
 })

@@ -45,6 +45,7 @@ export const RequestReason = Schema.Literals([
   "bad-file-name",
   "own-tables",
   "no-file",
+  "folder",
   "not-read",
   "not-written"
 ])
@@ -65,12 +66,14 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "not-deleted": "The cohort is not deleted. To bring back a former state of it, say which revision.",
   "no-entities": "There is nothing to append: give a list of entities for at least one type.",
   "too-few-sources": "Merging needs at least two different cohorts.",
-  "unknown-kind": "There is no kind of this name.",
+  "unknown-kind":
+    "There is no kind of this name. Names of kinds are singular, as in patient or claim_line; docs/reference.md lists them.",
   "several-files": "The cohort consists of several files, so it needs a folder to go to.",
   "bad-file-name": "A file of the cohort has a name that leads out of the folder. Nothing was written.",
   "own-tables":
     "The database holds tables or views that are not Mallard's, which a purge would lose. Move them to a database of their own first.",
   "no-file": "There is nothing at the path. Check how it is spelt.",
+  folder: "It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
   "not-read": "The file cannot be read, or is not UTF-8. Check the path and the permissions, or save it as UTF-8.",
   "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk."
 }
@@ -80,6 +83,8 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   reason: RequestReason,
   /** Where in the value that was given, as a JSON pointer whose unknown keys are `*`. */
   pointer: Schema.optionalKey(Schema.String),
+  /** The file that it is about. */
+  path: Schema.optionalKey(Schema.String),
   /** What exactly, in words of our own. */
   detail: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
@@ -87,6 +92,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
   override get message(): string {
     const detail = this.detail === undefined ? "" : ` (${this.detail})`
     const where = this.pointer === undefined ? "" : ` At ${this.pointer === "" ? "the root" : this.pointer}.`
-    return `${texts[this.reason]}${where}${detail}`
+    const what = this.path === undefined ? "" : `${this.path}: `
+    return `${what}${texts[this.reason]}${where}${detail}`
   }
 }

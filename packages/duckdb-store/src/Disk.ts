@@ -1,8 +1,8 @@
 /**
- * What all parts of the program that have to do with disks share: sizes as people read them, whole writes, names that last
+ * What all parts of the program that have to do with disks share: sizes as people read them, whole reads and writes, names that last
  * or lead nowhere else, and programs that lie beside a module.
  */
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs"
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs"
 import { isAbsolute, relative, resolve, sep } from "node:path"
 
 const units = ["B", "kB", "MB", "GB", "TB"]
@@ -18,13 +18,17 @@ export const sizeText = (bytes: number): string => {
   return `${value >= 100 || unit === 0 ? Math.round(value) : value.toPrecision(value >= 10 ? 3 : 2)} ${units[unit]}`
 }
 
+/** The code of a failure that the operating system, or Node, gave a name; undefined for any other. */
+export const systemCode = (cause: unknown): string | undefined =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined
+
 /** Makes a file, or the names in a folder, last. Some systems do not open folders, and there it is up to them. */
 export const syncPath = (path: string): void => {
   let handle: number
   try {
     handle = openSync(path, "r")
   } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "EISDIR") return
+    if (systemCode(cause) === "EISDIR") return
     throw cause
   }
   try {
@@ -52,6 +56,18 @@ export const writeAll = (handle: number, bytes: Uint8Array, position?: number): 
     const at = position === undefined ? null : position + written
     written += writeSync(handle, bytes, written, bytes.length - written, at)
   }
+}
+
+/** Fills the bytes from where the handle stands, or from a position on, as far as the file goes; gives how many there were. */
+export const readFully = (handle: number, into: Uint8Array, position?: number): number => {
+  let filled = 0
+  while (filled < into.length) {
+    const at = position === undefined ? null : position + filled
+    const count = readSync(handle, into, filled, into.length - filled, at)
+    if (count === 0) break
+    filled += count
+  }
+  return filled
 }
 
 /** The path of a name below a folder; undefined when it leads out of it. */

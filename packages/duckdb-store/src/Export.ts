@@ -62,13 +62,16 @@ export interface ExportedText {
   readonly text: string
 }
 
-/** A file as `documents` and `sharing` give it; where it is NDJSON, each document stays on its line. */
+/**
+ * A file as `documents` and `sharing` give it; where it is NDJSON, each document stays on its line. Nothing follows the
+ * document, as in the compact text and in what Python's `json.dump` writes.
+ */
 export const documentText = (path: string, text: string, options: ExportOptions): string =>
   mayHoldLines(path) || text.includes("\n")
     ? text
         .split("\n")
-        .map((line) => `${oneDocumentText(line, { ...options, compact: true })}\n`)
-        .join("")
+        .map((line) => oneDocumentText(line, { ...options, compact: true }))
+        .join("\n")
     : oneDocumentText(text, options)
 
 /** Compact text escapes a surrogate only if it is half of no pair; a backslash that is escaped itself begins no escape. */
@@ -77,11 +80,10 @@ const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/
 const oneDocumentText = (text: string, options: ExportOptions): string => {
   const kept = options.format === "sharing" ? withoutPrivateKeys(text) : text
   if (options.compact === true && options.ascii !== true) return kept
-  const laidOut = prettyText(kept, {
+  return prettyText(kept, {
     ascii: options.ascii ?? false,
     ...(options.compact === true ? {} : { indent: 2 })
   }).toString("utf8")
-  return options.compact === true ? laidOut : `${laidOut}\n`
 }
 
 /** What a cohort file says of its cohort. */

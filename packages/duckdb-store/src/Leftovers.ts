@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto"
 import { lstatSync, readdirSync, rmdirSync, rmSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
+import { systemCode } from "./Disk.ts"
 
 /** Where a file is written before it gets its name. Short, whatever the name is. */
 export const asidePath = (path: string): string => join(dirname(path), `${ASIDE}${process.pid}-${randomUUID()}.tmp`)
@@ -51,7 +52,7 @@ const isAlive = (pid: number): boolean => {
     return true
   } catch (cause) {
     // One of somebody else is there too.
-    return cause instanceof Error && "code" in cause && cause.code === "EPERM"
+    return systemCode(cause) === "EPERM"
   }
 }
 

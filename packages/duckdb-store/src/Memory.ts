@@ -11,6 +11,9 @@ const SHARE = 500 * MB
 /** With less, DuckDB spends its time on reading back what it had to put aside. */
 const LEAST = 250 * MB
 
+/** What DuckDB may be given: with less it opens no database or cannot write the tables of a small run. */
+export const memoryBounds = { least: 24 * MB, most: 2 ** 40 } as const
+
 /** What DuckDB may take while the program holds `held` bytes of digests, as DuckDB writes it. */
 export const limitBeside = (held: number): string => `${Math.floor(Math.max(LEAST, SHARE - held) / MB)}MB`
 

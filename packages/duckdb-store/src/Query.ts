@@ -27,6 +27,7 @@ import {
   type QueryRequest
 } from "./internal/query-protocol.ts"
 import { type Construct, type Refusal } from "./internal/query-tree.ts"
+import { memoryBounds } from "./Memory.ts"
 import { migrations } from "./Migrations.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
 import { placeColumns, views } from "./Views.ts"
@@ -44,7 +45,7 @@ export interface QueryOptions {
   readonly cursor?: string | undefined
   /** Milliseconds, 100 to 600,000, after which the query is given up; 10,000 if not given. */
   readonly timeout?: number | undefined
-  /** Bytes that the process of the query may use, 384 MiB to 64 GiB; 1 GiB if not given. */
+  /** Bytes that DuckDB may use, 24 MB to 1 TiB; 768 MiB if not given. Its process may use 256 MiB more. */
   readonly memory?: number | undefined
   /** Bytes of the rows of a page as JSON, 1 KiB to 64 MiB; 1 MiB if not given. */
   readonly maxBytes?: number | undefined
@@ -109,7 +110,7 @@ const texts: Readonly<Record<QueryReason, readonly [what: string, next: string]>
     "Start again without a cursor."
   ],
   "no-such-cohort": ["There is no cohort of that name or id", "List the cohorts to see their names."],
-  "bad-limit": ["A limit of the query is out of its range", "See the documentation of the options."]
+  "bad-limit": ["A limit of the query is out of its range", "Give one that is within it."]
 }
 
 const constructs: Readonly<Record<Construct, string>> = {
@@ -129,7 +130,7 @@ export class QueryError extends Schema.TaggedError<QueryError>()("QueryError", {
   construct: Schema.optionalKey(
     Schema.Literals(["function", "table", "table-function", "type", "collation", "parameter", "clause"])
   ),
-  /** The function that it may not use, if DuckDB has one of that name, or the option that is out of its range. */
+  /** The function that it may not use, if DuckDB has one of that name, or the option with the range that it is out of. */
   subject: Schema.optionalKey(Schema.String),
   /** Where in the SQL, counted from 1. */
   line: Schema.optionalKey(Schema.Int),
@@ -139,6 +140,10 @@ export class QueryError extends Schema.TaggedError<QueryError>()("QueryError", {
   /** DuckDB's own words, which quote values. */
   cause: Schema.optionalKey(Schema.Defect())
 }) {
+  /** What to do about it. */
+  get next(): string {
+    return texts[this.reason][1]
+  }
   override get message(): string {
     const [what, next] = texts[this.reason]
     const which = this.construct === undefined ? "" : `: ${constructs[this.construct]}`
@@ -261,10 +266,20 @@ const columnComment = (view: string, column: string): string | undefined => {
 }
 
 const MEBIBYTE = 1024 * 1024
-const LIMIT = { least: 1, most: 10_000, standard: 100 }
-const TIMEOUT = { least: 100, most: 600_000, standard: 10_000 }
-const MEMORY = { least: 384 * MEBIBYTE, most: 64 * 1024 * MEBIBYTE, standard: 1024 * MEBIBYTE }
-const MAX_BYTES = { least: 1024, most: 64 * MEBIBYTE, standard: MEBIBYTE }
+
+interface Bounds {
+  readonly least: number
+  readonly most: number
+  /** The same in words. */
+  readonly range: string
+  readonly standard: number
+}
+
+const LIMIT: Bounds = { least: 1, most: 10_000, range: "1 to 10,000", standard: 100 }
+const TIMEOUT: Bounds = { least: 100, most: 600_000, range: "0.1 to 600 seconds", standard: 10_000 }
+const MEMORY: Bounds = { ...memoryBounds, range: "24 MB to 1 TiB", standard: 768 * MEBIBYTE }
+const MAX_BYTES: Bounds = { least: 1024, most: 64 * MEBIBYTE, range: "1 KiB to 64 MiB", standard: MEBIBYTE }
+
 const MAX_SQL_BYTES = 64 * 1024
 /** What the process needs beside DuckDB's own memory: the program, the page, and what DuckDB does not count. */
 const PROCESS_MEMORY = 256 * MEBIBYTE
@@ -272,12 +287,12 @@ const PROCESS_MEMORY = 256 * MEBIBYTE
 const within = (
   name: string,
   value: number | undefined,
-  { least, most, standard }: { readonly least: number; readonly most: number; readonly standard: number }
+  { least, most, range, standard }: Bounds
 ): Effect.Effect<number, QueryError> => {
   const found = value ?? standard
   return Number.isInteger(found) && found >= least && found <= most
     ? Effect.succeed(found)
-    : Effect.fail(new QueryError({ reason: "bad-limit", subject: name }))
+    : Effect.fail(new QueryError({ reason: "bad-limit", subject: `${name}, ${range}` }))
 }
 
 const requestOf = Effect.fnUntraced(function* (options: QueryOptions) {
@@ -305,8 +320,8 @@ const requestOf = Effect.fnUntraced(function* (options: QueryOptions) {
     version: migrations.length,
     limit: yield* within("limit", options.limit, LIMIT),
     maxBytes: yield* within("maxBytes", options.maxBytes, MAX_BYTES),
-    memory,
-    engineMemory: memory - PROCESS_MEMORY
+    memory: memory + PROCESS_MEMORY,
+    engineMemory: memory
   }
   return request
 })

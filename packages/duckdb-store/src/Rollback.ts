@@ -80,14 +80,17 @@ export const planUndo = (
 ): ReadonlyArray<UndoStep> => {
   const steps = Array.from(lines, (line) => stepOf(target, line, isCascading)).filter((step) => step !== undefined)
   // Names after all steps: a step that would give one name to two cohorts is not taken, and then its cohort keeps its name.
+  const names = new Map(live)
+  for (const step of steps) {
+    if (step.action === "deleted") names.delete(step.head.cohortId)
+    if (step.action === "restored") names.set(step.head.cohortId, step.before?.name ?? step.head.name)
+  }
+  const counts = new Map<string, number>()
+  const count = (name: string | undefined, by: 1 | -1): void => {
+    if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + by)
+  }
+  for (const name of names.values()) count(name, 1)
   for (;;) {
-    const names = new Map(live)
-    for (const step of steps) {
-      if (step.action === "deleted") names.delete(step.head.cohortId)
-      if (step.action === "restored") names.set(step.head.cohortId, step.before?.name ?? step.head.name)
-    }
-    const counts = new Map<string, number>()
-    for (const name of names.values()) counts.set(name, (counts.get(name) ?? 0) + 1)
     const at = steps.findIndex(
       (step) =>
         step.action === "restored" &&
@@ -96,7 +99,13 @@ export const planUndo = (
     )
     const step = steps[at]
     if (step === undefined) return steps
+    const { cohortId } = step.head
     steps[at] = { action: "kept", head: step.head, reason: "name-taken-since" }
+    const kept = live.get(cohortId)
+    count(names.get(cohortId), -1)
+    count(kept, 1)
+    if (kept === undefined) names.delete(cohortId)
+    else names.set(cohortId, kept)
   }
 }
 
@@ -157,7 +166,7 @@ export interface UndoOptions {
   }
   /** Carries everything out in a transaction, compares, and takes it back. */
   readonly isTest: boolean
-  /** Told of each stage: each cohort counts when its revision is written, and again when it is compared. */
+  /** Told of each stage: half of the cohorts are done when all revisions are written, and all when they are compared. */
   readonly onProgress?: ((done: number, cohorts: number) => void) | undefined
 }
 
@@ -187,7 +196,7 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
       ]
     })
     yield* reach("undo/written")
-    options.onProgress?.(steps.length / 2, steps.length)
+    options.onProgress?.(Math.floor(steps.length / 2), steps.length)
     const after = yield* readLines(options.target)
     const wrong = steps.filter((step) => {
       const head = after.get(step.head.cohortId)?.at(-1)

@@ -2,6 +2,8 @@
 
 import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
+import { statSync } from "node:fs"
+import { systemCode } from "./Disk.ts"
 import { processFacts } from "./internal/processes.ts"
 
 /** Why a store could not be opened. */
@@ -39,13 +41,16 @@ const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>
   io: ["reading or writing failed", "Check the disk and try again."]
 }
 
+const folderTexts = ["it is a folder, and a database is a file", "Name a file, which may lie in this folder."] as const
+
 /**
- * A store could not be opened or prepared. `holder` is the process that has the file open, `holder_program` its program and
- * `since` when it was started (UTC), as far as that is known.
+ * A store could not be opened or prepared. `folder` is true where a folder is at the path. `holder` is the process that has
+ * the file open, `holder_program` its program and `since` when it was started (UTC), as far as that is known.
  */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   reason: StoreReason,
   path: Schema.String,
+  folder: Schema.optionalKey(Schema.Literal(true)),
   holder: Schema.optionalKey(Schema.Int),
   holder_program: Schema.optionalKey(Schema.String),
   since: Schema.optionalKey(Schema.String),
@@ -53,11 +58,14 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
 }) {
   /** What is wrong, in a few words. */
   get what(): string {
-    return texts[this.reason][0]
+    return this.texts[0]
   }
   /** What to do about it. */
   get next(): string {
-    return texts[this.reason][1]
+    return this.texts[1]
+  }
+  private get texts(): readonly [what: string, next: string] {
+    return this.folder === true ? folderTexts : texts[this.reason]
   }
   override get message(): string {
     const { next, what } = this
@@ -91,12 +99,15 @@ export const toStoreError = (path: string, cause: unknown, hasLog = false): Stor
       reason: reason === "damaged" && hasLog ? "wal" : reason,
       path,
       cause,
+      ...(reason === "not-a-database" && isFolder(path) ? { folder: true } : {}),
       ...(cause.holder === undefined ? {} : holderOf(cause.holder)),
       ...(cause.reason === "already-open" ? { holder: process.pid } : {})
     })
   }
   return new StoreError({ reason: reasonOf(cause), path, cause })
 }
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 const holderOf = (holder: number) => {
   const { program, since } = processFacts(holder)
@@ -127,7 +138,8 @@ const reasonOf = (cause: unknown): StoreReason => {
   for (let error = cause, level = 0; level < 8 && error instanceof Error; level++) {
     // Removing gives it no code of its own.
     if (/File name too long/i.test(error.message)) return "bad-path"
-    if ("code" in error && typeof error.code === "string") return systemReasons[error.code] ?? "io"
+    const code = systemCode(error)
+    if (code !== undefined) return systemReasons[code] ?? "io"
     if (/No space left|disk quota/i.test(error.message)) return "no-space"
     if (/Corrupt|checksum/i.test(error.message)) return "damaged"
     error = error.cause

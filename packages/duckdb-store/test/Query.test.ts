@@ -358,6 +358,7 @@ describe.concurrent("databases", () => {
         const folder = yield* temporaryFolder
         assert.strictEqual(yield* reasonOf(join(folder, "none.duckdb")), "missing")
         assert.strictEqual(yield* reasonOf(folder), "not-a-database")
+        assert.include((yield* Effect.flip(queryDatabase({ path: folder, sql: "SELECT 1" }))).message, "it is a folder")
         assert.strictEqual(yield* reasonOf(`${folder}/a\0b`), "bad-path")
         writeFileSync(join(folder, "text.duckdb"), "this is a text, and not a short one")
         assert.strictEqual(yield* reasonOf(join(folder, "text.duckdb")), "not-a-database")

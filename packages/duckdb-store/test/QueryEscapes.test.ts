@@ -32,7 +32,7 @@ const noQuery = (...texts: ReadonlyArray<string>): ReadonlyArray<Attempt> =>
   texts.map((sql) => [sql, "not-a-query"] as const)
 
 const MIB = 1024 * 1024
-const small = { memory: 400 * MIB, timeout: 55_000 }
+const small = { memory: 144 * MIB, timeout: 55_000 }
 const short = { timeout: 1200 }
 const nested = (open: string, core: string, close: string, times: number) =>
   `SELECT ${open.repeat(times)}${core}${close.repeat(times)}`

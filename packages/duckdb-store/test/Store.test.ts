@@ -190,7 +190,9 @@ describe("an existing database", () => {
       truncateSync(whole, 20_000)
       assert.strictEqual((yield* opening({ path: whole })).reason, "damaged")
       mkdirSync(join(folder, "directory"))
-      assert.include(["not-a-database", "bad-path"], (yield* opening({ path: join(folder, "directory") })).reason)
+      const refused = yield* opening({ path: join(folder, "directory") })
+      assert.include(["not-a-database", "bad-path"], refused.reason)
+      assert.match(refused.message, /directory: it is a folder, and a database is a file\. Name a file/)
     })
   )
 

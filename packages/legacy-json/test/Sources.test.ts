@@ -182,12 +182,20 @@ describe("finding files", () => {
       writeFileSync(bytes("Zo\xeb.json"), "{}")
       writeFileSync(bytes("Zo\xeb.txt"), "")
       mkdirSync(bytes("Ren\xe9"))
+      // Two names stay two, also where one of them spells what stands for a byte of the other.
+      writeFileSync(bytes("a\\xff\xfe.json"), "{}")
+      writeFileSync(bytes("a\xff\xfe.json"), "{}")
       const result = shown(folder, yield* findSources([folder]))
       assert.deepStrictEqual(
         result,
         found(["a <- a.json"], {
           ignored: ["Zo\\xeb.txt not-json"],
-          unreadable: ["Ren\\xe9 not-utf8-name", "Zo\\xeb.json not-utf8-name"]
+          unreadable: [
+            "Ren\\xe9 not-utf8-name",
+            "Zo\\xeb.json not-utf8-name",
+            "a\\x5cxff\\xfe.json not-utf8-name",
+            "a\\xff\\xfe.json not-utf8-name"
+          ]
         })
       )
     })

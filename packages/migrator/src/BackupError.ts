@@ -1,4 +1,5 @@
 /** Why a backup could not be made, read or restored, in words of our own and with what to do next. */
+import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import { Schema } from "effect"
 
@@ -79,8 +80,15 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   target: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
+  /** What to do about it. */
+  get next(): string {
+    return this.texts[1]
+  }
+  private get texts(): readonly [what: string, next: string] {
+    return (this.target === undefined ? undefined : targetTexts[this.reason]) ?? texts[this.reason]
+  }
   override get message(): string {
-    const [what, next] = (this.target === undefined ? undefined : targetTexts[this.reason]) ?? texts[this.reason]
+    const [what, next] = this.texts
     if (this.target !== undefined) return `Cannot restore ${printablePath(this.target)}: ${what}. ${next}`
     const where = this.path === undefined ? "" : ` (at ${printablePath(this.path)})`
     return `Backup in ${printablePath(this.store)}: ${what}${where}. ${next}`
@@ -97,8 +105,7 @@ const systemReasons: Readonly<Record<string, BackupReason>> = {
 }
 
 const reasonOf = (cause: unknown): BackupReason => {
-  const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
-  return systemReasons[code] ?? "io"
+  return systemReasons[systemCode(cause) ?? ""] ?? "io"
 }
 
 /** A failure as a `BackupError` about the store. */

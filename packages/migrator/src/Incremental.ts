@@ -17,6 +17,7 @@ export const SourceChange = Schema.Literals([
   "rejected",
   "mended",
   "unreadable",
+  "moved",
   "removed"
 ])
 export type SourceChange = typeof SourceChange.Type
@@ -39,6 +40,14 @@ export interface PathHistory {
   readonly state: "there" | "rejected" | "gone"
   /** False if nothing is stored from it. */
   readonly stored?: boolean
+  /** Where the last run that saw it there moved it, because the user said so. */
+  readonly moved?: MovedOriginal | undefined
+}
+
+/** Where an original was moved, and by which run. */
+export interface MovedOriginal {
+  readonly to: string
+  readonly run: string
 }
 
 /** A source and how it differs. */
@@ -49,7 +58,10 @@ export interface ChangedSource {
   readonly from?: string
   /** For `mended`: the run that stored what was made of it. */
   readonly stored_by?: string
-  /** For `removed`: false if nothing is stored from it. */
+  /** For `moved`: where to, and by which run. */
+  readonly moved_to?: string
+  readonly moved_by?: string
+  /** For `moved` and `removed`: false if nothing is stored from it. */
   readonly stored?: false
   /** Whether a run would have something to do with it. */
   readonly pending: boolean
@@ -91,9 +103,9 @@ export const changesOf = (
   })
   const missing = history
     .filter(({ path, state }) => state !== "gone" && !isThere(path) && !renamed.has(path))
-    .map(({ path, stored }): ChangedSource => ({
+    .map(({ moved, path, stored }): ChangedSource => ({
       path,
-      change: "removed",
+      ...(moved === undefined ? { change: "removed" } : { change: "moved", moved_to: moved.to, moved_by: moved.run }),
       ...(stored === false ? { stored } : {}),
       pending: false
     }))

@@ -165,7 +165,8 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     }
   }
   const whole = yield* movedAside(options, found, report)
-  return verification === noVerification && whole.moved === undefined ? whole : yield* recordProof(whole)
+  const isToldAlready = verification === noVerification && whole.moved === undefined && whole.outcome === report.outcome
+  return isToldAlready ? whole : yield* recordProof(whole, (whole.notes ?? []).slice(notes.length))
 })
 
 /** Whether a run takes all sources that it finds. */
@@ -205,6 +206,7 @@ const movedAside = Effect.fnUntraced(function* (
   ) {
     return {
       ...report,
+      outcome: notMoved(report.outcome),
       notes: [
         ...(report.notes ?? []),
         "No original was moved: that takes a backup, the proof, and a run that came to its end."
@@ -234,18 +236,22 @@ const movedAside = Effect.fnUntraced(function* (
   })
   return {
     ...report,
+    outcome: notes.length === 0 ? report.outcome : notMoved(report.outcome),
     ...(moved.length === 0 ? {} : { moved }),
     ...(notes.length + left.length === 0 ? {} : { notes: [...(report.notes ?? []), ...notes, ...leftNotes(left)] })
   }
 })
+
+/** The outcome of a run whose originals were to be moved and are still there. */
+const notMoved = (outcome: RunReport["outcome"]): RunReport["outcome"] => (outcome === "done" ? "partly-done" : outcome)
 
 const leftNotes = (left: ReadonlyArray<Source>): ReadonlyArray<string> =>
   [...new Set(left.map(({ path }) => dirname(path)))].map(
     (folder) => `Not moved: what is stored of ${folder}, because something else in it is not.`
   )
 
-/** Notes in the ledger what the proof found. The run itself is done: that it cannot be noted is a remark, no failure. */
-const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
+/** Notes in the ledger what the proof found and why originals were not moved. The run itself is done: that it cannot be noted is a remark, no failure. */
+const recordProof = (report: RunReport, unmoved: ReadonlyArray<string>): Effect.Effect<RunReport> =>
   Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({ path: report.database, program: report.program })
@@ -267,7 +273,8 @@ const recordProof = (report: RunReport): Effect.Effect<RunReport> =>
                 totals: JSON.stringify({
                   verification: { ...counts, findings },
                   timings: report.timings,
-                  moved: report.moved
+                  moved: report.moved,
+                  ...(unmoved.length === 0 ? {} : { not_moved: unmoved })
                 }),
                 program: report.program ?? ""
               }

@@ -9,10 +9,11 @@ import { SourceChange } from "./Incremental.ts"
 export const ItemOutcome = Schema.Literals(["migrated", "unchanged", "skipped", "rejected", "failed"])
 export type ItemOutcome = typeof ItemOutcome.Type
 
-/** What became of a run. */
+/** What became of a run; `partly-done` is one that rejected nothing and left something else undone that it was asked for. */
 export const RunOutcome = Schema.Literals([
   "done",
   "done-with-rejects",
+  "partly-done",
   "failed",
   "mismatch",
   "interrupted",
@@ -252,6 +253,7 @@ export const exitCodes: Readonly<Record<RunOutcome, number>> = {
   "nothing-to-do": 0,
   failed: 1,
   "done-with-rejects": 3,
+  "partly-done": 3,
   mismatch: 4,
   interrupted: 130
 }

@@ -33,7 +33,7 @@ import { reading } from "./internal/reading.ts"
 export interface UndoReport {
   /** The id of the undoing run; it is recorded unless it was a test or had nothing to change. */
   readonly run: string
-  readonly outcome: "done" | "done-with-rejects" | "nothing-to-do"
+  readonly outcome: "done" | "partly-done" | "nothing-to-do"
   readonly database: string
   /** The run that was undone; null for a savepoint. */
   readonly undone_run: string | null
@@ -209,7 +209,7 @@ const undoTarget = Effect.fnUntraced(function* (
 })
 
 const outcomeOf = (steps: ReadonlyArray<UndoStep>): UndoReport["outcome"] => {
-  if (steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "done-with-rejects"
+  if (steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "partly-done"
   return steps.some(({ action }) => action !== "kept") ? "done" : "nothing-to-do"
 }
 

@@ -7,6 +7,7 @@ import {
   listBackups,
   makeBackup,
   restoreBackup,
+  status,
   storedBackup,
   storedReport,
   verifyBackup
@@ -322,6 +323,29 @@ describe("moving originals", () => {
     })
   )
 
+  it.effect("is known to status, and is nothing that a later run has to tell, until the original is there again", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf(files)
+      const old = join(folder, "old")
+      const store = backupStoreOf(database)
+      const { run: id } = yield* run(database, [source], { backup: { store }, moveOriginals: old })
+      const moved = Effect.map(status({ database, paths: [source], cwd: folder }), ({ sources }) =>
+        sources.flatMap(({ change, moved_by, moved_to, path }) =>
+          change === "moved" || change === "removed" ? [[path, moved_to, moved_by]] : []
+        )
+      )
+      const expected = [
+        [join(source, "a", "good.json"), join(old, "a", "good.json"), id],
+        [join(source, "case"), join(old, "case"), id]
+      ]
+      assert.deepStrictEqual(yield* moved, expected)
+      assert.isUndefined((yield* run(database, [source])).removed)
+      assert.deepStrictEqual(yield* moved, expected)
+      yield* restoreBackup({ store, backup: "last" })
+      assert.deepStrictEqual(yield* moved, [])
+    })
+  )
+
   it.effect("takes nothing out of a folder in which something is not stored, and says so", () =>
     Effect.gen(function* () {
       const good = (name: string) => `{"name":"${name}","patients":[{"id":"${name}"}]}`
@@ -387,6 +411,17 @@ describe("moving originals", () => {
       ])
       assert.strictEqual(readFileSync(join(old, "a", "good.json"), "utf8"), "mine")
       assert.deepStrictEqual(contentOf(source), before)
+      // Nothing was rejected here: that the original is still there makes the difference.
+      writeFileSync(join(source, "a", "more.json"), '{"name":"more","patients":[{"id":"9"}]}')
+      writeFileSync(join(old, "good.json"), "mine")
+      const partly = yield* run(database, [join(source, "a")], { backup, moveOriginals: old })
+      assert.strictEqual(partly.outcome, "partly-done")
+      assert.deepStrictEqual(
+        partly.moved?.map(({ path }) => path),
+        [join(source, "a", "more.json")]
+      )
+      const stored = yield* storedReport(database, "last")
+      assert.deepStrictEqual([stored.outcome, stored.notes?.slice(0, 1)], ["partly-done", partly.notes])
     })
   )
 })

@@ -55,6 +55,13 @@ describe("how sources differ from what is known", () => {
       "a changed!, b changed!"
     ],
     ["it is gone", [], [there("a", "1")], "a removed"],
+    ["we moved it", [], [{ ...there("a", "1"), moved: { to: "old/a", run: "r" } }], "a moved"],
+    [
+      "what we moved is there again",
+      [{ path: "a", sha256: "1" }],
+      [{ ...there("a", "1"), moved: { to: "old/a", run: "r" } }],
+      "a unchanged"
+    ],
     ["it was gone before", [], [{ ...there("a", "1"), state: "gone" }], ""],
     ["it came back", [{ path: "a", sha256: "1" }], [{ ...there("a", "1"), state: "gone" }], "a reappeared"],
     ["other content came back", [{ path: "a", sha256: "2" }], [{ ...there("a", "1"), state: "gone" }], "a changed!"],

@@ -106,7 +106,8 @@ describe("undoing a run", () => {
       writeFileSync(join(source, "a.json"), documentOf("a", 5))
       const later = yield* run(database, [source], { onConflict: "replace" })
       const undone = yield* undoing(database, report.run)
-      assert.strictEqual(undone.outcome, "done-with-rejects")
+      assert.strictEqual(undone.outcome, "partly-done")
+      assert.strictEqual((yield* storedReport(database, undone.run)).outcome, "partly-done")
       assert.deepStrictEqual(
         undone.cohorts.map(({ action, cohort, reason }) => [cohort, action, reason]),
         [
@@ -124,6 +125,26 @@ describe("undoing a run", () => {
         ]
       )
       assert.deepStrictEqual(yield* cohorts(database), [])
+    })
+  )
+
+  it.effect("tells its progress in whole cohorts", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated({
+        "a.json": documentOf("a", 1),
+        "b.json": documentOf("b", 1),
+        "c.json": documentOf("c", 1)
+      })
+      const told: Array<number> = []
+      yield* rollback({
+        database,
+        run: report.run,
+        cascade: false,
+        test: false,
+        program: "test",
+        onProgress: ({ done }) => told.push(done)
+      })
+      assert.deepStrictEqual(told, [0, 1, 3])
     })
   )
 
@@ -206,6 +227,54 @@ describe("the plan", () => {
     assert.deepStrictEqual(
       steps.map(({ action }) => action),
       ["restored", "restored"]
+    )
+  })
+})
+
+describe("names after an undoing", () => {
+  it("are each of one cohort, and a cohort is left alone only for a name that another has", () => {
+    const name = fc.constantFrom("a", "b", "c", "d")
+    const names = (least: number) => fc.uniqueArray(name, { minLength: least, maxLength: 4 })
+    fc.assert(
+      fc.property(names(1), fc.array(name, { minLength: 4, maxLength: 4 }), (now, former) => {
+        const live = new Map(now.map((present, at) => [`c${at}`, present]))
+        const facts = { runId: "r1", change: "saved", description: undefined, tags: "[]", product: undefined } as const
+        const times = { legacyId: undefined, createdAt: undefined, updatedAt: undefined }
+        const lines = now.map((present, at): ReadonlyArray<RevisionFacts> => [
+          {
+            ...facts,
+            ...times,
+            cohortId: `c${at}`,
+            revisionId: at,
+            seq: 1,
+            name: former[at]!,
+            digest: "d",
+            contentId: 1
+          },
+          {
+            ...facts,
+            ...times,
+            runId: "r2",
+            cohortId: `c${at}`,
+            revisionId: at + 10,
+            seq: 2,
+            name: present,
+            digest: "e",
+            contentId: 2
+          }
+        ])
+        const steps = planUndo({ _tag: "Run", runId: "r2" }, lines, live, false)
+        const after = new Map<string, string>(live)
+        for (const step of steps)
+          if (step.action === "restored") after.set(step.head.cohortId, step.before?.name ?? step.head.name)
+        assert.strictEqual(new Set(after.values()).size, live.size)
+        const wanted = now.map((present, at) => (former[at] === present ? [] : [former[at]]))
+        for (const [at, step] of steps.entries()) {
+          if (step.action !== "kept") continue
+          const others = [...live.values(), ...wanted.flatMap((all, other) => (other === at ? [] : all))]
+          assert.isTrue(others.some((other) => other === former[at]))
+        }
+      })
     )
   })
 })

@@ -13,7 +13,7 @@ import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { withDatabase } from "../Database.ts"
-import { Ended, exitCode } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { memoryOf } from "../Size.ts"
@@ -33,7 +33,15 @@ interface DoctorCheck extends Omit<Check, "check"> {
 
 export const runDoctor = Effect.fnUntraced(function* (session: Session, command: DoctorCommand) {
   const { terminal } = session
-  const memoryLimit = yield* memoryOf(command.memory)
+  const memoryLimit = (yield* memoryOf(command.memory))?.text
+  const out = command.rebuild === undefined ? undefined : resolve(session.cwd, command.rebuild)
+  if (out !== undefined && existsSync(out)) {
+    return yield* new CommandFailed({
+      code: exitCode.failed,
+      what: `There is something at ${shownPath(out, session.cwd)} already. Nothing was done.`,
+      next: ["Give --rebuild the path of a new file."]
+    })
+  }
   const progress = new ProgressReport(session, { isSilent: command.quiet, phases: ["verifying"] })
   const onDocument = (done: number, documents: number) => progress.step({ phase: "verify", done, documents })
   const examined = withDatabase(session, command.db, (path) =>
@@ -43,8 +51,7 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
       const diagnosis = yield* examine(config, { skipVerify: command.noVerify, onDocument })
       // Leads to the other database, where this one was not named.
       if (diagnosis.refused === "foreign") return yield* new StoreError({ reason: "foreign", path })
-      const out = command.rebuild
-      const rebuilt = out === undefined ? undefined : yield* rebuild(config, resolve(session.cwd, out))
+      const rebuilt = out === undefined ? undefined : yield* rebuild(config, out)
       return { checks: [...diagnosis.checks, yield* backupCheck(path)], diagnosis, moved, rebuilt }
     })
   )

@@ -28,7 +28,6 @@ export interface ExportCommand extends CommonOptions {
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
   const { all, name, out } = command
-  if (out === "") return yield* usage("--out names no file.", "Give the path of a file or folder after it.")
   if (all && name !== undefined) return yield* usage("Give a NAME or --all, not both.")
   if (all && out === undefined) {
     return yield* usage("--all needs a folder.", `${session.invocation} export --all --out DIR`)
@@ -76,7 +75,7 @@ const exportAs = Effect.fnUntraced(function* (
         "Name one with --out DIR."
       )
     }
-    for (const { text } of exported.files) terminal.out(text)
+    for (const { text } of exported.files) terminal.out(compact ? text : `${text}\n`)
     remarks = exported.remarks
   } else {
     const out = resolve(session.cwd, command.out)

@@ -5,7 +5,7 @@ import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode } from "../Failure.ts"
 import { withCohorts } from "../Opened.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { byKind, counted, entities, printable, size, sum } from "../Text.ts"
+import { byKind, counted, entities, printable, quoted, size, sum } from "../Text.ts"
 
 export interface GcCommand extends CommonOptions {
   readonly names: ReadonlyArray<string>
@@ -16,6 +16,16 @@ export const runGc = Effect.fnUntraced(function* (session: Session, command: GcC
   const { terminal } = session
   const cohorts = command.names.length === 0 ? undefined : command.names
   const plan = yield* withCohorts(session, command.db, (opened) => opened.cohorts.purgePlan(cohorts))
+  const unknown = command.names.find(
+    (wanted) => !plan.cohorts.some(({ cohortId, name }) => name === wanted || cohortId === wanted)
+  )
+  if (unknown !== undefined) {
+    return yield* new CommandFailed({
+      code: exitCode.failed,
+      what: `No deleted cohort is called ${quoted(unknown)}. Nothing was removed.`,
+      next: [`${session.invocation} gc shows those that are deleted; ${session.invocation} delete deletes one.`]
+    })
+  }
   const isAsked = command.purge && !command.yes && plan.cohorts.length > 0
   if (!command.purge || isAsked) {
     if (command.json) terminal.out(`${JSON.stringify(planJson(plan, false), null, 2)}\n`)

@@ -1,13 +1,15 @@
 /** `mallard mcp`: serves the cohorts to assistants, over standard input and output or over HTTP. */
 import type { Roots, ServerConfig } from "@mallard/mcp"
+import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { randomBytes } from "node:crypto"
-import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs"
+import { closeSync, constants, fstatSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { chooseDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import { quoted } from "../Text.ts"
 
 export interface McpCommand extends CommonOptions {
   readonly http: number | undefined
@@ -24,7 +26,6 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   // It is bundled apart, so that no other command has to read what only it needs.
   const { makeRoots, runStdio, startHttp } = yield* Effect.promise(() => import("@mallard/mcp"))
   const choice = chooseDatabase(session, command.db)
-  if ("_tag" in choice) return yield* choice
   if (command.http === undefined && (command.host !== undefined || command.tokenFile !== undefined)) {
     return yield* usage("--host and --token-file belong to --http.", "Add --http PORT.")
   }
@@ -78,8 +79,10 @@ export const runMcp = Effect.fnUntraced(function* (session: Session, command: Mc
   )
 })
 
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? ` (${cause.code})` : ""
+const codeOf = (cause: unknown): string => {
+  const code = systemCode(cause)
+  return code === undefined ? "" : ` (${code})`
+}
 
 const rootsOf = (
   makeRoots: (folders: ReadonlyArray<string>) => Roots,
@@ -88,7 +91,11 @@ const rootsOf = (
 ) =>
   Effect.try({
     try: () => makeRoots(folders.map((folder) => resolve(session.cwd, folder))),
-    catch: () => usage("--root names something that is no folder.", "Give folders that exist.")
+    catch: () => {
+      const isFolder = (path: string) => statSync(resolve(session.cwd, path), { throwIfNoEntry: false })?.isDirectory()
+      const wrong = folders.find((folder) => isFolder(folder) !== true) ?? ""
+      return usage(`--root ${quoted(wrong)} is no folder.`, "Give folders that exist.")
+    }
   })
 
 const TOKEN_BYTES = 32
@@ -102,7 +109,7 @@ const tokenOf = (path: string): Effect.Effect<string, CommandFailed> =>
       try {
         writeFileSync(path, `${randomBytes(TOKEN_BYTES).toString("base64url")}\n`, { mode: 0o600, flag: "wx" })
       } catch (cause) {
-        if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw cause
+        if (systemCode(cause) !== "EEXIST") throw cause
       }
       const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW)
       try {

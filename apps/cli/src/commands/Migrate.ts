@@ -96,7 +96,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   }
   const jobs = yield* jobsOf(command.jobs)
   if (maxDepth < 1) return yield* usage("--max-depth must be at least 1.")
-  const memoryLimit = yield* memoryOf(command.memory)
+  const memoryLimit = (yield* memoryOf(command.memory))?.text
   if (command.report !== undefined && formatOf(command.report) === undefined) {
     return yield* usage("--report names a file of no known form.", KNOWN_FORMS)
   }

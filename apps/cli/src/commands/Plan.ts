@@ -2,7 +2,6 @@
 import type { ConflictRule } from "@mallard/migrator"
 import { Effect } from "effect"
 import { plainRun } from "../Defaults.ts"
-import { usage } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { runMigrate } from "./Migrate.ts"
 
@@ -24,7 +23,6 @@ export interface PlanCommand extends CommonOptions {
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {
   const { out, ...rest } = command
-  if (out === "") return yield* usage("--out names no file.", "Give the path of the plan after it.")
   yield* runMigrate(session, {
     ...plainRun,
     ...rest,

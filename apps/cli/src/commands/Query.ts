@@ -6,7 +6,7 @@ import { withDatabase } from "../Database.ts"
 import { usage } from "../Failure.ts"
 import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { parseSize } from "../Size.ts"
+import { memoryOf } from "../Size.ts"
 import { grouped } from "../Text.ts"
 
 export interface QueryCommand extends CommonOptions {
@@ -27,10 +27,7 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
     return yield* usage("There is no query.", `${session.invocation} query --tables shows what there is to ask.`)
   }
   if (command.csv && command.json) return yield* usage("--csv and --json exclude each other.")
-  const memory = command.memory === undefined ? undefined : parseSize(command.memory)
-  if (command.memory !== undefined && memory === undefined) {
-    return yield* usage("--memory is no size.", "Write it like 512MiB or 2GB.")
-  }
+  const memory = yield* memoryOf(command.memory)
   const sql = command.sql === "-" ? readFileSync(0, "utf8") : command.sql
   const page = yield* withDatabase(session, command.db, (path) =>
     whileLocked(
@@ -41,7 +38,7 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
         limit: command.limit,
         cursor: command.cursor,
         timeout: Math.round(command.timeout * 1000),
-        memory
+        memory: memory?.bytes
       })
     )
   )

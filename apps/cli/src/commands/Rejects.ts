@@ -18,7 +18,7 @@ import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import { remarkText } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { counted, printable, shownPath, size } from "../Text.ts"
+import { counted, printable, quoted, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
 import { runMigrate } from "./Migrate.ts"
 import { noSuchRun } from "./Report.ts"
@@ -94,7 +94,7 @@ export const runRejectsShow = Effect.fnUntraced(function* (session: Session, com
   if (reject === undefined) {
     return yield* new CommandFailed({
       code: exitCode.failed,
-      what: `No one rejected source is called "${printable(command.source)}".`,
+      what: `No one rejected source is called ${quoted(command.source)}.`,
       next: [`${session.invocation} rejects list shows what there is; give the path.`]
     })
   }

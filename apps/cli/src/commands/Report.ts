@@ -9,7 +9,7 @@ import { renderStoredRun } from "../RenderReport.ts"
 import { formatOf, KNOWN_FORMS, type ReportFormat, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import type { Paint } from "../Terminal.ts"
-import { printable } from "../Text.ts"
+import { printable, quoted } from "../Text.ts"
 
 export interface ReportCommand extends CommonOptions {
   readonly run: string | undefined
@@ -20,8 +20,13 @@ export interface ReportCommand extends CommonOptions {
 export const runReport = Effect.fnUntraced(function* (session: Session, command: ReportCommand) {
   const { terminal } = session
   const named = command.out === undefined ? undefined : formatOf(command.out)
-  const format = command.format ?? (command.json ? "json" : (named ?? "text"))
-  if (command.out === "") return yield* usage("--out names no file.")
+  const format = command.format ?? named ?? (command.json ? "json" : "text")
+  if (command.json && command.out === undefined && format !== "json") {
+    return yield* usage(
+      `--json and --format ${format} exclude each other.`,
+      "Give one of the two, or a file with --out."
+    )
+  }
   if (command.out !== undefined && extname(command.out) !== "" && named === undefined && command.format === undefined) {
     return yield* usage("--out names a file of no known form.", `${KNOWN_FORMS} Or give the form with --format.`)
   }
@@ -42,7 +47,8 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
       fileFailure(cause) ??
       new CommandFailed({ code: exitCode.failed, what: `Cannot write the report ${printable(path)}.` })
   })
-  if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
+  if (command.json) terminal.out(`${JSON.stringify({ files: [path] }, null, 2)}\n`)
+  else if (!command.quiet) terminal.error(`Written: ${printable(path)}\n`)
 })
 
 /** No run has that id, or more than one begins so. */
@@ -57,8 +63,8 @@ export const noSuchRun = (session: Session, wanted: string, candidates: Readonly
       wanted === "last"
         ? "No run is recorded in this database."
         : candidates.length === 0
-          ? `There is no run "${printable(wanted)}".`
-          : `More than one run begins with "${printable(wanted)}":`,
+          ? `There is no run ${quoted(wanted)}.`
+          : `More than one run begins with ${quoted(wanted)}:`,
     next: candidates.length === 0 ? [`${invocation} runs shows what there is.`] : candidates
   })
 }

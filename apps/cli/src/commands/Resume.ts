@@ -5,7 +5,7 @@ import { withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { counted, printable } from "../Text.ts"
+import { counted, quoted } from "../Text.ts"
 import { type MigrateCommand, runMigrate } from "./Migrate.ts"
 import { noSuchRun } from "./Report.ts"
 
@@ -33,7 +33,7 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
     if (wanted !== undefined) {
       return yield* new CommandFailed({
         code: exitCode.failed,
-        what: `No run "${printable(wanted)}" was cut short.`,
+        what: `No run ${quoted(wanted)} was cut short.`,
         next: [`${session.invocation} status shows what is unfinished, ${session.invocation} runs all runs.`]
       })
     }

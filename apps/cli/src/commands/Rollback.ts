@@ -14,7 +14,7 @@ import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { counted, grouped, printable, shownPath } from "../Text.ts"
+import { counted, grouped, printable, quoted, shownPath } from "../Text.ts"
 import { noSuchRun } from "./Report.ts"
 
 export interface RollbackCommand extends CommonOptions, ProgressFlag {
@@ -126,7 +126,7 @@ export const runSavepointRestore = Effect.fnUntraced(function* (
       Effect.fail(
         new CommandFailed({
           code: exitCode.failed,
-          what: `There is no savepoint "${printable(command.name)}".`,
+          what: `There is no savepoint ${quoted(command.name)}.`,
           next: [`${session.invocation} savepoint list shows what there is.`]
         })
       )
@@ -150,7 +150,7 @@ const tell = Effect.fnUntraced(function* (
         .join("")
     )
   if (files !== undefined && files.damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
-  const isPartly = report.outcome === "done-with-rejects" || (files !== undefined && files.kept.length > 0)
+  const isPartly = report.outcome === "partly-done" || (files !== undefined && files.kept.length > 0)
   if (isPartly) return yield* new Ended({ code: exitCode.rejects })
 })
 

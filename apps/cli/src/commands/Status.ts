@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import { databaseFlag, withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
+import type { Paint } from "../Terminal.ts"
 import { counted, grouped, printable, shownPath } from "../Text.ts"
 
 export interface StatusCommand extends CommonOptions {
@@ -23,10 +24,9 @@ const words: Readonly<Record<ChangedSource["change"], string>> = {
   rejected: "rejected, not mended yet",
   mended: "rejected, and stored mended",
   unreadable: "cannot be read",
-  removed: "no longer there; what was stored from it stays"
+  moved: "moved",
+  removed: "no longer there"
 }
-
-const NOT_STORED = "no longer there; nothing is stored from it"
 
 const states: Readonly<Record<string, string>> = {
   killed: "was cut short",
@@ -50,12 +50,13 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
     }
     if (!command.quiet) {
       for (const source of report.sources) {
-        if (source.change === "unchanged" && !command.verbose) continue
+        if ((source.change === "unchanged" || source.change === "moved") && !command.verbose) continue
         terminal.out(
           `${terminal.paint(source.pending ? "yellow" : "dim", source.pending ? "+" : "-")} ${lineOf(source, session)}\n`
         )
       }
     }
+    if (!command.quiet && !command.verbose) terminal.out(movedLines(report.sources, terminal.paint))
     const counts = Object.entries(report.changes).map(([change, count]) => `${grouped(count)} ${printable(change)}`)
     terminal.out(`${counted(report.sources.length, "source")}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}\n`)
     terminal.out(report.pending === 0 ? "Nothing is pending.\n" : `Pending:  ${grouped(report.pending)}\n`)
@@ -63,5 +64,28 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
   if (command.check && report.pending > 0) return yield* new Ended({ code: exitCode.pending })
 })
 
-const lineOf = ({ change, from, path, stored, stored_by: by }: ChangedSource, session: Session): string =>
-  `${shownPath(path, session.cwd)}: ${stored === false ? NOT_STORED : words[change]}${by === undefined ? "" : ` by run ${by.slice(0, 8)}`}${from === undefined ? "" : ` ${change === "renamed" ? "from" : "of"} ${shownPath(from, session.cwd)}`}`
+/** Originals that were moved, by the run that did so: they stay moved, and need not be named each time. */
+const movedLines = (sources: ReadonlyArray<ChangedSource>, paint: Paint): string =>
+  [...Map.groupBy(sources, ({ moved_by }) => moved_by)]
+    .flatMap(([run, moved]) =>
+      run === undefined
+        ? []
+        : [
+            `${paint("dim", "-")} ${counted(moved.length, "source")} moved by run ${run.slice(0, 8)}; --verbose says where to\n`
+          ]
+    )
+    .join("")
+
+const lineOf = (source: ChangedSource, { cwd }: Session): string => {
+  const { change, from, moved_by, moved_to: to, path, stored, stored_by } = source
+  const by = stored_by ?? moved_by
+  return [
+    `${shownPath(path, cwd)}: ${words[change]}`,
+    ...(to === undefined ? [] : [` to ${shownPath(to, cwd)}`]),
+    ...(by === undefined ? [] : [` by run ${by.slice(0, 8)}`]),
+    ...(from === undefined ? [] : [` ${change === "renamed" ? "from" : "of"} ${shownPath(from, cwd)}`]),
+    ...(change !== "moved" && change !== "removed"
+      ? []
+      : [stored === false ? "; nothing is stored from it" : "; what was stored from it stays"])
+  ].join("")
+}

@@ -1,6 +1,7 @@
 /** `mallard summary`: counts, ranges, distributions and samples of a cohort. */
 import type { ColumnSummary, SampleStrategy } from "@mallard/duckdb-store"
 import { Effect } from "effect"
+import { usage } from "../Failure.ts"
 import { withCohorts } from "../Opened.ts"
 import { cohortJson } from "../RenderCohorts.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -16,6 +17,7 @@ export interface SummaryCommand extends CommonOptions {
 export const runSummary = Effect.fnUntraced(function* (session: Session, command: SummaryCommand) {
   const { name, samples, seed, strategy } = command
   const { terminal } = session
+  if (samples < 0) return yield* usage("--samples must be 0 or more.")
   yield* withCohorts(
     session,
     command.db,

@@ -19,7 +19,7 @@ export interface VerifyCommand extends CommonOptions, ProgressFlag {
 export const runVerify = Effect.fnUntraced(function* (session: Session, command: VerifyCommand) {
   const { terminal } = session
   const jobs = yield* jobsOf(command.jobs)
-  const memoryLimit = yield* memoryOf(command.memory)
+  const memoryLimit = (yield* memoryOf(command.memory))?.text
   const progress = new ProgressReport(session, {
     isSilent: command.quiet,
     isJson: command.progress === "json",
@@ -105,7 +105,7 @@ const damageOf = (cause: Cause.Cause<unknown>): string | undefined => {
   if (tag === "SourceError" || tag === "CommandFailed") return undefined
   if (error instanceof Error && tag === "StoreError") {
     const reason = "reason" in error ? String(error.reason) : ""
-    return damageReasons.has(reason) ? error.message : undefined
+    return damageReasons.has(reason) && !("folder" in error) ? error.message : undefined
   }
   return "reading it fails in the middle; keep the file as it is and restore a backup, or migrate into a new file"
 }

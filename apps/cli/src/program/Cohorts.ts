@@ -1,6 +1,6 @@
 /** The commands that show cohorts and give them back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, jobs, on, optional, optionalArgument, text, whole } from "./Flags.ts"
+import { cohort, jobs, memory, on, optional, optionalArgument, path, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** Listing, asking, comparing, exporting. */
@@ -45,7 +45,7 @@ export const cohortCommands = (command: MakeCommand) => {
         Flag.withDescription("Give up after this time (default: 10)"),
         Flag.withDefault(10)
       ),
-      memory: text("memory", "SIZE", "Memory that the query may use (default: 1GiB)"),
+      memory: memory("768MiB"),
       csv: on("csv", "Print CSV"),
       tables: on("tables", "List the views with their columns instead")
     },
@@ -139,7 +139,7 @@ export const cohortCommands = (command: MakeCommand) => {
     "export",
     {
       name: Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"), optionalArgument),
-      out: text("out", "PATH", "Write to this file, or to this folder a cohort of several files"),
+      out: path("out", "PATH", "Write to this file, or to this folder a cohort of several files"),
       all: on("all", "Export every cohort, into the folder of --out"),
       compact: on("compact", "Without white space: exactly the compact text"),
       ascii: on("ascii", "Escape everything outside ASCII"),

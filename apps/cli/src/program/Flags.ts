@@ -16,6 +16,15 @@ export const optionalArgument = <A>(argument: Argument.Argument<A>): Argument.Ar
 export const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
 
+/** An empty path, as a variable of a script leaves it that is not set, would lead to the folder that the user is in. */
+export const isNamed = Flag.filter(
+  (path: string) => path !== "",
+  () => "the path of a file or folder"
+)
+
+export const path = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), isNamed, optional)
+
 export const whole = (name: string, metavar: string, description: string) =>
   Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
 
@@ -47,15 +56,15 @@ export const limits = {
 
 /** The passphrase of copies, from a file or asked for. */
 export const passphrase = {
-  passphraseFile: text("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
+  passphraseFile: path("backup-passphrase-file", "FILE", "Passphrase of encrypted copies"),
   passphrase: on("backup-passphrase", "Ask for the passphrase of encrypted copies, on the terminal")
 }
 
 /** How sources are copied before anything is written. */
 export const backup = {
   noBackup: on("no-backup", "Copy no source before writing: the original bytes then exist only where they are now"),
-  backupDir: text("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
-  backupPassphraseFile: text("backup-passphrase-file", "FILE", "Encrypt the copies with the passphrase in this file"),
+  backupDir: path("backup-dir", "DIR", "Where to copy the sources to (default: beside the database, FILE.backups)"),
+  backupPassphraseFile: path("backup-passphrase-file", "FILE", "Encrypt the copies with the passphrase in this file"),
   backupPassphrase: on("backup-passphrase", "Encrypt the copies with a passphrase that is asked for on the terminal"),
   backupRecipients: many("backup-recipient", "AGE1", "Encrypt the copies to this age recipient (may be repeated)")
 }
@@ -68,4 +77,5 @@ export const progress = Flag.Literals("progress", ["text", "json"]).pipe(
 
 export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
 
-export const memory = text("memory", "LIMIT", "DuckDB's own memory, such as 1GB (default: 500MB)")
+export const memory = (standard = "500MB") =>
+  text("memory", "LIMIT", `DuckDB's own memory, such as 1GB (default: ${standard})`)

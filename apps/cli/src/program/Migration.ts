@@ -11,16 +11,18 @@ import {
   optional,
   optionalArgument,
   passphrase,
+  path,
   progress,
   showValues,
   sources,
-  text
+  text,
+  isNamed
 } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const judging = {
   strict: on("strict", "Reject what would only be remarked"),
-  rules: text("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
+  rules: path("rules", "FILE", "Check the content by the rules in this JSON file; see docs/plan.md"),
   maxRejects: text("max-rejects", "N|P%", "Stop and undo the run when more sources than this are rejected")
 }
 
@@ -31,11 +33,11 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       paths: sources,
       onConflict,
-      out: text("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      out: path("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
       ...judging,
       ...limits,
       jobs,
-      memory,
+      memory: memory(),
       noBackup: on("no-backup", "Plan without copies of the sources"),
       showValues
     },
@@ -55,7 +57,7 @@ export const migrationCommands = (command: MakeCommand) => {
       onConflict,
       overwrite: on("overwrite", "Same as --on-conflict replace"),
       dryRun,
-      plan: text(
+      plan: path(
         "plan",
         "FILE",
         "Do exactly what `mallard plan --out FILE` decided, and refuse what has changed since"
@@ -64,15 +66,15 @@ export const migrationCommands = (command: MakeCommand) => {
       noVerify: on("no-verify", "Leave out the proof of what was stored; `mallard verify` gives it later"),
       ...limits,
       jobs,
-      memory,
+      memory: memory(),
       ...backup,
-      moveOriginals: text(
+      moveOriginals: path(
         "move-originals",
         "DIR",
         "Move what is stored and proven to this folder; without it originals stay"
       ),
       progress,
-      report: text("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
+      report: path("report", "FILE", "Write the report to this file too: .html, .json, .md, .xml (JUnit) or .txt"),
       showValues
     },
     async () => (await import("../commands/Migrate.ts")).runMigrate
@@ -142,11 +144,12 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       sources: Flag.String("source").pipe(
         Flag.withMetavar("PATH"),
+        isNamed,
         Flag.withDescription("Compare with these files and folders too (may be repeated)"),
         Flag.atLeast(0)
       ),
       jobs,
-      memory,
+      memory: memory(),
       progress
     },
     async () => (await import("../commands/Verify.ts")).runVerify
@@ -169,7 +172,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
         optional
       ),
-      out: text("out", "FILE", "Write to this file")
+      out: path("out", "FILE", "Write to this file")
     },
     async () => (await import("../commands/Report.ts")).runReport
   ).pipe(

@@ -1,11 +1,12 @@
 /** The command that all others belong to, its flags, and the one way in which others are made. */
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
+import { tellPrograms } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { on, text } from "./Flags.ts"
+import { on, path, text } from "./Flags.ts"
 
 const shared = {
-  db: text("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
+  db: path("db", "FILE", "Database (default: $MALLARD_DB, $HEALTHSIM_DB_PATH, ~/.healthsim/healthsim.duckdb)"),
   json: on("json", "Print one JSON document and nothing else"),
   wait: text("wait", "SECONDS", "Wait while another program has the database open (no number: as long as it takes)"),
   quiet: on("quiet", "Print problems and the last line only").pipe(Flag.withAlias("q")),
@@ -27,6 +28,7 @@ export const makeRoot = (session: Session) => {
   const common = Effect.map(root, ({ db, json, otlp, quiet, verbose, wait, yes }): CommonOptions => {
     session.lock.wait = wait
     session.telemetry.url = otlp
+    if (json) session.reading.onCrash = (_, failure) => tellPrograms(session.terminal, failure)
     return { db, json, quiet, verbose, yes }
   })
   /** A command whose module is loaded only when it runs: help is there at once. */

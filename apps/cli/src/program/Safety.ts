@@ -9,6 +9,7 @@ import {
   onConflict,
   optionalArgument,
   passphrase,
+  path,
   progress,
   showValues,
   text
@@ -16,12 +17,12 @@ import {
 import type { MakeCommand } from "./Root.ts"
 
 const store = {
-  dir: text("backup-dir", "DIR", "Folder of the backups (default: beside the database, FILE.backups)")
+  dir: path("backup-dir", "DIR", "Folder of the backups (default: beside the database, FILE.backups)")
 }
 
 const keys = {
   ...passphrase,
-  identityFile: text("backup-identity", "FILE", "age identity for encrypted copies")
+  identityFile: path("backup-identity", "FILE", "age identity for encrypted copies")
 }
 
 const backupId = Argument.String("BACKUP").pipe(
@@ -57,7 +58,7 @@ export const safetyCommands = (command: MakeCommand) => {
       ).pipe(Command.withDescription("Show all that is wrong with one")),
       command(
         "export",
-        { out: text("out", "DIR", "A new folder for the files to mend"), ...ofRun, ...keys },
+        { out: path("out", "DIR", "A new folder for the files to mend"), ...ofRun, ...keys },
         async () => (await import("../commands/Rejects.ts")).runRejectsExport
       ).pipe(Command.withDescription("Write their original bytes into a folder, to be mended there")),
       command(
@@ -127,7 +128,7 @@ export const safetyCommands = (command: MakeCommand) => {
         "restore",
         {
           backup: backupId,
-          out: text("out", "DIR", "Restore into this folder"),
+          out: path("out", "DIR", "Restore into this folder"),
           inPlace: on("in-place", "Put back what is missing where it was"),
           ...store,
           ...keys,
@@ -148,8 +149,8 @@ export const safetyCommands = (command: MakeCommand) => {
     {
       noVerify: on("no-verify", "Leave out rendering every document"),
       quarantineWal: on("quarantine-wal", "Move the write-ahead log away, under a dated name beside the database"),
-      rebuild: text("rebuild", "OUT", "Copy all that verifies into a new database, and name what does not"),
-      memory
+      rebuild: path("rebuild", "OUT", "Copy all that verifies into a new database, and name what does not"),
+      memory: memory()
     },
     async () => (await import("../commands/Doctor.ts")).runDoctor
   ).pipe(

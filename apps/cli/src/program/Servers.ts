@@ -1,6 +1,6 @@
 /** The commands that serve cohorts to other programs. */
 import { Command, Flag } from "effect/cli"
-import { on, optional, text } from "./Flags.ts"
+import { on, optional, path, text, isNamed } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** The server for assistants. */
@@ -14,9 +14,10 @@ export const serverCommands = (command: MakeCommand) => {
         optional
       ),
       host: text("host", "ADDRESS", "Address to listen on (default: 127.0.0.1)"),
-      tokenFile: text("token-file", "FILE", "Where the token is kept (default: ~/.healthsim/mallard-mcp.token)"),
+      tokenFile: path("token-file", "FILE", "Where the token is kept (default: ~/.healthsim/mallard-mcp.token)"),
       root: Flag.String("root").pipe(
         Flag.withMetavar("DIR"),
+        isNamed,
         Flag.withDescription("Folder that files may be imported from and exported to (may be repeated)"),
         Flag.atLeast(0)
       ),

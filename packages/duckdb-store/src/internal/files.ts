@@ -2,7 +2,7 @@
 
 import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
-import { syncPath } from "../Disk.ts"
+import { syncPath, systemCode } from "../Disk.ts"
 
 /** Where a process builds a new database before it gets its name. */
 export const temporaryPath = (path: string, pid = process.pid): string =>
@@ -38,7 +38,7 @@ export const nameDatabase = (from: string, to: string): boolean => {
     linkSync(from, to)
   } catch (cause) {
     if (hasName(to)) return false
-    if (!(cause instanceof Error && "code" in cause && noLinks.has(String(cause.code)))) throw cause
+    if (!noLinks.has(systemCode(cause) ?? "")) throw cause
     renameSync(from, to)
   }
   rmSync(from, { force: true })

@@ -26,6 +26,7 @@ import {
 import duckdb from "@duckdb/node-bindings"
 import { createHash } from "node:crypto"
 import { writeFileSync, writeSync } from "node:fs"
+import { systemCode } from "../Disk.ts"
 import { ALIAS, Answered, cohortId, connect, lock, open, problemOf, publish, stateOf } from "./query-database.ts"
 import {
   ANSWER,
@@ -228,7 +229,7 @@ const send = (answer: QueryAnswer): void => {
     try {
       written += writeSync(ANSWER, bytes, written)
     } catch (cause) {
-      if (!(cause instanceof Error && "code" in cause && cause.code === "EAGAIN")) throw cause
+      if (systemCode(cause) !== "EAGAIN") throw cause
       Atomics.wait(sleeper, 0, 0, 1)
     }
   }

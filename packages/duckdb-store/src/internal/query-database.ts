@@ -4,6 +4,7 @@
  */
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
 import { closeSync, openSync, readSync, statSync } from "node:fs"
+import { systemCode } from "../Disk.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
 import { type EngineProblem, type OpenProblem, type QueryAnswer, type QueryRequest } from "./query-protocol.ts"
 
@@ -61,9 +62,8 @@ export const open = async (
     if (state !== undefined) throw fail({ kind: "state", state })
   } catch (cause) {
     if (cause instanceof Answered) throw cause
-    if (cause instanceof Error && "code" in cause && typeof cause.code === "string") {
-      throw fail({ kind: "errno", code: cause.code })
-    }
+    const code = systemCode(cause)
+    if (code !== undefined) throw fail({ kind: "errno", code })
     throw fail({ kind: "engine", text: problemOf(cause).text })
   }
 }

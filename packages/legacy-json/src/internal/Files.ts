@@ -27,7 +27,7 @@ import { SourceError, type SourceErrorReason } from "../SourceError.ts"
 export type EntryType = "file" | "folder" | "symbolic-link" | "fifo" | "socket" | "device"
 
 export interface Entry {
-  /** Bytes that are not UTF-8 are written `\xNN`; then `isUtf8` is false and the entry cannot be opened by this name. */
+  /** Of a name that is not UTF-8, bytes beyond printable ASCII and backslashes are `\xNN`; it cannot be opened by this name. */
   readonly name: string
   readonly path: string
   readonly isUtf8: boolean
@@ -161,7 +161,11 @@ const typeOf = (stats: BigIntStats): EntryType =>
             ? "socket"
             : "device"
 
+const BACKSLASH = 0x5c
+
 const printableBytes = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) =>
-    byte >= 0x20 && byte < 0x7f ? String.fromCodePoint(byte) : `\\x${byte.toString(16).padStart(2, "0")}`
+    byte >= 0x20 && byte < 0x7f && byte !== BACKSLASH
+      ? String.fromCodePoint(byte)
+      : `\\x${byte.toString(16).padStart(2, "0")}`
   ).join("")

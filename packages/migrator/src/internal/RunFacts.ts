@@ -38,11 +38,13 @@ export const RunFacts = Schema.Struct({
 })
 export type RunFacts = typeof RunFacts.Type
 
-/** `totals` of the event `verified`: what the proof found, and how long each phase took. */
+/** `totals` of the event `verified`: what the proof found, what was moved, and how long each phase took. */
 export const RunProof = Schema.Struct({
   verification: Verification,
   timings: RunReport.fields.timings,
-  moved: RunReport.fields.moved
+  moved: RunReport.fields.moved,
+  /** Why originals that were to be moved were not. */
+  not_moved: Schema.optionalKey(Schema.Array(Schema.String))
 })
 
 const KEPT = 10

@@ -2,8 +2,9 @@
 import { queryRows, readRuns } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
-import type { PathHistory } from "../Incremental.ts"
-import { RunFacts } from "./RunFacts.ts"
+import { basename, dirname } from "node:path"
+import type { MovedOriginal, PathHistory } from "../Incremental.ts"
+import { RunFacts, RunProof } from "./RunFacts.ts"
 import { HEADS } from "./reading.ts"
 
 interface Growing {
@@ -11,6 +12,7 @@ interface Growing {
   last: string | undefined
   state: PathHistory["state"]
   stored: boolean
+  moved: MovedOriginal | undefined
 }
 
 /** The history of every path that a run has seen. */
@@ -35,17 +37,18 @@ export const readHistory = Effect.fnUntraced(function* () {
   const at = (path: string): Growing => {
     const known = paths.get(path)
     if (known !== undefined) return known
-    const fresh: Growing = { contents: new Map(), last: undefined, state: "there", stored: false }
+    const fresh: Growing = { contents: new Map(), last: undefined, state: "there", stored: false, moved: undefined }
     paths.set(path, fresh)
     return fresh
   }
-  for (const { facts, runId } of runs) {
+  for (const { facts, proof, runId } of runs) {
     for (const [, path, sha256, outcome, held] of byRun.get(runId) ?? []) {
       const entry = at(String(path))
       const content = typeof sha256 === "string" ? sha256 : undefined
       const isDone = outcome === "migrated" ? held === true : outcome === "skipped"
       if (content !== undefined) entry.contents.set(content, isDone)
       entry.last = content
+      entry.moved = undefined
       if (held === true) entry.stored = true
       entry.state = outcome === "rejected" || outcome === "failed" ? "rejected" : "there"
     }
@@ -56,11 +59,34 @@ export const readHistory = Effect.fnUntraced(function* () {
       entry.stored ||= live.has(digest)
       entry.last = sha256
       entry.state = "there"
+      entry.moved = undefined
     }
     for (const path of noted?.removed ?? []) at(path).state = "gone"
+    const moved = placesOf(Option.getOrUndefined(readMoved(proof ?? ""))?.moved ?? [])
+    if (moved.size === 0) continue
+    for (const [path, entry] of paths) {
+      // A source in a database goes with it.
+      const to = moved.get(path) ?? moved.get(path.slice(0, Math.max(0, path.lastIndexOf("#"))))
+      if (to !== undefined) entry.moved = { to, run: runId }
+    }
   }
   return [...paths].map(([path, entry]): PathHistory => ({ path, ...entry }))
 })
+
+/** Where files are after they were moved, and the folders that held them, which may be sources. */
+const placesOf = (moved: NonNullable<typeof RunProof.Type.moved>): ReadonlyMap<string, string> => {
+  const places = new Map<string, string>()
+  for (const file of moved) {
+    let { path, to } = file
+    for (; path !== to && !places.has(path); path = dirname(path), to = dirname(to)) {
+      places.set(path, to)
+      if (basename(path) !== basename(to)) break
+    }
+  }
+  return places
+}
+
+const readMoved = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ moved: RunProof.fields.moved })))
 
 const readFacts = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ seen: RunFacts.fields.seen, removed: RunFacts.fields.removed }))

@@ -9,7 +9,7 @@ import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
-import { syncFolder } from "@mallard/duckdb-store/Disk"
+import { syncFolder, systemCode } from "@mallard/duckdb-store/Disk"
 import { commonFolder } from "./manifest.ts"
 import { isThere } from "./restore.ts"
 
@@ -117,7 +117,7 @@ const move = (file: SourceFile, to: string, reached: (point: Failpoint) => void)
     reached("originals/moved")
     return undefined
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : ""
+    const code = systemCode(cause)
     if (code === "EEXIST") return "something of that name is there already"
     if (code === "EXDEV") return "the folder lies on another disk"
     return "the operating system does not permit it"

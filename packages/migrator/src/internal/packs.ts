@@ -3,21 +3,11 @@
  * where that is asked. A file is read once; compressing runs beside reading and hashing.
  */
 import { createHash, randomUUID } from "node:crypto"
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync
-} from "node:fs"
+import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
-import { syncFolder, writeAll } from "@mallard/duckdb-store/Disk"
+import { readFully, syncFolder, systemCode, writeAll } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason } from "../BackupError.ts"
 import { asidePath } from "@mallard/duckdb-store/Leftovers"
@@ -212,7 +202,7 @@ export const storeFile = async (
       chunk = Buffer.allocUnsafeSlow(isWhole ? file.bytes + 1 : FRAME_BYTES)
       let count: number
       try {
-        count = fill(handle, chunk)
+        count = readFully(handle, chunk)
       } catch {
         if (!isWhole) await writer.takeBack(content)
         return "io"
@@ -249,20 +239,10 @@ export const storeFile = async (
 }
 
 const skippedFor = (cause: unknown): Skipped => {
-  const code = cause instanceof Error && "code" in cause ? cause.code : ""
+  const code = systemCode(cause)
   if (code === "ENOENT" || code === "ENOTDIR") return "missing"
   if (code === "EACCES" || code === "EPERM") return "permission"
   return code === "ELOOP" || code === "ENXIO" || code === "EISDIR" ? "not-regular" : "io"
-}
-
-const fill = (handle: number, into: Uint8Array): number => {
-  let filled = 0
-  while (filled < into.length) {
-    const count = readSync(handle, into, filled, into.length - filled, null)
-    if (count === 0) break
-    filled += count
-  }
-  return filled
 }
 
 /** Opens packs once each, and as long as they are asked for. */
@@ -298,13 +278,7 @@ export class PackReader {
       this.current = { pack, handle: openSync(packPath(this.store, pack), "r") }
     }
     const bytes = Buffer.allocUnsafeSlow(length)
-    let filled = 0
-    while (filled < length) {
-      const count = readSync(this.current.handle, bytes, filled, length - filled, offset + filled)
-      if (count === 0) return undefined
-      filled += count
-    }
-    return bytes
+    return readFully(this.current.handle, bytes, offset) === length ? bytes : undefined
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 /** Failures that may pass by themselves: they are tried again, with growing pauses, before they are reported. */
+import { systemCode } from "@mallard/duckdb-store/Disk"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
 
@@ -8,7 +9,8 @@ const codes: ReadonlySet<string> = new Set(["EBUSY", "EAGAIN", "EMFILE", "ENFILE
 const isTransient = (error: unknown): boolean => {
   if (!(error instanceof SourceError) || error.reason !== "io") return false
   for (let cause = error.cause, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
-    if ("code" in cause && typeof cause.code === "string") return codes.has(cause.code)
+    const code = systemCode(cause)
+    if (code !== undefined) return codes.has(code)
   }
   return false
 }

@@ -86,8 +86,10 @@ const sectionOf = (title: string, content: Html): Html =>
         ${content}
       </section>`
 
-const classOf = (outcome: RunReport["outcome"]): string =>
-  outcome === "done" || outcome === "nothing-to-do" ? "good" : outcome === "done-with-rejects" ? "warn" : "bad"
+const classOf = (outcome: RunReport["outcome"]): string => {
+  if (outcome === "done" || outcome === "nothing-to-do") return "good"
+  return outcome === "done-with-rejects" || outcome === "partly-done" ? "warn" : "bad"
+}
 
 const headOf = (report: RunReport): Html => {
   const { environment } = report

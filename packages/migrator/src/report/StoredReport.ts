@@ -214,6 +214,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
       "The run did not come to its end: it was cut short, or is still going. What is listed was stored whole; how many sources it had found is not known."
     )
   }
+  notes.push(...(proof?.not_moved ?? []))
   if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"]))
   if (stated !== undefined && stated.unchanged > 0) {
     notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)

@@ -21,8 +21,8 @@ import { type Random } from "../Random.ts"
 import type { World } from "../World.ts"
 
 /** The command says exactly this about the database. */
-export const saysOf = (reason: StoreReason): string => {
-  const { next, what } = new StoreError({ reason, path: "" })
+export const saysOf = (reason: StoreReason, isFolder = false): string => {
+  const { next, what } = new StoreError({ reason, path: "", ...(isFolder ? { folder: true } : {}) })
   return `${what}. ${next}`
 }
 
@@ -70,7 +70,7 @@ const refusalCases: ReadonlyArray<FaultCase> = refusals.flatMap(([what, reason, 
     expect:
       command === "verify" && reason === "bad-path" && what.endsWith("nowhere")
         ? { code: 10, says: saysOf("missing"), database: "refused", heal: elsewhere }
-        : { code, says: saysOf(reason), database: "refused", heal: elsewhere }
+        : { code, says: saysOf(reason, what === "is a folder"), database: "refused", heal: elsewhere }
   }))
 )
 

@@ -170,7 +170,11 @@ const paths: ReadonlyArray<
     (world) => [world.source, "--db", `${world.database}\0x`],
     { code: 2, says: "the path is not that of a plain file" }
   ],
-  ["a database without a name", (world) => [world.source, "--db", ""], { code: 2, says: "--db names no file" }],
+  [
+    "a database without a name",
+    (world) => [world.source, "--db", ""],
+    { code: 2, says: "Missing value for flag --db" }
+  ],
   [
     "a database below a file",
     (world) => [world.source, "--db", join(world.source, "a.json", "x.duckdb")],
