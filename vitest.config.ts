@@ -59,7 +59,12 @@ export default defineConfig({
     projects: roots.map((root) => ({
       extends: true as const,
       root,
-      test: { name: basename(root), globalSetup: startsProgram.has(root) ? [join(here, "vitest.program.ts")] : [] }
+      test: {
+        name: basename(root),
+        // Files of the same project share processes, and so the modules they load and what is compiled of them.
+        isolate: false,
+        globalSetup: startsProgram.has(root) ? [join(here, "vitest.program.ts")] : []
+      }
     }))
   }
 })

@@ -4,17 +4,11 @@ import { kindByName, kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import * as fc from "fast-check"
-import { join } from "node:path"
 import { type CohortEntity, cohortRecogniser, CohortStore, type Recogniser, verifyDatabase } from "../src/index.ts"
-import { temporaryFolder, valuesOf, withStore } from "./support.ts"
+import { inNewStore, valuesOf } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
-  Effect.flatMap(temporaryFolder, (folder) =>
-    withStore(
-      { path: join(folder, "store.duckdb") },
-      Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps)
-    )
-  )
+  inNewStore(Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps))
 
 type Lists = Readonly<Record<string, unknown>>
 

@@ -5,7 +5,7 @@ import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { BatchWriter, CohortStore, duplicateIds, openStore, queryRows, verifyDatabase } from "../src/index.ts"
-import { temporaryFolder } from "./support.ts"
+import { beginEmpty, temporaryFolder } from "./support.ts"
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex")
 
@@ -57,6 +57,7 @@ const withWriter = <A, E>(use: (client: DuckDbClient["Service"], path: string) =
   Effect.scoped(
     Effect.gen(function* () {
       const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      yield* beginEmpty(path)
       return yield* Effect.flatMap(openStore({ path }), (client) => use(client, path))
     })
   )

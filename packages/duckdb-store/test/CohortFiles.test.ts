@@ -6,18 +6,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path"
 import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
 import { fieldsOf, leaves, withFields, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
-import { temporaryFolder, valuesOf, withStore } from "./support.ts"
+import { beginEmpty, temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"], folder: string) => Effect.Effect<A, E, DuckDbClient>) =>
-  Effect.flatMap(temporaryFolder, (folder) =>
-    withStore(
-      { path: join(folder, "store.duckdb") },
-      Effect.provide(
-        Effect.flatMap(CohortStore, (store) => use(store, folder)),
-        CohortStore.layerNoDeps
-      )
-    )
-  )
+  Effect.gen(function* () {
+    const folder = yield* temporaryFolder
+    const path = join(folder, "store.duckdb")
+    yield* beginEmpty(path)
+    const used = Effect.flatMap(CohortStore, (store) => use(store, folder))
+    return yield* withStore({ path }, Effect.provide(used, CohortStore.layerNoDeps))
+  })
 
 /** Everything that cohort files cannot hold, or that their reader does not keep, once. */
 const awkward =

@@ -3,7 +3,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { join } from "node:path"
 import { CohortStore, nearestNames, record, storeLayer } from "../src/index.ts"
-import { cohortId, insert, recordAll, temporaryFolder, valuesOf, withStore } from "./support.ts"
+import { cohortId, inNewStore, insert, recordAll, temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const run = (number: number) => `00000000-0000-4000-9000-${String(number).padStart(12, "0")}`
 
@@ -78,12 +78,7 @@ const fill = Effect.gen(function* () {
 })
 
 const inFilledStore = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(temporaryFolder, (folder) =>
-    withStore(
-      { path: join(folder, "store.duckdb") },
-      Effect.andThen(fill, Effect.provide(effect, CohortStore.layerNoDeps))
-    )
-  )
+  inNewStore(Effect.andThen(fill, Effect.provide(effect, CohortStore.layerNoDeps)))
 
 describe("the store of cohorts", () => {
   it.effect("lists the cohorts that are not deleted, by name, with counts per kind", () =>

@@ -1,17 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import { join } from "node:path"
 import { CohortStore, diffTexts, type MergeConflict, verifyDatabase } from "../src/index.ts"
-import { temporaryFolder, withStore } from "./support.ts"
+import { inNewStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
-  Effect.flatMap(temporaryFolder, (folder) =>
-    withStore(
-      { path: join(folder, "store.duckdb") },
-      Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps)
-    )
-  )
+  inNewStore(Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps))
 
 const outcomes = (conflicts: ReadonlyArray<MergeConflict>) =>
   conflicts.map(({ id, kind, outcome, renamedTo }) => [

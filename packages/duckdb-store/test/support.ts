@@ -1,7 +1,7 @@
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { execFile } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { idColumns, openStore, type StoreConfig, tableColumns } from "../src/index.ts"
@@ -16,9 +16,30 @@ export const temporaryFolder = Effect.acquireRelease(
 export const withStore = <A, E, R>(config: StoreConfig, effect: Effect.Effect<A, E, R>) =>
   Effect.scoped(Effect.flatMap(openStore(config), (sql) => Effect.provideService(effect, DuckDbClient, sql)))
 
-/** Runs an effect on a new store in a folder of its own. */
+/** The bytes of a database with the tables and nothing in them. */
+const makeEmptyStore = Effect.scoped(
+  Effect.gen(function* () {
+    const path = join(yield* temporaryFolder, "store.duckdb")
+    yield* Effect.scoped(openStore({ path }))
+    return readFileSync(path)
+  })
+)
+
+let madeStore: Promise<Buffer> | undefined
+
+/** Puts an empty store in its place: making the tables takes longer than most of what tests do with them. */
+export const beginEmpty = (path: string) =>
+  Effect.promise(async () =>
+    writeFileSync(path, await (madeStore ??= Effect.runPromise(makeEmptyStore)), { mode: 0o600 })
+  )
+
+/** Runs an effect on an empty store in a folder of its own. */
 export const inNewStore = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.flatMap(temporaryFolder, (folder) => withStore({ path: join(folder, "store.duckdb") }, effect))
+  Effect.gen(function* () {
+    const path = join(yield* temporaryFolder, "store.duckdb")
+    yield* beginEmpty(path)
+    return yield* withStore({ path }, effect)
+  })
 
 /** Rows of a query as arrays of values. */
 export const valuesOf = (query: string) => Effect.flatMap(DuckDbClient, (sql) => sql.unsafe(query).valuesUnprepared)

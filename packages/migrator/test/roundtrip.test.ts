@@ -7,11 +7,11 @@ import { mallard } from "../../../tools/roundtrip/Engine.ts"
 import { soakChunk } from "../../../tools/roundtrip/Soak.ts"
 
 const seed = 20_260_101
-const runs = 100
+const runs = 50
 
 describe("generated documents", () => {
   // Each stretch of runs has its turn of the laws that need more databases.
-  for (const from of [0, 100, 200, 300]) {
+  for (const from of [0, 50, 100, 150]) {
     it(`come back as they were, runs ${from} to ${from + runs - 1} of seed ${seed}`, { timeout: 240_000 }, () =>
       withTempDirectory(async (folder) => {
         const { counterexamples, documents } = await soakChunk({

@@ -17,7 +17,7 @@ import * as fc from "fast-check"
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "vitest"
-import { cohorts, exported, folderOf, migrated, query, run } from "./support.ts"
+import { beginEmpty, cohorts, exported, folderOf, migrated, query, run } from "./support.ts"
 
 const undoing = (database: string, id: string, more: { cascade?: boolean; test?: boolean } = {}) =>
   rollback({ database, run: id, cascade: false, test: false, program: "test", ...more })
@@ -331,6 +331,7 @@ describe("the laws of undoing", () => {
         const database = join(own, "test.duckdb")
         const runs: Array<{ readonly id: string; readonly before: Model }> = []
         let model: Model = new Map()
+        await Effect.runPromise(beginEmpty(database))
         for (const [at, step] of plan.entries()) {
           const next = new Map(model)
           let id: string

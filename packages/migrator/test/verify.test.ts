@@ -41,7 +41,13 @@ const build = Effect.fnUntraced(function* (folder: string, more: Files = {}) {
   return { database, source }
 })
 
-class Store extends Context.Service<Store, { readonly client: DuckDbSqlClient }>()("Store") {
+interface State {
+  readonly client: DuckDbSqlClient
+  /** The tables of which there is a copy of the rows as they were. */
+  readonly kept: Set<string>
+}
+
+class Store extends Context.Service<Store, State>()("Store") {
   static readonly layerOf = (more: Files) =>
     Layer.effect(
       Store,
@@ -49,18 +55,22 @@ class Store extends Context.Service<Store, { readonly client: DuckDbSqlClient }>
         const { database } = yield* build(yield* tempDirectory, more)
         const client = yield* openStore({ path: database })
         yield* client.unsafe("CREATE SCHEMA kept")
-        return { client }
+        return { client, kept: new Set() }
       })
     )
 }
 
 /** Verifies the database as statements leave it, and puts the tables back as they were. */
 const verifyAfter = Effect.fnUntraced(function* (...statements: ReadonlyArray<string>) {
-  const { client } = yield* Store
+  const { client, kept } = yield* Store
   const tables = new Set(
     statements.map((statement) => /^(?:UPDATE|DELETE FROM|INSERT INTO) mallard\.(\w+)/.exec(statement)?.[1] ?? "")
   )
-  for (const table of tables) yield* client.unsafe(`CREATE OR REPLACE TABLE kept.${table} AS FROM mallard.${table}`)
+  for (const table of tables) {
+    if (kept.has(table)) continue
+    yield* client.unsafe(`CREATE TABLE kept.${table} AS FROM mallard.${table}`)
+    kept.add(table)
+  }
   const putBack = Effect.gen(function* () {
     for (const table of tables) {
       yield* client.unsafe(`TRUNCATE mallard.${table}`)
@@ -224,7 +234,7 @@ describe("verify", () => {
       )
 
       // Eight columns of each kind at a time, each in an entity of its own: the findings do not hide each other.
-      const members = (kind: EntityKind) =>
+      const members = (kind: Pick<EntityKind, "code">) =>
         `SELECT entity_id FROM mallard.cohort_members WHERE kind = ${kind.code} AND content_id = (SELECT content_id FROM mallard.revisions WHERE name = 'every kind')`
 
       for (let first = 1; first < widest; first += 8) {
@@ -236,35 +246,32 @@ describe("verify", () => {
           it.effect(`finds ${what} in columns ${first} to ${Math.min(first + 7, widest - 1)} of each kind`, () =>
             Effect.gen(function* () {
               const { client } = yield* Store
-              const changes: Array<{
-                readonly table: string
-                readonly column: string
-                readonly id: number
-                readonly statement: string
-              }> = []
-              for (const kind of kinds) {
+              const changes: Array<{ readonly table: string; readonly column: string; readonly id: number }> = []
+              const statements: Array<string> = []
+              for (const { table, ...kind } of kinds) {
                 const ids = (yield* queryRows(client, `${members(kind)} ORDER BY ordinal LIMIT 8`)).map(([id]) =>
                   Number(id)
                 )
-                for (const [at, { name, nullable, type }] of tableColumns(kind.table)
-                  .slice(first, first + 8)
-                  .entries()) {
+                const columns = tableColumns(table).slice(first, first + 8)
+                const valued = columns.map(
+                  ({ name }, at) => `max("${name}" IS NOT NULL) FILTER (WHERE entity_id = ${ids[at] ?? 0})`
+                )
+                const [has = []] =
+                  columns.length === 0
+                    ? []
+                    : yield* queryRows(client, `SELECT ${valued.join(", ")} FROM mallard.${table}`)
+                const changed = columns.flatMap(({ name, nullable, type }, at) => {
                   const id = ids[at] ?? 0
-                  if (what === "a value that is gone" && !nullable) continue
-                  const [value] = yield* queryRows(
-                    client,
-                    `SELECT "${name}" IS NULL FROM mallard.${kind.table} WHERE entity_id = ${id}`
+                  if (has[at] !== true || (what === "a value that is gone" && !nullable)) return []
+                  changes.push({ table, column: name, id })
+                  return `"${name}" = CASE WHEN entity_id = ${id} THEN ${set(name, type)} ELSE "${name}" END`
+                })
+                if (changed.length > 0)
+                  statements.push(
+                    `UPDATE mallard.${table} SET ${changed.join(", ")} WHERE entity_id IN (${ids.join(", ")})`
                   )
-                  if (value?.[0] !== false) continue
-                  changes.push({
-                    table: kind.table,
-                    column: name,
-                    id,
-                    statement: `UPDATE mallard.${kind.table} SET "${name}" = ${set(name, type)} WHERE entity_id = ${id}`
-                  })
-                }
               }
-              const report = yield* verifyAfter(...changes.map(({ statement }) => statement))
+              const report = yield* verifyAfter(...statements)
               for (const { column, id, table } of changes) {
                 assertFound(
                   report,
@@ -280,24 +287,22 @@ describe("verify", () => {
       it.effect("finds values that no source gave in every column of each kind", () =>
         Effect.gen(function* () {
           const { client } = yield* Store
-          const changes: Array<{ readonly table: string; readonly column: string; readonly statement: string }> = []
-          for (const kind of kinds) {
+          const changes: Array<{ readonly table: string; readonly column: string }> = []
+          const statements: Array<string> = []
+          for (const { table, ...kind } of kinds) {
             const [[id] = []] = yield* queryRows(client, `${members(kind)} ORDER BY ordinal DESC LIMIT 1`)
-            for (const { name, type } of tableColumns(kind.table)) {
-              const [value] = yield* queryRows(
-                client,
-                `SELECT "${name}" IS NULL FROM mallard.${kind.table} WHERE entity_id = ${Number(id)}`
-              )
-              if (value?.[0] !== true) continue
-              changes.push({
-                table: kind.table,
-                column: name,
-                statement: `UPDATE mallard.${kind.table} SET "${name}" = ${other(name, type)} WHERE entity_id = ${Number(id)}`
-              })
-            }
+            const columns = tableColumns(table)
+            const [isNull = []] = yield* queryRows(
+              client,
+              `SELECT ${columns.map(({ name }) => `"${name}" IS NULL`).join(", ")} FROM mallard.${table} WHERE entity_id = ${Number(id)}`
+            )
+            const changed = columns.filter((_, at) => isNull[at] === true)
+            for (const { name } of changed) changes.push({ table, column: name })
+            const values = changed.map(({ name, type }) => `"${name}" = ${other(name, type)}`)
+            statements.push(`UPDATE mallard.${table} SET ${values.join(", ")} WHERE entity_id = ${Number(id)}`)
           }
           assert.isAbove(changes.length, 400)
-          const report = yield* verifyAfter(...changes.map(({ statement }) => statement))
+          const report = yield* verifyAfter(...statements)
           for (const { column, table } of changes) {
             assertFound(
               report,
