@@ -8,7 +8,7 @@ import { CohortStore, openStore, verifyContents, verifyDatabase } from "../src/i
 import { temporaryFolder } from "./support.ts"
 
 /** `MODEL_RUNS=20000` tries so many sequences instead. */
-const RUNS = Number(process.env["MODEL_RUNS"] ?? 300)
+const RUNS = Number(process.env["MODEL_RUNS"] ?? 1000)
 
 /** Sequences are tried in several databases at once: most of their time goes by in DuckDB and on the disk. */
 const LANES = 4
