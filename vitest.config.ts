@@ -52,9 +52,9 @@ export default defineConfig({
     setupFiles: [join(here, "vitest.setup.ts")],
     // Once for all projects.
     globalSetup: [join(here, "vitest.folder.ts")],
-    // Real databases on a busy machine of two cores.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Real databases on a machine of two cores, which may be busy with other things: a bound for what hangs, not for what is slow.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     provide: { shared: existsSync(shared) ? realpathSync(shared) : undefined },
     projects: roots.map((root) => ({
       extends: true as const,

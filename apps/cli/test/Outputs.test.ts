@@ -42,7 +42,7 @@ describe("files that are laid out while they are written", () => {
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
-  }, 60_000)
+  })
 })
 
 describe("a thread that lays texts out", () => {

@@ -52,7 +52,7 @@ const shows = (text: string) => (frame: { readonly lines: ReadonlyArray<string> 
   frame.lines.join("\n").includes(text)
 
 // On a busy machine a run takes long, and there is more to draw.
-describe("mallard migrate on a terminal", { timeout: 180_000 }, () => {
+describe("mallard migrate on a terminal", () => {
   for (const { columns, env, name, theme } of [
     { columns: 80, env: {}, name: "80-dark", theme: "dark" },
     { columns: 200, env: {}, name: "200-light", theme: "light" },

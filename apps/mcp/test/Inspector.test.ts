@@ -82,6 +82,6 @@ describe("the inspector's command line", () => {
       assert.strictEqual(failed.code, 5, failed.out)
       const shown = await run(folder, ["list", "--db", "test.duckdb"])
       assert.match(shown.stdout, /\bA\b/)
-    }, 120_000)
+    })
   }
 })

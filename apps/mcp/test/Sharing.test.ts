@@ -72,5 +72,5 @@ describe("the command line and two assistants", () => {
       const { structured } = await first.call("load_cohort", { name_or_id: name })
       assert.strictEqual(structured["entity_count"], 2)
     }
-  }, 120_000)
+  })
 })

@@ -418,7 +418,7 @@ const withoutNulls = (row: Row, omitted: ReadonlyArray<string>): Row =>
   Object.fromEntries(Object.entries(row).filter(([name, value]) => value !== null && !omitted.includes(name)))
 
 describe.skipIf(shared === undefined)("HealthSim's cases", () => {
-  layer(Cases.layer, { timeout: "2 minutes" })("once migrated", (it) => {
+  layer(Cases.layer, { timeout: "10 minutes" })("once migrated", (it) => {
     it.effect("are all expected here, and no others", () =>
       Effect.sync(() => assert.deepStrictEqual(Object.keys(expectations).sort(), cases.map(({ id }) => id).sort()))
     )

@@ -12,7 +12,7 @@ const runs = 50
 describe("generated documents", () => {
   // Each stretch of runs has its turn of the laws that need more databases.
   for (const from of [0, 50, 100, 150]) {
-    it(`come back as they were, runs ${from} to ${from + runs - 1} of seed ${seed}`, { timeout: 240_000 }, () =>
+    it(`come back as they were, runs ${from} to ${from + runs - 1} of seed ${seed}`, () =>
       withTempDirectory(async (folder) => {
         const { counterexamples, documents } = await soakChunk({
           engine: mallard,
@@ -24,7 +24,6 @@ describe("generated documents", () => {
         })
         assert.equal(documents, runs)
         assert.deepEqual(counterexamples, [])
-      })
-    )
+      }))
   }
 })
