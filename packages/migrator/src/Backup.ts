@@ -8,7 +8,7 @@
  * changed afterwards, and nothing here deletes one that has a name.
  */
 import { randomUUID } from "node:crypto"
-import { existsSync, mkdirSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
@@ -268,7 +268,16 @@ const prove = async (
     return !isStopped
   } finally {
     reader.close()
-    rmSync(scratch, { recursive: true, force: true })
+    removeScratch(scratch)
+  }
+}
+
+/** An empty folder, as a proof that succeeds leaves it, goes without being opened: that works also when nothing can be. */
+const removeScratch = (folder: string): void => {
+  try {
+    rmdirSync(folder)
+  } catch {
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 
