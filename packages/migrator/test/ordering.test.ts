@@ -85,16 +85,21 @@ describe("a source that is rejected for its content", () => {
       })
     )
 
-    it.effect(`leaves what is stored as it was found, ${division}`, () =>
+    it.effect(`is no rival of what is stored, nor of others that are, ${division}`, () =>
       Effect.gen(function* () {
         const { database, source } = yield* migrated({ "m.json": cohortOf("n", "old") })
-        yield* write(source, { "a.json": cohortOf("n", "bad", true), "z.json": cohortOf("n", "worse", true) })
+        yield* write(source, {
+          "a.json": cohortOf("n", "bad", true),
+          "y.json": cohortOf("n", "worse", true),
+          "z.json": cohortOf("n", "good")
+        })
         const rules = yield* rejectDuplicates
         const report = yield* run(database, [source], { onConflict: "replace", rules, sizes })
         assert.deepStrictEqual(told(report), {
           "a.json": "rejected duplicate-id /patients/1",
           "m.json": "unchanged",
-          "z.json": "rejected duplicate-id /patients/1"
+          "y.json": "rejected duplicate-id /patients/1",
+          "z.json": "rejected name-conflict m.json"
         })
       })
     )
