@@ -699,7 +699,7 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
     if (Number(any?.[0] ?? 0) === 0) continue
     for (const [contentId, part, collection, ordinal] of yield* queryRows(
       client,
-      `SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1 ORDER BY content_id, part, collection, ordinal LIMIT ${MAX_DUPLICATES}`
+      `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES} ORDER BY ALL`
     )) {
       const place = writer.placeOf(Number(contentId), Number(part), Number(collection))
       if (place === undefined) continue
@@ -711,7 +711,7 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
   return found
 })
 
-/** Duplicate ids that are listed per kind and batch. */
+/** Duplicate ids that are listed per kind and content: what else is in a batch changes nothing. */
 const MAX_DUPLICATES = 10_000
 
 /** Half a surrogate pair in a key has no UTF-8; the pointer shows it as JSON would. */

@@ -41,7 +41,7 @@ export interface Violation<Check extends ContentCheck> {
   readonly pointer: string
 }
 
-/** Violations that are listed per check and batch. */
+/** Violations that are listed per check and content: what else is in a batch changes nothing. */
 const MAX_VIOLATIONS = 1000
 
 /** Asks the checks of all contents from `firstContent` on. A rehearsal, which has no rows, finds nothing. */
@@ -64,9 +64,11 @@ export const findViolations = Effect.fnUntraced(function* <Check extends Content
     const [withIds, where] = Array.isArray(condition) ? condition : ["", condition]
     for (const [content, part, collection, ordinal] of yield* queryRows(
       client,
-      `${held}${withIds} SELECT DISTINCT h.content_id, h.part, h.collection, h.ordinal FROM held h
-       JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = h.entity_id
-       WHERE h.kind = ${kind.code} AND ${where} ORDER BY ALL LIMIT ${MAX_VIOLATIONS}`
+      `${held}${withIds} SELECT content_id, part, collection, ordinal FROM (
+         SELECT DISTINCT h.content_id, h.part, h.collection, h.ordinal FROM held h
+         JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = h.entity_id
+         WHERE h.kind = ${kind.code} AND ${where}
+       ) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_VIOLATIONS} ORDER BY ALL`
     )) {
       const place = writer.placeOf(Number(content), Number(part), Number(collection))
       if (place === undefined) continue

@@ -21,19 +21,16 @@ export interface StoredHead {
   readonly deleted: boolean
 }
 
-/** A source of this run that has claimed a name already. */
-export interface Claim {
-  readonly digest: string
-  readonly path: string
-}
+/** Who claims a name in this run so far: nobody, only sources of the same content, or others too. */
+export type Claimed = "nobody" | "same" | "others"
 
 export type Decision =
   /** Stored as it is. */
   | { readonly action: "unchanged"; readonly name: string; readonly head: StoredHead }
   /** The same content under the same name came earlier in this run. */
-  | { readonly action: "repeat"; readonly of: string }
+  | { readonly action: "repeat"; readonly name: string }
   /** Another source of this run claims the name for other content. */
-  | { readonly action: "contested" }
+  | { readonly action: "contested"; readonly name: string }
   | { readonly action: "save"; readonly name: string; readonly head: StoredHead | undefined }
   | { readonly action: "skip" }
   | { readonly action: "reject" }
@@ -44,39 +41,45 @@ export interface Facts {
   readonly rule: ConflictRule
   /** What was stored before this run. */
   readonly head: (name: string) => StoredHead | undefined
-  /** Who has claimed a name in this run so far. */
-  readonly claims: (name: string) => ReadonlyArray<Claim>
+  readonly claimed: (name: string, digest: string) => Claimed
 }
 
 /** Names tried by `rename`: `name-2`, `name-3`, … */
 const MAX_RENAMES = 10_000
 
 export const decide = (facts: Facts): Decision => {
-  const { name, digest, rule } = facts
-  const head = liveHead(facts, name)
-  if (head?.digest === digest) return { action: "unchanged", name, head }
+  const { digest, rule } = facts
+  const head = liveHead(facts, facts.name)
+  if (head?.digest === digest) return { action: "unchanged", name: facts.name, head }
   if (head !== undefined && rule === "fail") return { action: "reject" }
   if (head !== undefined && rule === "skip") return { action: "skip" }
-  const renamed = head !== undefined && rule === "rename" ? newName(facts) : undefined
-  if (renamed?.action === "unchanged") return renamed
-  const claims = facts.claims(name)
-  if (claims.some((claim) => claim.digest !== digest)) return { action: "contested" }
-  const [earlier] = claims
-  if (earlier !== undefined) return { action: "repeat", of: earlier.path }
-  return renamed ?? { action: "save", name, head: facts.head(name) }
+  const wanted = head !== undefined && rule === "rename" ? newName(facts) : savedAs(facts, facts.name)
+  if (wanted.action !== "save") return wanted
+  const { name } = wanted
+  switch (facts.claimed(name, digest)) {
+    case "others":
+      return { action: "contested", name }
+    case "same":
+      return { action: "repeat", name }
+    case "nobody":
+      return wanted
+  }
 }
+
+const savedAs = (facts: Facts, name: string): Decision => ({ action: "save", name, head: facts.head(name) })
 
 const liveHead = (facts: Facts, name: string): StoredHead | undefined => {
   const head = facts.head(name)
   return head === undefined || head.deleted ? undefined : head
 }
 
+/** The first name that is free in the database. Whoever else wants it in this run is no matter here: they contest it. */
 const newName = (facts: Facts): Decision => {
   for (let number = 2; number < MAX_RENAMES; number++) {
     const name = `${facts.name}-${number}`
     const head = liveHead(facts, name)
     if (head?.digest === facts.digest) return { action: "unchanged", name, head }
-    if (head === undefined && facts.claims(name).length === 0) return { action: "save", name, head: facts.head(name) }
+    if (head === undefined) return savedAs(facts, name)
   }
   return { action: "reject" }
 }

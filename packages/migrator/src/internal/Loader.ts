@@ -10,21 +10,23 @@ import type { BatchWriter, NewRevision } from "@mallard/duckdb-store"
 import type { PartRead, ReadThreads, Source } from "@mallard/legacy-json"
 import { Clock, Effect, Schema } from "effect"
 import type { SqlError } from "effect/sql"
-import { decide } from "../Decision.ts"
+import { decide, type StoredHead } from "../Decision.ts"
 import { defaultSizes, type MigrateOptions, type Sizes } from "../MigrateOptions.ts"
 import type { ItemReport } from "../Report.ts"
-import { Claims, type ClaimsMark } from "./Claims.ts"
+import { type Claimant, Claims, type ClaimsMark } from "./Claims.ts"
 import {
+  canReject,
   type ContentRules,
   contentRules,
-  LOCATED_BYTES,
+  type FoundRemark,
+  hasReason,
   located,
   rejectedFor,
   remarksByRevision,
   withRemarks
 } from "./contentRemarks.ts"
 import { describe, newPart } from "./describing.ts"
-import { entitiesOf, failedItem, interruptedItem, notReachedItem, unchangedItem } from "./items.ts"
+import { contestedItem, entitiesOf, failedItem, interruptedItem, notReachedItem, unchangedItem } from "./items.ts"
 import { Outcomes, recordItems, type StagedItem } from "./Outcomes.ts"
 import { firstFiles, inReadingOrder, knownHashes, type ReadingOrder } from "./readAhead.ts"
 import { isExceeded } from "./rejectLimit.ts"
@@ -32,9 +34,9 @@ import { SlowestSources } from "./RunFacts.ts"
 import { bytesOf } from "./sourceFiles.ts"
 import { entityTeller, SourceReader } from "./SourceReader.ts"
 import type { Stored } from "./stored.ts"
-import { takeBackDisowned } from "./takingBack.ts"
+import { takeBackDisowned, type TakenBack } from "./takingBack.ts"
 import { isOutOfSpace, SpacePauses } from "./transient.ts"
-import { conflictRemark, verdictOf } from "./verdict.ts"
+import { verdictOf } from "./verdict.ts"
 
 /** Sources of a batch must not be stored after all; the batch is read again without them. */
 class BatchSpoilt extends Schema.TaggedError<BatchSpoilt>()("BatchSpoilt", {}) {}
@@ -52,6 +54,10 @@ interface Batch {
   /** Its first revision. */
   readonly from: number
   readonly staged: Array<StagedItem>
+  /** Names claimed by sources of it that the rules have not been asked about yet, and might reject. */
+  readonly unproven: Set<string>
+  /** Whether a name would be contested by or with such a source: the rules are asked, then the batch is read again. */
+  isTrial: boolean
 }
 
 /** A batch whose commit is under way. */
@@ -98,12 +104,15 @@ export class Loader {
   /** Numbers of sources are their places in this order. */
   private readonly order: ReadingOrder
   private readonly rules: ContentRules
+  private readonly canReject: boolean
   private readonly reader: SourceReader
   private readonly claims = new Claims()
   private readonly outcomes = new Outcomes()
   private readonly pauses = new SpacePauses()
   /** Items whose content breaks a rule that rejects, by number. */
   private readonly invalid = new Map<number, ItemReport>()
+  /** Items of batches read again that the rules let pass, by number. */
+  private readonly valid = new Set<number>()
   private pending: PendingBatch | undefined
 
   constructor({ found, options, rejectedBefore, run, stored, threads, writer }: LoaderOptions) {
@@ -117,6 +126,7 @@ export class Loader {
     this.sizes = { ...defaultSizes, ...options.sizes }
     this.order = inReadingOrder(found, stored.rivals, this.sizes)
     this.rules = contentRules(options.rules, options.strict === true)
+    this.canReject = canReject(this.rules)
     this.reader = new SourceReader(options, this.sizes, stored, writer, threads)
   }
 
@@ -153,14 +163,8 @@ export class Loader {
   /** What became of the sources, in the order in which they were found. */
   get reports(): ReadonlyArray<ItemReport> {
     return this.outcomes.reports(this.order.sources, this.found).map((item) => {
-      // Every source that claims a contested name is named, also those that came later.
-      const remarks = item.remarks.map((remark) =>
-        remark.code === "name-conflict" && item.cohort !== null
-          ? conflictRemark(this.claims, item.cohort, item.path)
-          : remark
-      )
       const replays = this.options.replays?.get(item.path)
-      return { ...item, remarks, ...(replays === undefined ? {} : { replays }) }
+      return { ...this.withRivals(item), ...(replays === undefined ? {} : { replays }) }
     })
   }
 
@@ -178,7 +182,16 @@ export class Loader {
     function* (first, most) {
       const before = this.claims.begin()
       const began = yield* Clock.currentTimeMillis
-      const batch: Batch = { first, end: first, bytes: 0, began, from: this.writer.nextRevision, staged: [] }
+      const batch: Batch = {
+        first,
+        end: first,
+        bytes: 0,
+        began,
+        from: this.writer.nextRevision,
+        staged: [],
+        unproven: new Set(),
+        isTrial: false
+      }
       // Only a source that is written as it is read fails as a whole, and those wait for their transaction.
       yield* Effect.catchTag(this.gather(batch, most, true), ["LargeItemFailed", "ThreadLost"], Effect.die)
       // With a batch that cannot be committed goes whatever was read after it.
@@ -295,7 +308,7 @@ export class Loader {
         return
       const began = yield* Clock.currentTimeMillis
       const tell = entityTeller(this.options.onProgress)
-      const staged = yield* this.item(source, batch.end, tell)
+      const staged = yield* this.item(batch, source, tell)
       batch.staged.push(staged)
       if (staged.report.outcome !== "unchanged") tell(entitiesOf(staged.report))
       this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)
@@ -312,41 +325,56 @@ export class Loader {
     const { sources } = this.order
     if (writer.wantsFlush) yield* writer.flush
     yield* this.gather(batch, most, false)
-    if (this.claims.mustRepeat) return yield* new BatchSpoilt({})
-    const takenBack = yield* this.takeBack
+    if (!batch.isTrial && this.claims.mustRepeat) return yield* new BatchSpoilt({})
     yield* writer.publish
     const found = yield* remarksByRevision(writer, batch.from, this.rules)
-    let left = LOCATED_BYTES
+    // Rows that are published are taken back with the whole batch alone, which is then read again without the bad items.
+    if (batch.isTrial || [...found.values()].some(hasReason)) {
+      yield* this.noteProven(batch, found)
+      return yield* new BatchSpoilt({})
+    }
+    const takenBack = yield* this.takeBack
     const staged: Array<StagedItem> = []
-    let isSpoilt = false
     for (const item of batch.staged) {
       const inRows = item.revisionId === undefined ? undefined : found.get(item.revisionId)
-      if (inRows === undefined) {
-        staged.push(item)
-        continue
+      if (inRows === undefined) staged.push(item)
+      else {
+        const remarks = yield* located(sources[item.number]!, inRows)
+        staged.push({ ...item, report: withRemarks(item.report, remarks) })
       }
-      const source = sources[item.number]!
-      const remarks = yield* located(source, inRows, left)
-      left -= bytesOf(source)
-      if (remarks.some(({ isReason }) => isReason)) {
-        this.invalid.set(item.number, rejectedFor(item.report, remarks))
-        isSpoilt = true
-      }
-      staged.push({ ...item, report: withRemarks(item.report, remarks) })
     }
-    // Rows that are published are taken back with the whole batch alone, which is then read again without the bad items.
-    if (isSpoilt) return yield* new BatchSpoilt({})
     // Nothing is left to read, and a commit needs the memory that they have.
     if (batch.end === sources.length && this.threads !== undefined) yield* this.threads.stop
     recordItems(writer, this.runId, staged)
     return { takenBack, staged }
   })
 
-  /** Reads one source and puts it into the transaction, or says why not. */
+  /** Notes what the rules say of the sources whose rows are published: of those that repeat one, the same as of it. */
+  private readonly noteProven = Effect.fnUntraced(
+    { self: this },
+    function* (batch: Batch, found: ReadonlyMap<number, ReadonlyArray<FoundRemark>>) {
+      const contentOf = ({ cohort, digest }: ItemReport): string => `${digest} ${cohort}`
+      const byContent = new Map<string, ReadonlyArray<FoundRemark> | undefined>()
+      for (const { report, revisionId } of batch.staged) {
+        if (revisionId !== undefined) byContent.set(contentOf(report), found.get(revisionId))
+      }
+      for (const { number, report, revisionId } of batch.staged) {
+        const content = contentOf(report)
+        const isRepeat = report.outcome === "skipped" && byContent.has(content)
+        if (revisionId === undefined && !isRepeat) continue
+        const remarks = byContent.get(content) ?? []
+        if (!hasReason(remarks)) this.valid.add(number)
+        else this.invalid.set(number, rejectedFor(report, yield* located(this.order.sources[number]!, remarks)))
+      }
+    }
+  )
+
+  /** Reads the next source of a batch and puts it into the transaction, or says why not. */
   private readonly item = Effect.fnUntraced(
     { self: this },
-    function* (source: Source, number: number, tell: (entities: number) => void) {
+    function* (batch: Batch, source: Source, tell: (entities: number) => void) {
       const { writer } = this
+      const number = batch.end
       const mark = writer.mark()
       const takeBack = Effect.sync(() => writer.rollback(mark))
       const isLarge = this.reader.isLarge(source)
@@ -369,11 +397,17 @@ export class Loader {
         case "Known": {
           yield* takeBack
           const { cohort, digest } = read.known
-          this.claims.add(cohort, { number, path: source.path, digest, outcome: "unchanged", revisionId: undefined })
+          this.claim(batch, cohort, {
+            number,
+            path: source.path,
+            digest,
+            outcome: "unchanged",
+            revisionId: undefined
+          })
           return { number, report: unchangedItem(source, read.known, read.sha256), revisionId: undefined }
         }
         case "Whole": {
-          const { report, revisionId } = yield* this.store(source, number, read.parts)
+          const { report, revisionId } = yield* this.store(batch, source, read.parts)
           return revisionId === undefined ? yield* notStored(report) : { number, report, revisionId }
         }
       }
@@ -383,8 +417,9 @@ export class Loader {
   /** Decides about a source that was read, and notes its claim; saves its revision if that is what is to be done. */
   private readonly store = Effect.fnUntraced(
     { self: this },
-    function* (source: Source, number: number, parts: ReadonlyArray<PartRead>) {
+    function* (batch: Batch, source: Source, parts: ReadonlyArray<PartRead>) {
       const { claims, options, stored, writer } = this
+      const number = batch.end
       const described = describe(source, parts)
       const { digest } = described
       const decision = decide({
@@ -392,33 +427,67 @@ export class Loader {
         digest,
         rule: options.onConflict,
         head: (name) => stored.heads.get(name),
-        claims: (name) => claims.of(name)
+        claimed: (name) => claims.claimed(name, digest)
       })
       const planned = options.plan?.get(source.path)
       const isStrict = options.strict === true
-      const { claimed, report, save } = verdictOf({ source, parts, described, decision, claims, planned, isStrict })
+      const { claimed, report, save } = verdictOf({ source, parts, described, decision, planned, isStrict })
+      if (claimed === undefined) return { report, revisionId: undefined }
       const claim = { number, path: source.path, digest, outcome: report.outcome }
-      if (save === undefined) {
-        if (claimed !== undefined) claims.add(claimed, { ...claim, revisionId: undefined })
-        return { report, revisionId: undefined }
+      const saved = Effect.fnUntraced({ self: this }, function* (head: StoredHead | undefined) {
+        const cohortId = head?.cohortId ?? randomUUID()
+        const revision: NewRevision = {
+          ...described,
+          cohortId,
+          seq: (head?.seq ?? 0) + 1,
+          predecessor: head?.revisionId,
+          change: "saved",
+          name: claimed,
+          savedAt: BigInt(yield* Clock.currentTimeMillis) * 1000n,
+          digest
+        }
+        const revisionId = writer.save(revision, parts.map(newPart), this.runId)
+        return { report: { ...report, cohort_id: cohortId }, revisionId }
+      })
+      if (save !== undefined) {
+        const written = yield* saved(save.head)
+        if (this.isUnproven(number)) batch.unproven.add(claimed)
+        claims.add(claimed, { ...claim, revisionId: written.revisionId })
+        return written
       }
-      const { head, name } = save
-      const cohortId = head?.cohortId ?? randomUUID()
-      const revision: NewRevision = {
-        ...described,
-        cohortId,
-        seq: (head?.seq ?? 0) + 1,
-        predecessor: head?.revisionId,
-        change: "saved",
-        name,
-        savedAt: BigInt(yield* Clock.currentTimeMillis) * 1000n,
-        digest
-      }
-      const revisionId = writer.save(revision, parts.map(newPart), this.runId)
-      claims.add(name, { ...claim, revisionId })
-      return { report: { ...report, cohort_id: cohortId }, revisionId }
+      const isNoted = this.claim(batch, claimed, { ...claim, revisionId: undefined })
+      if (isNoted) return { report: this.withRivals(report), revisionId: undefined }
+      // Its rows are there for the rules alone, and go with the transaction.
+      return this.isUnproven(number) ? yield* saved(stored.heads.get(claimed)) : { report, revisionId: undefined }
     }
   )
+
+  /**
+   * Notes the claim of a source that is not saved, unless that would contest a name for or against a source that the rules
+   * may yet reject: what is rejected for its content claims no name. Then the batch is a trial.
+   */
+  private claim(batch: Batch, name: string, claimant: Claimant): boolean {
+    const isDoubtful =
+      batch.unproven.has(name) || (claimant.outcome !== "unchanged" && this.isUnproven(claimant.number))
+    if (isDoubtful && this.claims.claimed(name, claimant.digest) === "others") {
+      batch.isTrial = true
+      return false
+    }
+    this.claims.add(name, claimant)
+    return true
+  }
+
+  /** Whether the rules might reject a source that they have not been asked about. Those of earlier batches are proven. */
+  private isUnproven(number: number): boolean {
+    return this.canReject && !this.valid.has(number)
+  }
+
+  /** Names in the report of a contested source the others that claim its name, as far as they are known. */
+  private withRivals(report: ItemReport): ItemReport {
+    return report.cohort !== null && report.remarks.some(({ code }) => code === "name-conflict")
+      ? contestedItem(report, this.claims.rivals(report.cohort, report.path))
+      : report
+  }
 
   /** Puts into the current transaction what undoes sources that lost their names since they were stored. */
   private readonly takeBack = Effect.suspend(() =>
@@ -426,8 +495,8 @@ export class Loader {
   )
 
   /** Called once what becomes of items is in a transaction; gives what undoes that, claims apart. */
-  private hold(takenBack: ReadonlyArray<StagedItem>, staged: ReadonlyArray<StagedItem>): () => void {
-    for (const { number } of takenBack) this.claims.takeBack(number)
+  private hold(takenBack: ReadonlyArray<TakenBack>, staged: ReadonlyArray<StagedItem>): () => void {
+    for (const { disowned } of takenBack) this.claims.takeBack(disowned)
     return this.outcomes.hold([...takenBack, ...staged])
   }
 

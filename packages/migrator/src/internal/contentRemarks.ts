@@ -30,6 +30,15 @@ export const contentRules = (rules: Rules | undefined, isStrict: boolean): Conte
   isStrict
 })
 
+/** Whether anything that is asked of the rows can be a reason to reject their source. */
+export const canReject = ({ checks, duplicates, isStrict }: ContentRules): boolean =>
+  [duplicates, ...checks.map(({ level }) => level)].some(
+    (level) => level === "reject" || (isStrict && level === "warn")
+  )
+
+/** Whether something that was found is a reason to reject. */
+export const hasReason = (found: ReadonlyArray<FoundRemark>): boolean => found.some(({ isReason }) => isReason)
+
 /** What the rules find in the published rows of the current transaction, by revision, from the revision `from` on. */
 export const remarksByRevision = Effect.fnUntraced(function* (
   writer: BatchWriter,
@@ -58,16 +67,16 @@ export const remarksByRevision = Effect.fnUntraced(function* (
   return found
 })
 
-/** Bytes of sources that are read once more per batch, so that what rules found in their rows is told by line. */
-export const LOCATED_BYTES = 64 << 20
+/** Bytes of a source that is read once more, so that what rules found in its rows is told by line. */
+const LOCATED_BYTES = 64 << 20
 
 /**
  * Says of what was found in rows in which file of the source and on which line it stands. For the line, files are read
- * again, so a source of more than `most` bytes goes without.
+ * again, so a source of more than `LOCATED_BYTES` goes without.
  */
-export const located = Effect.fnUntraced(function* (source: Source, found: ReadonlyArray<FoundRemark>, most: number) {
+export const located = Effect.fnUntraced(function* (source: Source, found: ReadonlyArray<FoundRemark>) {
   const places = new Map<number, ReadonlyMap<string, ValuePlace>>()
-  if (bytesOf(source) <= most) {
+  if (bytesOf(source) <= LOCATED_BYTES) {
     for (const part of new Set(found.map((one) => one.part))) {
       const file = source.files[part]
       if (file === undefined || file.open !== undefined) continue

@@ -6,6 +6,7 @@ import type { SqlError } from "effect/sql"
 import type { UnreadDatabase } from "../HealthSimDatabase.ts"
 import type { Planned } from "../MigrateOptions.ts"
 import type { ItemReport, Remark } from "../Report.ts"
+import type { Rivals } from "./Claims.ts"
 import type { Description } from "./describing.ts"
 import { bytesOf } from "./sourceFiles.ts"
 import { lackOf } from "./transient.ts"
@@ -138,12 +139,12 @@ export const plainRemark = (code: string, message: string): Remark => ({
   message
 })
 
-/** Other claimants that a remark names; thousands of files may claim one name. */
-const MAX_NAMED = 10
-
-export const conflictMessage = (others: ReadonlyArray<string>): string => {
-  const more = others.length > MAX_NAMED ? ` and ${others.length - MAX_NAMED} more` : ""
-  return `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others.slice(0, MAX_NAMED).join(", ")}${more}; rename all but one`
+/** The report of a source whose name others claim for other content. */
+export const contestedItem = (report: ItemReport, { first, more }: Rivals): ItemReport => {
+  const others = `${first.join(", ")}${more > 0 ? ` and ${more} more` : ""}`
+  const message = `other sources of this run claim the same cohort name for other content, so this run stored nothing new under it: ${others}; rename all but one`
+  const remarks = [plainRemark("name-conflict", message)]
+  return { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: 1 }
 }
 
 const LINES_HINT = "; if each line is a document of its own, give the file a name that ends in .ndjson"

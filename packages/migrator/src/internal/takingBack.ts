@@ -3,12 +3,17 @@ import { type BatchWriter, type NewRevision, queryRows } from "@mallard/duckdb-s
 import { Clock, Effect } from "effect"
 import type { StoredHead } from "../Decision.ts"
 import type { ItemReport } from "../Report.ts"
-import type { Claims } from "./Claims.ts"
+import type { Claims, Disowned } from "./Claims.ts"
 import type { RevisionDescription } from "./describing.ts"
+import { contestedItem } from "./items.ts"
 import type { Outcomes, StagedItem } from "./Outcomes.ts"
 import { recordItems } from "./Outcomes.ts"
 import type { Stored } from "./stored.ts"
-import { conflictRemark } from "./verdict.ts"
+
+/** A source that is rejected now. */
+export interface TakenBack extends StagedItem {
+  readonly disowned: Disowned
+}
 
 /** Puts into the current transaction what undoes the sources that lost their names, and the ledger's word on each. */
 export const takeBackDisowned = Effect.fnUntraced(function* (
@@ -19,8 +24,9 @@ export const takeBackDisowned = Effect.fnUntraced(function* (
   run: string
 ) {
   const savedAt = BigInt(yield* Clock.currentTimeMillis) * 1000n
-  const takenBack: Array<StagedItem> = []
-  for (const { claimant, name } of claims.disowned) {
+  const takenBack: Array<TakenBack> = []
+  for (const disowned of claims.disowned) {
+    const { claimant, name } = disowned
     const report = outcomes.of(claimant.number)!
     if (claimant.revisionId !== undefined) {
       const head = stored.heads.get(name)
@@ -35,11 +41,11 @@ export const takeBackDisowned = Effect.fnUntraced(function* (
       }
       writer.save({ ...revision, ...contentBefore(report, claimant.revisionId, before, described) }, [], run)
     }
-    const remarks = [conflictRemark(claims, name, report.path)]
     takenBack.push({
       number: claimant.number,
-      report: { ...report, outcome: "rejected", cohort_id: null, remarks, remark_count: 1 },
-      revisionId: undefined
+      report: contestedItem(report, claims.rivals(name, report.path)),
+      revisionId: undefined,
+      disowned
     })
   }
   recordItems(writer, run, takenBack)

@@ -3,17 +3,15 @@ import { notCohortNames, type PartRead, type Source } from "@mallard/legacy-json
 import type { Decision, StoredHead } from "../Decision.ts"
 import type { Planned } from "../MigrateOptions.ts"
 import type { ItemReport, Remark } from "../Report.ts"
-import type { Claims } from "./Claims.ts"
 import type { Description } from "./describing.ts"
 import { rejectedFor } from "./contentRemarks.ts"
-import { conflictMessage, deviation, plainRemark, reportOf } from "./items.ts"
+import { contestedItem, deviation, plainRemark, reportOf } from "./items.ts"
 
 export interface VerdictFacts {
   readonly source: Source
   readonly parts: ReadonlyArray<PartRead>
   readonly described: Description
   readonly decision: Decision
-  readonly claims: Pick<Claims, "isContested" | "rivals">
   readonly planned: Planned | undefined
   /** Whether what was remarked while it was read is a reason to reject it. */
   readonly isStrict: boolean
@@ -28,7 +26,7 @@ export interface Verdict {
 }
 
 export const verdictOf = (facts: VerdictFacts): Verdict => {
-  const { claims, decision, described, source } = facts
+  const { decision, described, source } = facts
   const base = reportOf(source, described)
   const ended = (
     outcome: ItemReport["outcome"],
@@ -47,19 +45,22 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
   }
   const refused = deviation(facts.planned, described.sourceSha256, decision.action === "save")
   if (refused !== undefined && decision.action !== "unchanged") return ended("rejected", [refused], undefined)
-  const name = decision.action === "save" ? decision.name : described.name
-  const isNew = decision.action === "save" || decision.action === "repeat"
   // Asked before whose name it is: what is rejected for its content alone spoils no other, whichever comes first.
-  if (facts.isStrict && described.remarkCount > 0 && (isNew || decision.action === "contested")) {
+  const isNew = decision.action === "save" || decision.action === "repeat" || decision.action === "contested"
+  if (facts.isStrict && described.remarkCount > 0 && isNew) {
     const found = described.remarks.map((remark) => ({ part: 0, remark, isReason: true }))
-    return { report: rejectedFor(base, found), claimed: undefined, save: undefined }
-  }
-  if (decision.action === "contested" || (isNew && claims.isContested(name))) {
-    return ended("rejected", [conflictRemark(claims, name, source.path)], name, { cohort: name })
+    return { report: rejectedFor({ ...base, cohort: decision.name }, found), claimed: undefined, save: undefined }
   }
   switch (decision.action) {
+    case "contested":
+      // Who the others are is known once this claim is noted too.
+      return {
+        report: contestedItem({ ...base, cohort: decision.name }, { first: [], more: 0 }),
+        claimed: decision.name,
+        save: undefined
+      }
     case "repeat":
-      return ended("skipped", [identicalContent], name)
+      return ended("skipped", [identicalContent], decision.name, { cohort: decision.name })
     case "unchanged":
       return {
         report: { ...base, outcome: "unchanged", cohort: decision.name, cohort_id: decision.head.cohortId },
@@ -71,13 +72,9 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
     case "reject":
       return ended("rejected", [nameTaken("choose --on-conflict replace, rename or skip")], undefined)
     case "save":
-      return { report: { ...base, outcome: "migrated", cohort: name }, claimed: name, save: decision }
+      return { report: { ...base, outcome: "migrated", cohort: decision.name }, claimed: decision.name, save: decision }
   }
 }
-
-/** Says that others claim the name of this source too. */
-export const conflictRemark = (claims: Pick<Claims, "rivals">, name: string, path: string): Remark =>
-  plainRemark("name-conflict", conflictMessage(claims.rivals(name, path)))
 
 const identicalContent = plainRemark(
   "identical-content",
