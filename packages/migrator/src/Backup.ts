@@ -261,7 +261,10 @@ const prove = async (
       const problem =
         (await restoreOne(reader, file, target, cipher, true)) ??
         (compareRestored(target, file) ? undefined : "differs")
-      if (problem !== undefined) throw new BackupError({ reason: "not-proven", store: options.store, path: file.path })
+      if (problem !== undefined) {
+        const reason = problem === "pack-unreadable" ? "io" : "not-proven"
+        throw new BackupError({ reason, store: options.store, path: file.path })
+      }
       rmSync(target)
       options.onBytes?.(file.bytes)
     })

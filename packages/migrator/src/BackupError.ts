@@ -24,7 +24,13 @@ export interface BackupProblem {
   readonly problem: BackupProblemReason
 }
 
-export type BackupProblemReason = "pack-missing" | "pack-truncated" | "content-changed" | "manifest-changed"
+/** `pack-unreadable`: the system does not let the pack be read, which says nothing of what is in it. */
+export type BackupProblemReason =
+  | "pack-missing"
+  | "pack-unreadable"
+  | "pack-truncated"
+  | "content-changed"
+  | "manifest-changed"
 
 const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]>> = {
   "not-found": ["there is no such backup", "`mallard backup list` shows what there is."],

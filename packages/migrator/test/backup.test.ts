@@ -26,6 +26,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync
@@ -178,7 +179,11 @@ describe("a damaged backup", () => {
       writeFileSync(pack, bytes)
     },
     "pack-truncated": (pack) => truncateSync(pack, statSync(pack).size - 1),
-    "pack-missing": (pack) => rmSync(pack)
+    "pack-missing": (pack) => rmSync(pack),
+    "pack-unreadable": (pack) => {
+      rmSync(pack)
+      symlinkSync(pack, pack)
+    }
   }
   for (const [code, damage] of Object.entries(damages)) {
     it.effect(`is found out (${code}), and what is whole in it still comes back`, () =>
@@ -187,7 +192,7 @@ describe("a damaged backup", () => {
         yield* backUp(store, source)
         damage(packsOf(store)[0] ?? "")
         const { problems } = yield* verifyBackup({ store, backup: "last" })
-        const both = code === "pack-missing"
+        const both = code === "pack-missing" || code === "pack-unreadable"
         assert.deepStrictEqual(
           problems.map(({ path, problem }) => [relative(source, path), problem]),
           [...(both ? [["a.json", code]] : []), ["b.json", code]]

@@ -1,6 +1,7 @@
 /** `mallard backup`: the copies of sources, also when the database itself is lost. */
 import { openStore } from "@mallard/duckdb-store"
 import {
+  type BackupProblem,
   backupOfRun,
   backupStoreOf,
   isBackupStore,
@@ -141,11 +142,16 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
         : `${counted(check.problems.length, "problem")} in backup ${check.backup_id}\n`
     )
   }
-  if (check.problems.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  if (check.problems.length > 0) return yield* new Ended({ code: codeOf(check.problems) })
 })
+
+/** What cannot be read need not be damaged. */
+const codeOf = (found: ReadonlyArray<BackupProblem>): number =>
+  found.every(({ problem }) => problem === "pack-unreadable") ? exitCode.failed : exitCode.damaged
 
 const problems = {
   "pack-missing": "the pack that holds its copy is gone",
+  "pack-unreadable": "the pack that holds its copy cannot be read",
   "pack-truncated": "the pack that holds its copy is cut off",
   "content-changed": "its copy is not what was copied",
   "manifest-changed": "the manifest is not as it was written"
@@ -182,10 +188,10 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
     const rest = [
       ...(present.length > 0 ? [`${present.length} there already`] : []),
       ...(kept.length > 0 ? [`${kept.length} left as they are`] : []),
-      ...(result.problems.length > 0 ? [`${result.problems.length} damaged`] : [])
+      ...(result.problems.length > 0 ? [`${result.problems.length} not restored`] : [])
     ]
     terminal.out(`${[`${counted(restored.length, "file")} restored`, ...rest].join(", ")}\n`)
   }
-  if (result.problems.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  if (result.problems.length > 0) return yield* new Ended({ code: codeOf(result.problems) })
   if (kept.length > 0) return yield* new Ended({ code: exitCode.rejects })
 })

@@ -287,6 +287,7 @@ export class PackReader {
   }
 }
 
+const MISSING: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"])
 const LACKING: ReadonlySet<string> = new Set(["ENOSPC", "EMFILE", "ENFILE", "ENOMEM", "EINTR"])
 
 /** Gives a content to a sink and compares it with its SHA-256; says what is wrong with it. */
@@ -304,9 +305,10 @@ export const readContent = async (
     try {
       frame = reader.read(content.pack, offset, length)
     } catch (cause) {
-      // What the system lacks says nothing of the pack.
-      if (LACKING.has((cause as NodeJS.ErrnoException).code ?? "")) throw cause
-      return "pack-missing"
+      const code = systemCode(cause) ?? ""
+      // What the system lacks, other packs lack too.
+      if (LACKING.has(code)) throw cause
+      return MISSING.has(code) ? "pack-missing" : "pack-unreadable"
     }
     if (frame === undefined) return "pack-truncated"
     let text: Uint8Array
