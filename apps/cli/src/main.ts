@@ -43,7 +43,11 @@ const workingFolder = (): string => {
 const cwd = calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder()
 const args = argumentsOf(process.argv.slice(2), (path) => existsSync(join(cwd, path)))
 const isVerbose = args.includes("--verbose") || args.includes("-v")
-const isJson = args.some((arg) => /^--json(?:=(?:true|1|y|yes|on))?$/.test(arg))
+const operands = args.indexOf("--")
+// On its stdout the MCP server speaks to its client alone.
+const isJson =
+  args[0] !== "mcp" &&
+  args.slice(0, operands < 0 ? undefined : operands).some((arg) => /^--json(?:=(?:true|1|y|yes|on))?$/.test(arg))
 const terminal = new Terminal(env, args.includes("--no-color"))
 const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const session: Session = {

@@ -7,6 +7,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
+  renameSync,
   rmSync,
   writeFileSync
 } from "node:fs"
@@ -14,6 +16,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, beforeAll, describe, it } from "vitest"
 import type { Failpoint } from "@mallard/duckdb-store"
+import { thisProcess } from "@mallard/duckdb-store/Processes"
 import {
   cohort,
   folderCohort,
@@ -150,7 +153,7 @@ describe("mallard resume", () => {
     assert.strictEqual(resumed.code, 0, resumed.stderr)
     const store = join(folder, "test.duckdb.backups")
     assert.isNotEmpty(readdirSync(store))
-    assert.notStrictEqual(spawnSync("grep", ["-rq", "two people", store]).status, 0)
+    assert.strictEqual(spawnSync("grep", ["-rq", "two people", store]).status, 1)
   })
 })
 
@@ -313,7 +316,7 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
     assert.include(plain.stderr, "--backup-passphrase-file")
     const resumed = await run(folder, ["resume", ...db, "--backup-passphrase-file", "secret.txt"])
     assert.strictEqual(resumed.code, 0, resumed.stderr)
-    assert.notStrictEqual(spawnSync("grep", ["-rq", "two people", join(folder, store)]).status, 0)
+    assert.strictEqual(spawnSync("grep", ["-rq", "two people", join(folder, store)]).status, 1)
   })
 
   it("is told apart where its report, its rejects or its undoing is asked for", async () => {
@@ -330,10 +333,26 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
       const told = await run(folder, [...command, ...db])
       assert.strictEqual(told.code, 1, command.join(" "))
       assert.include(told.stderr, `Run ${killed} was cut short before it stored anything`, command.join(" "))
-      assert.include(told.stderr, `mallard resume ${killed.slice(0, 8)}`)
+      assert.include(told.stderr, "`mallard resume` goes on with it unless")
     }
     rmSync(join(folder, store, `${killed}.run`))
     assert.deepStrictEqual(await unfinishedIn(folder), [])
+  })
+
+  it("that fails names the record, and a run that still runs was not cut short", async () => {
+    const folder = begin()
+    await killedAt(folder, ["migrate", "in", ...db], "backup/copied")
+    const [killed = ""] = await unfinishedIn(folder)
+    renameSync(join(folder, "in"), join(folder, "gone"))
+    const failed = await run(folder, ["resume", ...db])
+    assert.strictEqual(failed.code, 2, failed.stderr)
+    assert.include(failed.stderr, `To forget it, remove ${join(realpathSync(folder), store, `${killed}.run`)}.`)
+    const path = join(folder, store, `${killed}.run`)
+    const record = JSON.parse(readFileSync(path, "utf8"))
+    writeFileSync(path, JSON.stringify({ ...record, process: thisProcess() }))
+    assert.deepStrictEqual(await unfinishedIn(folder), [])
+    writeFileSync(path, JSON.stringify({ ...record, process: { ...thisProcess(), since: "2020-01-01T00:00:00Z" } }))
+    assert.deepStrictEqual(await unfinishedIn(folder), [killed])
   })
 
   it("passes over records that are torn or none, and leaves none of a run that ends otherwise", async () => {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { cohort, makeFolder, run, writeFiles } from "./support.ts"
@@ -34,6 +34,26 @@ describe("mallard rollback --restore-files", () => {
     const without = await run(folder, ["rollback", "last", ...db, "--restore-files"])
     assert.strictEqual(without.code, 1)
     assert.include(without.stderr, "Nothing was undone; leave out --restore-files.")
+  })
+
+  it("tells a copy that cannot be read from one that is damaged", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })
+    await run(folder, ["migrate", "in", ...db])
+    rmSync(join(folder, "in/a.json"))
+    const packs = join(folder, "test.duckdb.backups/packs")
+    const pack = join(packs, readdirSync(packs)[0] ?? "")
+    rmSync(pack)
+    for (const [damage, code, word, sum] of [
+      [() => symlinkSync(pack, pack), 1, "cannot be read", "1 unreadable"],
+      [() => rmSync(pack), 6, "is damaged", "1 damaged"]
+    ] as const) {
+      damage()
+      const test = await run(folder, ["rollback", "last", ...db, "--restore-files", "--test"])
+      assert.strictEqual(test.code, code, test.stderr)
+      assert.include(test.stdout, `✗ in/a.json: not put back, its copy ${word}\n`)
+      assert.include(test.stdout, `0 originals would be put back, ${sum}\n`)
+    }
   })
 })
 

@@ -63,16 +63,15 @@ export interface ExportedText {
 }
 
 /**
- * A file as `documents` and `sharing` give it; where it is NDJSON, each document stays on its line. Nothing follows the
- * document, as in the compact text and in what Python's `json.dump` writes.
+ * A file as `documents` and `sharing` give it. Nothing follows the document, as in the compact text and in what Python's
+ * `json.dump` writes; where it is NDJSON, each document stays on its line, and unless the compact text is wanted the last
+ * line ends too, as tools for lines expect.
  */
-export const documentText = (path: string, text: string, options: ExportOptions): string =>
-  mayHoldLines(path) || text.includes("\n")
-    ? text
-        .split("\n")
-        .map((line) => oneDocumentText(line, { ...options, compact: true }))
-        .join("\n")
-    : oneDocumentText(text, options)
+export const documentText = (path: string, text: string, options: ExportOptions): string => {
+  if (!mayHoldLines(path) && !text.includes("\n")) return oneDocumentText(text, options)
+  const lines = text.split("\n").map((line) => oneDocumentText(line, { ...options, compact: true }))
+  return `${lines.join("\n")}${options.compact === true ? "" : "\n"}`
+}
 
 /** Compact text escapes a surrogate only if it is half of no pair; a backslash that is escaped itself begins no escape. */
 const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/

@@ -4,7 +4,7 @@ import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
 import { statSync } from "node:fs"
 import { systemCode } from "./Disk.ts"
-import { processFacts } from "./internal/processes.ts"
+import { processFacts } from "./Processes.ts"
 
 /** Why a store could not be opened. */
 export const StoreReason = Schema.Literals([

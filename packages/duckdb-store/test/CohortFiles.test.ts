@@ -155,9 +155,10 @@ describe("exported cohorts", () => {
 
   it("of several documents in one file keep each on its line", () => {
     const text = '{"a":1,"_b":2}\n[{"_c":{}}]\n"x"'
-    assert.strictEqual(documentText("c.ndjson", text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"')
-    assert.strictEqual(documentText("c.ndjson", text, {}), text)
-    assert.strictEqual(documentText("c.ndjson", '{"a":1,"_b":2}', { format: "sharing" }), '{"a":1}')
+    assert.strictEqual(documentText("c.ndjson", text, { format: "sharing" }), '{"a":1}\n[{}]\n"x"\n')
+    assert.strictEqual(documentText("c.ndjson", text, {}), `${text}\n`)
+    assert.strictEqual(documentText("c.ndjson", text, { compact: true }), text)
+    assert.strictEqual(documentText("c.ndjson", '{"a":1,"_b":2}', { format: "sharing" }), '{"a":1}\n')
     assert.strictEqual(documentText("c.json", '{"a":1,"_b":2}', { format: "sharing" }), '{\n  "a": 1\n}')
     assert.deepStrictEqual(diffTexts(text, text.replace('"x"', '"y"')), [
       { pointer: "/2", before: '"x"', after: '"y"' }

@@ -23,6 +23,7 @@ import {
   verifyContents
 } from "@mallard/duckdb-store"
 import { findSources, type FoundSources, type Source, type SourceFile } from "@mallard/legacy-json"
+import { thisProcess } from "@mallard/duckdb-store/Processes"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { backupStoreOf, makeBackup } from "./Backup.ts"
@@ -74,6 +75,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
           run,
           started_at: new Date(started).toISOString().slice(0, -1),
           program: options.program,
+          process: thisProcess(),
           options: { ...optionsOf(options, options.resumes), environment: environmentOf("") }
         })
   const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(

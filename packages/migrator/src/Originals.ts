@@ -2,7 +2,7 @@
 import { findRun, readBackups } from "@mallard/duckdb-store"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
-import { BackupError } from "./BackupError.ts"
+import { BackupError, type BackupProblem } from "./BackupError.ts"
 import { orNothingStored } from "./internal/begun.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
 import type { CopiesProgress } from "./MigrateOptions.ts"
@@ -37,8 +37,10 @@ export interface RestoredOriginals {
   readonly present: ReadonlyArray<string>
   /** There with other bytes: left as they are. */
   readonly kept: ReadonlyArray<string>
-  /** Copies that are damaged. */
+  /** Not put back: their copies are damaged. */
   readonly damaged: ReadonlyArray<string>
+  /** Not put back: the system does not let their copies be read. */
+  readonly unreadable: ReadonlyArray<string>
 }
 
 /** Puts back byte by byte, with modes and times, what is missing of the files that a run read. */
@@ -57,7 +59,7 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     const { manifest } = yield* findBackup(store, backupId)
     const { onProgress } = options
     const { problems } = yield* verifyBackup({ store, backup: backupId, cipher: options.cipher, onProgress })
-    const damaged = new Set(problems.map(({ path }) => path))
+    const lost = new Set(problems.map(({ path }) => path))
     const there = manifest.files.filter(({ path }) => isThere(path))
     const present = yield* Effect.try({
       try: () => new Set(there.filter((file) => compareRestored(file.path, file, "bytes"))),
@@ -65,10 +67,10 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     })
     const would: RestoredOriginals = {
       ...about,
-      restored: manifest.files.filter((file) => !there.includes(file) && !damaged.has(file.path)).map(pathOf),
+      restored: manifest.files.filter((file) => !there.includes(file) && !lost.has(file.path)).map(pathOf),
       present: [...present].map(pathOf),
       kept: there.filter((file) => !present.has(file)).map(pathOf),
-      damaged: [...damaged]
+      ...lostOf(problems)
     }
     return would
   }
@@ -79,9 +81,16 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     restored: result.restored,
     present: result.present,
     kept: result.kept,
-    damaged: result.problems.map(({ path }) => path)
+    ...lostOf(result.problems)
   }
   return restored
 })
+
+const lostOf = (problems: ReadonlyArray<BackupProblem>): Pick<RestoredOriginals, "damaged" | "unreadable"> => {
+  const pathsOf = (isUnreadable: boolean): ReadonlyArray<string> => [
+    ...new Set(problems.filter(({ problem }) => (problem === "pack-unreadable") === isUnreadable).map(pathOf))
+  ]
+  return { damaged: pathsOf(false), unreadable: pathsOf(true) }
+}
 
 const pathOf = ({ path }: { readonly path: string }): string => path

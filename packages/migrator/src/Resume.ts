@@ -7,7 +7,7 @@ import { resolve } from "node:path"
 import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { PlannedAction } from "./Decision.ts"
-import { asLedgerRun, type BegunRun, begunRuns, orNothingStored } from "./internal/begun.ts"
+import { asLedgerRun, type BegunRun, begunRuns, orNothingStored, recordPath } from "./internal/begun.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { readUndoing } from "./internal/undoings.ts"
 import { listRejects } from "./Rejects.ts"
@@ -72,6 +72,8 @@ export interface UnfinishedRun {
   readonly asked: AskedOptions
   /** The first revision that it, or a run that it went on with, made. */
   readonly firstRevision: number | undefined
+  /** The file that tells of it, if the ledger does not. */
+  readonly record?: string | undefined
 }
 
 /**
@@ -231,7 +233,12 @@ const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions)
 /** The unfinished runs of a database, oldest first; also of one that a run was cut short before it had made it. */
 export const listUnfinished = Effect.fn("listUnfinished")(function* (database: string) {
   const ledger = yield* readingIfThere(database, readRuns(), [])
-  return unfinishedByTime(ledger, begunRuns(database))
+  const begun = begunRuns(database)
+  return unfinishedByTime(ledger, begun).map((unfinished) =>
+    begun.some(({ run }) => run === unfinished.run)
+      ? { ...unfinished, record: recordPath(database, unfinished.run) }
+      : unfinished
+  )
 })
 
 /** All unfinished runs; those that the ledger does not have stand between the others by the time at which they began. */

@@ -8,6 +8,10 @@ import { basename, join } from "node:path"
 import { exported, type Files, itemOf, migrated, outcomes, query, remarksOf, run } from "./support.ts"
 
 /** A cohort of one patient, or of two with one id: then it breaks the rule about duplicate ids. */
+/** `ORDERING_RUNS=500 ORDERING_SEED=7` tries more runs, and others. */
+const RUNS = Number(process.env["ORDERING_RUNS"] ?? 12)
+const SEED = Number(process.env["ORDERING_SEED"] ?? 20_261_122)
+
 const cohortOf = (name: string, id: string, isTwice = false): string => {
   const patient = `{"patient_id":"${id}"}`
   return `{"name":"${name}","patients":[${isTwice ? `${patient},${patient}` : patient}]}`
@@ -296,70 +300,64 @@ const assertExpected = (world: World, report: RunReport): void => {
 }
 
 describe("what becomes of sources", () => {
-  it.live(
-    "does not depend on their order or on the division into batches, with rules and names that meet",
-    () =>
-      Effect.gen(function* () {
-        const folder = yield* tempDirectory
-        const empty = join(folder, "empty.duckdb")
-        yield* run(empty, [])
-        const rules = yield* rejectDuplicates
-        let number = 0
-        const context = yield* Effect.context<never>()
-        const property = fc.asyncProperty(
-          fc.record({
-            stored: fc
-              .dictionary(nameOf, contentOf, { maxKeys: 2 })
-              .map((all) => new Map(Object.entries(all).map(([name, content]) => [name, textOf({ name, content })]))),
-            documents: fc.array(documentOf, { minLength: 2, maxLength: 7 }),
-            onConflict: fc.constantFrom<ConflictRule>("fail", "skip", "replace", "rename"),
-            check: fc.constantFrom<World["check"]>("none", "rules", "rules", "strict")
-          }),
-          fc.constantFrom(...Object.values(divisions)),
-          (world, sizes) =>
-            Effect.runPromiseWith(context)(
-              Effect.gen(function* () {
-                const base = join(folder, String(number++))
-                const database = join(base, "test.duckdb")
-                const source = join(base, "source")
-                mkdirSync(base)
-                copyFileSync(empty, database)
-                if (world.stored.size > 0) {
-                  yield* write(
-                    source,
-                    Object.fromEntries([...world.stored].map(([name, text]) => [`${name}.json`, text]))
-                  )
-                  yield* run(database, [source], { verify: false })
-                  rmSync(source, { recursive: true })
-                }
-                const files = world.documents.map((one, at) => [
-                  `${at}.json`,
-                  `${one.isMarked ? "\ufeff" : ""}${textOf(one)}`
-                ])
-                yield* write(source, Object.fromEntries(files))
-                const options = {
-                  onConflict: world.onConflict,
-                  sizes,
-                  ...(world.check === "rules" ? { rules } : { strict: world.check === "strict" })
-                }
-                assertExpected(world, yield* run(database, [source], { ...options, dryRun: true }))
-                const report = yield* run(database, [source], options)
-                assertExpected(world, report)
-                assert.strictEqual(report.verification.mismatched, 0)
-                const { after } = expectedOf(world)
-                const stored = [...(yield* exported(database))].map(([path, text]) => [path.split("/")[0], text])
-                assert.sameDeepMembers(stored, [...after])
-                // Once more: those that fought over names are read last, and files that are stored are known by their bytes.
-                assertExpected(
-                  { ...world, stored: after },
-                  yield* run(database, [source], { ...options, verify: false })
+  it.live("does not depend on their order or on the division into batches, with rules and names that meet", () =>
+    Effect.gen(function* () {
+      const folder = yield* tempDirectory
+      const empty = join(folder, "empty.duckdb")
+      yield* run(empty, [])
+      const rules = yield* rejectDuplicates
+      let number = 0
+      const context = yield* Effect.context<never>()
+      const property = fc.asyncProperty(
+        fc.record({
+          stored: fc
+            .dictionary(nameOf, contentOf, { maxKeys: 2 })
+            .map((all) => new Map(Object.entries(all).map(([name, content]) => [name, textOf({ name, content })]))),
+          documents: fc.array(documentOf, { minLength: 2, maxLength: 7 }),
+          onConflict: fc.constantFrom<ConflictRule>("fail", "skip", "replace", "rename"),
+          check: fc.constantFrom<World["check"]>("none", "rules", "rules", "strict")
+        }),
+        fc.constantFrom(...Object.values(divisions)),
+        (world, sizes) =>
+          Effect.runPromiseWith(context)(
+            Effect.gen(function* () {
+              const base = join(folder, String(number++))
+              const database = join(base, "test.duckdb")
+              const source = join(base, "source")
+              mkdirSync(base)
+              copyFileSync(empty, database)
+              if (world.stored.size > 0) {
+                yield* write(
+                  source,
+                  Object.fromEntries([...world.stored].map(([name, text]) => [`${name}.json`, text]))
                 )
-                rmSync(base, { recursive: true })
-              })
-            )
-        )
-        yield* Effect.promise(() => fc.assert(property, { numRuns: 12, seed: 20_261_122 }))
-      }),
-    180_000
+                yield* run(database, [source], { verify: false })
+                rmSync(source, { recursive: true })
+              }
+              const files = world.documents.map((one, at) => [
+                `${at}.json`,
+                `${one.isMarked ? "\ufeff" : ""}${textOf(one)}`
+              ])
+              yield* write(source, Object.fromEntries(files))
+              const options = {
+                onConflict: world.onConflict,
+                sizes,
+                ...(world.check === "rules" ? { rules } : { strict: world.check === "strict" })
+              }
+              assertExpected(world, yield* run(database, [source], { ...options, dryRun: true }))
+              const report = yield* run(database, [source], options)
+              assertExpected(world, report)
+              assert.strictEqual(report.verification.mismatched, 0)
+              const { after } = expectedOf(world)
+              const stored = [...(yield* exported(database))].map(([path, text]) => [path.split("/")[0], text])
+              assert.sameDeepMembers(stored, [...after])
+              // Once more: those that fought over names are read last, and files that are stored are known by their bytes.
+              assertExpected({ ...world, stored: after }, yield* run(database, [source], { ...options, verify: false }))
+              rmSync(base, { recursive: true })
+            })
+          )
+      )
+      yield* Effect.promise(() => fc.assert(property, { numRuns: RUNS, seed: SEED }))
+    })
   )
 })

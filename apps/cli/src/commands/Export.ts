@@ -75,7 +75,7 @@ const exportAs = Effect.fnUntraced(function* (
         "Name one with --out DIR."
       )
     }
-    for (const { text } of exported.files) terminal.out(compact ? text : `${text}\n`)
+    for (const { text } of exported.files) terminal.out(compact || text.endsWith("\n") ? text : `${text}\n`)
     remarks = exported.remarks
   } else {
     const out = resolve(session.cwd, command.out)
@@ -252,7 +252,11 @@ const writeFiles = (
       return {
         write: (bytes) => open.forEach((file) => file.write(bytes)),
         end: (isAsStored) => {
-          open.forEach((file) => file.finish())
+          open.forEach((file) => {
+            // The last line of NDJSON ends too, unless the bytes are to be those of the digest.
+            if (!command.compact && mayHoldLines(part.path)) file.write(LINE_FEED)
+            file.finish()
+          })
           if (isAsStored) return
           isSound = false
           broken.push(part.path)
@@ -278,6 +282,8 @@ const writeFiles = (
       Effect.ensuring(Effect.promise(() => files.discard()))
     )
   })
+
+const LINE_FEED = Buffer.from("\n")
 
 /** Where the text of one document goes. */
 interface Sink {

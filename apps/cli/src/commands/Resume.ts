@@ -2,10 +2,10 @@
 import { type AskedOptions, hasIdentity, listUnfinished, retryOf } from "@mallard/migrator"
 import { Effect } from "effect"
 import { withDatabase } from "../Database.ts"
-import { CommandFailed, exitCode, usage } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { counted, quoted } from "../Text.ts"
+import { counted, printable, quoted } from "../Text.ts"
 import { type MigrateCommand, runMigrate } from "./Migrate.ts"
 import { noSuchRun } from "./Report.ts"
 
@@ -47,13 +47,19 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
       found.map(({ run }) => run)
     )
   }
-  yield* runMigrate(session, {
+  const again = runMigrate(session, {
     ...(yield* askedAgain(command, last.asked)),
     resumes: last.run,
     ...(last.asked.retries === undefined ? {} : { retries: last.asked.retries }),
     ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) }),
     ...(last.asked.plan === undefined ? {} : { planned: new Map(last.asked.plan.map((item) => [item.path, item])) })
   })
+  yield* Effect.tapError(again, (error) =>
+    Effect.sync(() => {
+      if (error instanceof Ended || last.record === undefined) return
+      terminal.error(`Run ${last.run.slice(0, 8)} stored nothing. To forget it, remove ${printable(last.record)}.\n`)
+    })
+  )
 })
 
 export const runRetry = Effect.fnUntraced(function* (session: Session, command: RetryCommand) {

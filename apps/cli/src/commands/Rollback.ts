@@ -150,6 +150,7 @@ const tell = Effect.fnUntraced(function* (
         .join("")
     )
   if (files !== undefined && files.damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  if (files !== undefined && files.unreadable.length > 0) return yield* new Ended({ code: exitCode.failed })
   const isPartly = report.outcome === "partly-done" || (files !== undefined && files.kept.length > 0)
   if (isPartly) return yield* new Ended({ code: exitCode.rejects })
 })
@@ -161,10 +162,12 @@ const fileLines = (session: Session, report: UndoReport, files: RestoredOriginal
     `${counted(files.restored.length, "original")} ${report.test ? "would be " : ""}put back`,
     ...(files.present.length > 0 ? [`${grouped(files.present.length)} there already`] : []),
     ...(files.kept.length > 0 ? [`${grouped(files.kept.length)} left as they are`] : []),
-    ...(files.damaged.length > 0 ? [`${grouped(files.damaged.length)} damaged`] : [])
+    ...(files.damaged.length > 0 ? [`${grouped(files.damaged.length)} damaged`] : []),
+    ...(files.unreadable.length > 0 ? [`${grouped(files.unreadable.length)} unreadable`] : [])
   ]
   return [
     ...files.damaged.map((path) => `${paint("red", "✗")} ${shown(path)}: not put back, its copy is damaged`),
+    ...files.unreadable.map((path) => `${paint("red", "✗")} ${shown(path)}: not put back, its copy cannot be read`),
     ...files.kept.map((path) => `${paint("yellow", "-")} ${shown(path)}: left as it is, other bytes are there`),
     sums.join(", ")
   ]

@@ -6,6 +6,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { type LedgerRun, RunNotFound, StoreError } from "@mallard/duckdb-store"
+import { isRunning } from "@mallard/duckdb-store/Processes"
 import { printablePath } from "@mallard/legacy-json"
 import { Effect, Option, Schema, type Scope } from "effect"
 import { backupStoreOf } from "../Backup.ts"
@@ -19,6 +20,8 @@ export const BegunRun = Schema.Struct({
   /** UTC, as in the ledger. */
   started_at: Schema.String.check(Schema.isPattern(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?$/)),
   program: Schema.String,
+  /** Which process it is: as long as that runs, the run has not been cut short. */
+  process: Schema.optionalKey(Schema.Struct({ pid: Schema.Int, since: Schema.String })),
   options: StoredOptions
 })
 export type BegunRun = typeof BegunRun.Type
@@ -27,9 +30,10 @@ const decode = Schema.decodeUnknownOption(Schema.fromJsonString(BegunRun))
 
 const NAME = /^([0-9a-f-]{36})\.run$/
 
-const pathOf = (database: string, run: string): string => join(backupStoreOf(database), `${run}.run`)
+/** Where the record of a run lies. */
+export const recordPath = (database: string, run: string): string => join(backupStoreOf(database), `${run}.run`)
 
-/** The runs beside a database, in the order in which they began. What cannot be read is passed over. */
+/** The runs beside a database that were cut short, in the order in which they began. What cannot be read is passed over. */
 export const begunRuns = (database: string): ReadonlyArray<BegunRun> => {
   const store = backupStoreOf(database)
   try {
@@ -39,7 +43,9 @@ export const begunRuns = (database: string): ReadonlyArray<BegunRun> => {
         const run = NAME.exec(name)?.[1]
         return run === undefined
           ? []
-          : Option.toArray(readBegun(join(store, name))).filter((begun) => begun.run === run)
+          : Option.toArray(readBegun(join(store, name))).filter(
+              (begun) => begun.run === run && (begun.process === undefined || !isRunning(begun.process))
+            )
       })
       .toSorted((left, right) => (left.started_at < right.started_at ? -1 : 1))
   } catch {
@@ -80,7 +86,7 @@ export const begin = (database: string, begun: Omit<BegunRun, "format">): Effect
 
 /** The first of the folders that had to be made. */
 const noteBegun = (database: string, begun: Omit<BegunRun, "format">): string | undefined => {
-  const path = pathOf(database, begun.run)
+  const path = recordPath(database, begun.run)
   try {
     const firstMade = mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
     if (!existsSync(path)) writeWhole(path, Buffer.from(`${JSON.stringify({ format: 1, ...begun })}\n`))
@@ -93,7 +99,7 @@ const noteBegun = (database: string, begun: Omit<BegunRun, "format">): string | 
 /** Removes what is known of runs that the ledger has, or that another run has taken the place of. */
 export const forgetBegun = (database: string, runs: ReadonlyArray<string>): void => {
   try {
-    for (const run of runs) rmSync(pathOf(database, run), { force: true })
+    for (const run of runs) rmSync(recordPath(database, run), { force: true })
   } catch {
     return
   }
@@ -117,7 +123,7 @@ export class NothingStored extends Schema.TaggedError<NothingStored>()("NothingS
   path: Schema.String
 }) {
   override get message(): string {
-    return `Run ${this.run} was cut short before it stored anything: there is nothing of it to show, to undo or to take again. \`mallard resume ${this.run.slice(0, 8)}\` goes on with it; who does not want that removes ${printablePath(this.path)}.`
+    return `Run ${this.run} was cut short before it stored anything: there is nothing of it to show, to undo or to take again. \`mallard resume\` goes on with it unless \`mallard status\` no longer names it, as a later run over the same sources has taken its place; who wants neither removes ${printablePath(this.path)}.`
   }
 }
 
@@ -134,7 +140,7 @@ export const orNothingStored =
       const [begun] = found
       return begun === undefined || found.length > 1
         ? Effect.fail(error)
-        : Effect.fail(new NothingStored({ run: begun.run, path: pathOf(database, begun.run) }))
+        : Effect.fail(new NothingStored({ run: begun.run, path: recordPath(database, begun.run) }))
     })
 
 /** The run as the ledger would have it. */

@@ -10,8 +10,19 @@ export interface ProcessFacts {
   readonly since: string | undefined
 }
 
+export interface ProcessName {
+  readonly pid: number
+  readonly since: string
+}
+
 /** What is known of a process; nothing of one that has ended, or where the system does not tell. */
 export const processFacts = (pid: number): ProcessFacts => fromProc(pid) ?? fromPs(pid) ?? nothing
+
+/** What tells this process from a later one of the same number. */
+export const thisProcess = (): ProcessName => ({ pid: process.pid, since: processFacts(process.pid).since ?? "" })
+
+/** Whether the process that was named so still runs; false where the system does not tell when processes began. */
+export const isRunning = ({ pid, since }: ProcessName): boolean => since !== "" && processFacts(pid).since === since
 
 const nothing: ProcessFacts = { program: undefined, since: undefined }
 
@@ -24,6 +35,8 @@ const fromProc = (pid: number): ProcessFacts | undefined => {
     // The name, in brackets, may hold spaces and brackets itself.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
     const boot = /^btime (\d+)$/m.exec(readFileSync("/proc/stat", "utf8"))?.[1]
+    // A zombie has ended.
+    if (fields[0] === "Z" || fields[0] === "X") return nothing
     const ticks = Number(fields[19])
     const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")
     return {
