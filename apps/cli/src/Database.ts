@@ -89,9 +89,8 @@ const isForeign = (error: unknown): boolean =>
   error.reason === "foreign"
 
 /** `--db FILE` where the user needs it to reach this database again, else nothing. */
-export const databaseFlag = (place: Place, path: string): string => {
-  return chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`
-}
+export const databaseFlag = (place: Place, path: string): string =>
+  chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`
 
 /** A word as a shell takes it. */
 export const shellQuoted = (word: string): string =>

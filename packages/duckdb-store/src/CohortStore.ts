@@ -41,6 +41,7 @@ import { query } from "./internal/query.ts"
 import { nearestNames } from "./Naming.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
 import { makeRenderer } from "./Rendering.ts"
+import type { RevisionContent } from "./Revision.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
 import { type KindSummary, summarise, type SummaryOptions } from "./Summary.ts"
@@ -71,22 +72,13 @@ export interface Cohort {
 }
 
 /** One revision of a cohort. */
-export interface Revision {
+export interface Revision extends RevisionContent {
   readonly revisionId: number
-  readonly cohortId: string
-  readonly seq: number
-  readonly predecessor: number | undefined
   readonly runId: string | undefined
-  readonly change: "saved" | "deleted" | "restored"
-  readonly name: string
-  readonly description: string | undefined
-  readonly tags: ReadonlyArray<string>
-  readonly product: string | undefined
-  readonly legacyId: string | undefined
   readonly createdAt: string | undefined
   readonly updatedAt: string | undefined
   readonly savedAt: string
-  readonly digest: string
+  /** The revision whose parts and members it uses. */
   readonly contentId: number
 }
 

@@ -22,6 +22,15 @@ export const sizeText = (bytes: number): string => {
 export const systemCode = (cause: unknown): string | undefined =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined
 
+/** Chains of causes are a few errors long; one that leads back to itself would have no end. */
+const DEEPEST = 8
+
+/** An error and the errors that caused it, outermost first. */
+export function* causesOf(error: unknown): Generator<Error> {
+  for (let cause = error, level = 0; level < DEEPEST && cause instanceof Error; level++, cause = cause.cause)
+    yield cause
+}
+
 /** Makes a file, or the names in a folder, last. Some systems do not open folders, and there it is up to them. */
 export const syncPath = (path: string): void => {
   let handle: number

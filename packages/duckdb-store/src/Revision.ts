@@ -2,8 +2,8 @@
 import type { LedgerValues } from "./Ledger.ts"
 import type { Timestamp } from "./Tables.ts"
 
-/** A cohort's new revision. */
-export interface NewRevision {
+/** What a revision says, whether it is to be written or was read. */
+export interface RevisionContent {
   readonly cohortId: string
   readonly seq: number
   readonly predecessor: number | undefined
@@ -13,11 +13,16 @@ export interface NewRevision {
   readonly tags: ReadonlyArray<string>
   readonly product: string | undefined
   readonly legacyId: string | undefined
+  /** SHA-256 of the content. */
+  readonly digest: string
+}
+
+/** A cohort's new revision. */
+export interface NewRevision extends RevisionContent {
   /** Microseconds since 1970-01-01 of the source's own times. */
   readonly createdAt: bigint | undefined
   readonly updatedAt: bigint | undefined
   readonly savedAt: bigint
-  readonly digest: string
   /** Set for revisions that use another one's content; then there are no parts. */
   readonly contentId?: number
 }

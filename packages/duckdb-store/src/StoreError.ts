@@ -3,7 +3,7 @@
 import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
 import { statSync } from "node:fs"
-import { systemCode } from "./Disk.ts"
+import { causesOf, systemCode } from "./Disk.ts"
 import { processFacts } from "./Processes.ts"
 
 /** Why a store could not be opened. */
@@ -135,14 +135,13 @@ const systemReasons: Readonly<Record<string, StoreReason>> = {
 
 // DuckDB's text lies below Effect's `SqlError`; a full disk is told apart only by it.
 const reasonOf = (cause: unknown): StoreReason => {
-  for (let error = cause, level = 0; level < 8 && error instanceof Error; level++) {
+  for (const error of causesOf(cause)) {
     // Removing gives it no code of its own.
     if (/File name too long/i.test(error.message)) return "bad-path"
     const code = systemCode(error)
     if (code !== undefined) return systemReasons[code] ?? "io"
     if (/No space left|disk quota/i.test(error.message)) return "no-space"
     if (/Corrupt|checksum/i.test(error.message)) return "damaged"
-    error = error.cause
   }
   return "io"
 }

@@ -531,6 +531,18 @@ const placeBelow = (out: string, base: string, path: string): string => {
 export const isBackupStore = (folder: string): boolean =>
   ["packs", "manifests"].some((name) => existsSync(join(folder, name)))
 
+/** SHA-256 of every content of which a store has a copy that is not encrypted; none where there is no store that can be read. */
+export const contentsInClear = (store: string): ReadonlySet<string> => {
+  try {
+    const manifests = readManifests(store).flatMap(({ isAsWritten, manifest }) =>
+      isAsWritten && manifest?.key === null ? [manifest] : []
+    )
+    return new Set(manifests.flatMap(({ files }) => files.map(({ sha256 }) => sha256)))
+  } catch {
+    return new Set()
+  }
+}
+
 /** The files of a backup with their sizes and SHA-256. */
 export const filesOf = (
   store: string,

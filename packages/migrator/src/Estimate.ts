@@ -8,8 +8,9 @@ import { performance } from "node:perf_hooks"
 import { constants as zlib, zstdCompressSync } from "node:zlib"
 import { type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
+import { contentsInClear } from "./Backup.ts"
 import { RunProof } from "./internal/RunFacts.ts"
-import { type RunReport, Totals } from "./Report.ts"
+import { type ItemReport, type RunReport, Totals } from "./Report.ts"
 import { reading } from "./internal/reading.ts"
 
 /** Rather too much than too little. */
@@ -48,6 +49,8 @@ export interface Measured {
   readonly database: { readonly bytes: number; readonly sourceBytes: number } | undefined
   /** A sample of the sources, compressed; undefined if there is nothing to copy. */
   readonly sample: { readonly bytes: number; readonly compressed: number; readonly milliseconds: number } | undefined
+  /** SHA-256 of what has a copy already that the run will use again. */
+  readonly copied: ReadonlySet<string>
   readonly freeBytes: number | null
 }
 
@@ -65,7 +68,7 @@ const LEAST_DATABASE_BYTES = 10_000_000
 const PASSES_OF_COPY = 2
 
 /** The estimate of a run from its rehearsal and from what was measured. */
-export const estimateOf = (report: RunReport, { database, former, freeBytes, sample }: Measured): Estimate => {
+export const estimateOf = (report: RunReport, { copied, database, former, freeBytes, sample }: Measured): Estimate => {
   const bytes = report.items.filter(({ outcome }) => outcome === "migrated").reduce((sum, item) => sum + item.bytes, 0)
   const { find, load } = report.timings
   const share = report.totals.bytes === 0 ? 0 : bytes / report.totals.bytes
@@ -74,15 +77,15 @@ export const estimateOf = (report: RunReport, { database, former, freeBytes, sam
       ? load * (1 + share * TIMES_READING)
       : Math.max(load, bytes * (former.loadMsPerByte + former.verifyMsPerByte))
   const isCopied = report.options?.["backup"] === true
-  const copied = isCopied ? report.totals.bytes : 0
+  const toCopy = isCopied ? report.totals.bytes - bytesOf(report, copied) : 0
   const copyMsPerByte = sample === undefined ? 0 : (sample.milliseconds * PASSES_OF_COPY) / sample.bytes
   const stored = database !== undefined && database.sourceBytes >= LEAST_DATABASE_BYTES ? database : undefined
   return {
-    milliseconds: Math.ceil(find + storing + copied * copyMsPerByte + START_MS),
+    milliseconds: Math.ceil(find + storing + toCopy * copyMsPerByte + START_MS),
     database_bytes:
       Math.ceil(bytes * (stored === undefined ? DATABASE_SHARE : stored.bytes / stored.sourceBytes)) +
       (database === undefined ? NEW_DATABASE_BYTES : 0),
-    backup_bytes: Math.ceil(copied * (sample === undefined ? BACKUP_SHARE : sample.compressed / sample.bytes)),
+    backup_bytes: Math.ceil(toCopy * (sample === undefined ? BACKUP_SHARE : sample.compressed / sample.bytes)),
     free_bytes: freeBytes,
     basis: {
       runs: former?.runs ?? 0,
@@ -91,6 +94,13 @@ export const estimateOf = (report: RunReport, { database, former, freeBytes, sam
     }
   }
 }
+
+/** Bytes of the sources whose content is among these. */
+const bytesOf = ({ items }: RunReport, contents: ReadonlySet<string>): number =>
+  items
+    .flatMap((item): ReadonlyArray<Pick<ItemReport, "bytes" | "source_sha256">> => item.parts ?? [item])
+    .filter(({ source_sha256 }) => source_sha256 !== null && contents.has(source_sha256))
+    .reduce((sum, { bytes }) => sum + bytes, 0)
 
 /** Whether the disk has room for what is estimated; unknown counts as room. */
 export const hasRoom = ({ backup_bytes, database_bytes, free_bytes }: Estimate): boolean =>
@@ -131,10 +141,18 @@ export const measure = Effect.fn("measure")(function* (report: RunReport) {
       ? { bytes: statSync(report.database).size, sourceBytes: storedBytes(runs) }
       : undefined,
     sample: report.options?.["backup"] === true ? sampleOf(report) : undefined,
+    copied: copiedBefore(report),
     freeBytes: freeAt(report.database)
   }
   return measured
 })
+
+/** Copies under a key are used again under the same one, and which that will be is not known: they do not count. */
+const copiedBefore = ({ options }: RunReport): Measured["copied"] => {
+  const store = options?.["backup_dir"]
+  const isInClear = options?.["backup"] === true && options["backup_cipher"] === undefined
+  return isInClear && typeof store === "string" ? contentsInClear(store) : new Set()
+}
 
 /** Bytes of sources that all runs stored, at least: of runs that stored all that they found. */
 const storedBytes = (runs: ReadonlyArray<LedgerRun>): number =>

@@ -37,8 +37,8 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
       program: options.program
     })
   )
-  const [undone] = undoings
-  if (undone === undefined) {
+  const recorded = undoings.flatMap(({ run }) => (run === null ? [] : [run]))
+  if (recorded.length === 0) {
     const stopped: RunReport = { ...report, notes: [...(report.notes ?? []), `${rejected}: the run was stopped.`] }
     return stopped
   }
@@ -72,7 +72,7 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     totals: totalsOf(report.totals.found, items),
     notes: [
       ...(report.notes ?? []),
-      `${rejected}: the run was stopped and undone (by run ${undoings.map(({ run }) => run.slice(0, 8)).join(", ")}); every cohort is as it was before.`
+      `${rejected}: the run was stopped and undone (by run ${recorded.map((run) => run.slice(0, 8)).join(", ")}); every cohort is as it was before.`
     ]
   }
   return taken

@@ -31,8 +31,8 @@ import { reading } from "./internal/reading.ts"
 
 /** What an undoing run did, or would do. */
 export interface UndoReport {
-  /** The id of the undoing run; it is recorded unless it was a test or had nothing to change. */
-  readonly run: string
+  /** The id of the undoing run; null where none is recorded, because it was a test or had nothing to change. */
+  readonly run: string | null
   readonly outcome: "done" | "partly-done" | "nothing-to-do"
   readonly database: string
   /** The run that was undone; null for a savepoint. */
@@ -197,8 +197,9 @@ const undoTarget = Effect.fnUntraced(function* (
     isTest: test,
     onProgress: (done, cohorts) => onProgress?.({ phase: "undo", done, cohorts })
   })
+  const isRecorded = !test && steps.some(({ action }) => action !== "kept")
   const report: UndoReport = {
-    run,
+    run: isRecorded ? run : null,
     outcome: outcomeOf(steps),
     database,
     undone_run: undoneRun,

@@ -304,33 +304,25 @@ const withArticle = (kind: string): string => `${/^[aeiou]/.test(kind) ? "an" : 
 
 /** Code and words of what a check found; words name columns and never values. */
 export const remarkOfCheck = (check: ContentCheck): { readonly code: string; readonly message: string } => {
+  const place = `in ${withArticle(check.kind)}`
   switch (check.check) {
     case "required":
-      return { code: "missing-id", message: `in ${withArticle(check.kind)}, ${check.column} has no value` }
+      return { code: "missing-id", message: `${place}, ${check.column} has no value` }
     case "reference": {
       const to = [...new Set(check.to.map(({ kind }) => kind))].join(" or ")
-      return {
-        code: "dangling-reference",
-        message: `in ${withArticle(check.kind)}, ${check.column} names no ${to} of the cohort`
-      }
+      return { code: "dangling-reference", message: `${place}, ${check.column} names no ${to} of the cohort` }
     }
     case "order":
-      return {
-        code: "dates-out-of-order",
-        message: `in ${withArticle(check.kind)}, ${check.later} is before ${check.earlier}`
-      }
+      return { code: "dates-out-of-order", message: `${place}, ${check.later} is before ${check.earlier}` }
     case "range": {
-      const { column, kind, max, min } = check
+      const { column, max, min } = check
       const range = [
         ...(min === undefined ? [] : [`at least ${min}`]),
         ...(max === undefined ? [] : [`at most ${max}`])
       ]
-      return { code: "out-of-range", message: `in ${withArticle(kind)}, ${column} is not ${range.join(" and ")}` }
+      return { code: "out-of-range", message: `${place}, ${column} is not ${range.join(" and ")}` }
     }
     case "format":
-      return {
-        code: "code-format",
-        message: `in ${withArticle(check.kind)}, ${check.column} is not written as its codes are`
-      }
+      return { code: "code-format", message: `${place}, ${check.column} is not written as its codes are` }
   }
 }

@@ -13,9 +13,16 @@ import { Effect } from "effect"
 import * as fc from "fast-check"
 import { statSync } from "node:fs"
 import { assert } from "vitest"
+import { writeFiles } from "@mallard/testkit"
 import { folderOf, run } from "./support.ts"
 
-const nothing: Measured = { former: undefined, database: undefined, sample: undefined, freeBytes: null }
+const nothing: Measured = {
+  former: undefined,
+  database: undefined,
+  sample: undefined,
+  copied: new Set(),
+  freeBytes: null
+}
 
 /** A rehearsal of sources of these sizes, the first `stored` of which are to be stored. */
 const rehearsal = (sizes: ReadonlyArray<number>, stored = sizes.length, readMs = 1000): RunReport => {
@@ -65,7 +72,7 @@ const sample = { bytes: 2 ** 20, compressed: 2 ** 16, milliseconds: 16 }
 describe("an estimate", () => {
   it("rests on runs before, on the database and on a sample where there are such, and says on what", () => {
     const report = rehearsal([2 ** 26, 2 ** 26])
-    assert.deepStrictEqual(estimateOf(report, { former, database, sample, freeBytes: 5 }), {
+    assert.deepStrictEqual(estimateOf(report, { ...nothing, former, database, sample, freeBytes: 5 }), {
       // To find, to store, to prove, to copy and to prove that, and the start.
       milliseconds: 10 + 2 ** 12 + 2 ** 11 + 2 ** 12 + 2500,
       database_bytes: 2 ** 25,
@@ -89,6 +96,7 @@ describe("an estimate", () => {
       former: fc.option(fc.constant(former), { nil: undefined }),
       database: fc.option(fc.constant(database), { nil: undefined }),
       sample: fc.option(fc.constant(sample), { nil: undefined }),
+      copied: fc.constant(new Set<string>()),
       freeBytes: fc.constant(null)
     })
     const sizes = fc.array(fc.nat(1_000_000_000), { minLength: 1, maxLength: 6 })
@@ -157,7 +165,15 @@ describe("measuring", () => {
       assert.strictEqual(fresh.sample?.bytes, 2 * text.length)
       assert.isBelow(fresh.sample?.compressed ?? Infinity, text.length / 2)
       assert.isAbove(fresh.freeBytes ?? 0, 0)
-      yield* run(path, [source])
+      yield* run(path, [source], { backup })
+      // What was copied is not copied again; what came since is.
+      yield* Effect.promise(() => writeFiles(source, { "new.json": of("new") }))
+      const again = yield* run(path, [source], { dryRun: true, backup })
+      const measured = yield* measure(again)
+      assert.strictEqual(
+        estimateOf(again, { ...measured, sample: undefined }).backup_bytes,
+        estimateOf(rehearsal([of("new").length]), nothing).backup_bytes
+      )
       const before = statSync(path).mtimeMs
       const later = yield* measure(yield* run(path, [source], { dryRun: true }))
       assert.isUndefined(later.sample)

@@ -197,7 +197,7 @@ const linesOf = (session: Session, command: CommonOptions, report: UndoReport): 
       : `${counted(report.cohorts.length, "cohort")}: ${sum}`,
     ...(report.test
       ? ["Test: carried out, compared and taken back; nothing was written."]
-      : back + gone === 0
+      : report.run === null
         ? ["Nothing was written, and no run recorded."]
         : [
             `Run ${report.run}; nothing was deleted, and ${session.invocation} rollback ${report.run.slice(0, 8)}${flag} undoes it.`

@@ -34,11 +34,18 @@ export const readHistory = Effect.fnUntraced(function* () {
   )
   const byRun = Map.groupBy(rows, ([run]) => String(run))
   const paths = new Map<string, Growing>()
+  /** The sources in each file: itself, or what lies in a database. */
+  const byFile = new Map<string, Array<Growing>>()
   const at = (path: string): Growing => {
     const known = paths.get(path)
     if (known !== undefined) return known
     const fresh: Growing = { contents: new Map(), last: undefined, state: "there", stored: false, moved: undefined }
     paths.set(path, fresh)
+    for (const file of new Set([path, path.slice(0, Math.max(0, path.lastIndexOf("#"))) || path])) {
+      const within = byFile.get(file)
+      if (within === undefined) byFile.set(file, [fresh])
+      else within.push(fresh)
+    }
     return fresh
   }
   for (const { facts, proof, runId } of runs) {
@@ -63,11 +70,8 @@ export const readHistory = Effect.fnUntraced(function* () {
     }
     for (const path of noted?.removed ?? []) at(path).state = "gone"
     const moved = placesOf(Option.getOrUndefined(readMoved(proof ?? ""))?.moved ?? [])
-    if (moved.size === 0) continue
-    for (const [path, entry] of paths) {
-      // A source in a database goes with it.
-      const to = moved.get(path) ?? moved.get(path.slice(0, Math.max(0, path.lastIndexOf("#"))))
-      if (to !== undefined) entry.moved = { to, run: runId }
+    for (const [file, to] of moved) {
+      for (const entry of byFile.get(file) ?? []) entry.moved = { to, run: runId }
     }
   }
   return [...paths].map(([path, entry]): PathHistory => ({ path, ...entry }))

@@ -1,5 +1,5 @@
 /** Failures that may pass by themselves: they are tried again, with growing pauses, before they are reported. */
-import { systemCode } from "@mallard/duckdb-store/Disk"
+import { causesOf, systemCode } from "@mallard/duckdb-store/Disk"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
 
@@ -8,7 +8,7 @@ const codes: ReadonlySet<string> = new Set(["EBUSY", "EAGAIN", "EMFILE", "ENFILE
 /** Whether a source may well be readable a moment later: it is in use, or the system is short of something. */
 const isTransient = (error: unknown): boolean => {
   if (!(error instanceof SourceError) || error.reason !== "io") return false
-  for (let cause = error.cause, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
+  for (const cause of causesOf(error.cause)) {
     const code = systemCode(cause)
     if (code !== undefined) return codes.has(code)
   }
@@ -41,12 +41,8 @@ export const lackOf = (error: unknown): "space" | "memory" | undefined => {
   return says(error, /\bOut of Memory Error\b|Failed to create directory/i) ? "memory" : undefined
 }
 
-const says = (error: unknown, pattern: RegExp): boolean => {
-  for (let cause = error, level = 0; level < 8 && cause instanceof Error; level++, cause = cause.cause) {
-    if (pattern.test(cause.message)) return true
-  }
-  return false
-}
+const says = (error: unknown, pattern: RegExp): boolean =>
+  [...causesOf(error)].some(({ message }) => pattern.test(message))
 
 const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]
 
