@@ -5,7 +5,7 @@ import type { Browser, Page } from "playwright-core"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { dashboard, type ProgressState } from "../src/Dashboard.ts"
 import { paintOf } from "../src/Terminal.ts"
-import { faintTexts, openBrowser, picture } from "./browser.ts"
+import { faintTexts, openBrowser, photograph } from "./browser.ts"
 import { makeScreen, svgOf } from "./screens.ts"
 import { folderCohort, cohort, makeFolder, run, writeFiles } from "./support.ts"
 
@@ -76,7 +76,7 @@ describe("the page of a report in a browser", () => {
           const box = await chart.boundingBox()
           assert.isAbove(Math.min(box?.width ?? 0, box?.height ?? 0), 5)
         }
-        await page.screenshot({ path: picture(`report-${width}-${scheme}`), fullPage: true })
+        await photograph(page, `report-${width}-${scheme}`, { fullPage: true })
         assert.isAtMost(await overflow(page), 0)
         assert.deepStrictEqual(await faintTexts(page), [])
         assert.strictEqual((await lightness(page)) > 0.5, scheme === "light")
@@ -89,7 +89,7 @@ describe("the page of a report in a browser", () => {
     if (typeof browser === "string") return skip(browser)
     const { page } = await openReport(browser, { viewport: { width: 700, height: 900 }, colorScheme: "dark" })
     await page.emulateMedia({ media: "print" })
-    await page.screenshot({ path: picture("report-print"), fullPage: true })
+    await photograph(page, "report-print", { fullPage: true })
     assert.isAtMost(await overflow(page), 0)
     assert.isAbove(await lightness(page), 0.9)
     assert.deepStrictEqual(await faintTexts(page), [])
@@ -131,7 +131,7 @@ describe("the dashboard in a browser's eyes", () => {
         await screen.write(lines.join("\r\n"))
         const page = await browser.newPage({ viewport: { width: Math.ceil(columns * 8.4), height: 216 } })
         await page.setContent(`<body style="margin:0">${svgOf(screen, theme)}</body>`)
-        await page.screenshot({ path: picture(`dashboard-${columns}-${theme}`) })
+        await photograph(page, `dashboard-${columns}-${theme}`)
         assert.isAtMost(await overflow(page), 0)
         const colours = await page.evaluate<number>(
           "new Set([...document.querySelectorAll('text')].map((text) => text.getAttribute('fill'))).size"

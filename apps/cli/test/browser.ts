@@ -12,9 +12,27 @@ const cache = fileURLToPath(new URL("../../../node_modules/.cache/mallard/", imp
 /** Where pictures are kept. */
 const pictures = join(cache, "screens")
 
-export const picture = (name: string): string => {
+const picture = (name: string): string => {
   mkdirSync(pictures, { recursive: true })
   return join(pictures, `${name}.png`)
+}
+
+const ATTEMPTS = 3
+
+/** Keeps a picture of a page. On a machine that is busy a browser may not be able to make one at the first attempt. */
+export const photograph = async (
+  page: Page,
+  name: string,
+  options: { readonly fullPage?: true } = {}
+): Promise<void> => {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await page.screenshot({ path: picture(name), ...options })
+      return
+    } catch (cause) {
+      if (attempt === ATTEMPTS) throw cause
+    }
+  }
 }
 
 /** The browser, or why there is none. */

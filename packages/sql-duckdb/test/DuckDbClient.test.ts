@@ -89,6 +89,20 @@ describe("statements", () => {
     )
   )
 
+  it.effect("a statement of which DuckDB makes several answers too, with parameters and without", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE sales AS SELECT * FROM (VALUES ('a', 1), ('b', 2), ('a', 4)) AS v(who, amount)`
+        const wide = { a: 5n, b: 2n }
+        assert.deepStrictEqual(yield* sql.unsafe("PIVOT sales ON who USING sum(amount)::BIGINT"), [wide])
+        assert.deepStrictEqual(yield* sql.unsafe("FROM (PIVOT sales ON who USING sum(amount)::BIGINT)"), [wide])
+        const more = sql.unsafe("FROM (PIVOT sales ON who USING sum(amount)::BIGINT) SELECT a + ? AS more", [2])
+        assert.deepStrictEqual(yield* more, [{ more: 7n }])
+      })
+    )
+  )
+
   it.effect("of several statements in one text those before a failing one stay, unless in a transaction", () =>
     inMemory(
       Effect.gen(function* () {
@@ -162,10 +176,10 @@ describe("statements", () => {
         let prepared = 0
         yield* sql.withConnection(({ native }) =>
           Effect.sync(() => {
-            const extractStatements = native.extractStatements.bind(native)
-            native.extractStatements = (text) => {
+            const prepare = native.prepare.bind(native)
+            native.prepare = (text) => {
               prepared++
-              return extractStatements(text)
+              return prepare(text)
             }
           })
         )

@@ -118,6 +118,8 @@ const prepare = async (lease: Lease, sql: string, reuse: boolean): Promise<DuckD
     session.prepared.set(sql, known)
     return known
   }
+  const single = await prepareSingle(lease, sql)
+  if (single !== undefined) return kept(session, single, sql, reuse)
   const extracted = await session.native.extractStatements(sql)
   for (let index = 0; index < extracted.count - 1; index++) {
     const earlier = await extracted.prepare(index)
@@ -129,13 +131,38 @@ const prepare = async (lease: Lease, sql: string, reuse: boolean): Promise<DuckD
     }
   }
   const statement = await extracted.prepare(extracted.count - 1)
+  noteOrDestroy(lease, statement, sql)
+  return extracted.count === 1 ? kept(session, statement, sql, reuse) : statement
+}
+
+/**
+ * The statement of a text that has but one, in one call instead of two. Undefined where that cannot be had: there may be
+ * several, as what PIVOT makes of one, or it is wrong, which is told where statements are taken apart.
+ */
+const prepareSingle = async (lease: Lease, sql: string): Promise<DuckDBPreparedStatement | undefined> => {
+  if (sql.includes(";")) return undefined
+  const statement = await lease.session.native.prepare(sql).catch(() => undefined)
+  if (statement !== undefined) noteOrDestroy(lease, statement, sql)
+  return statement
+}
+
+const noteOrDestroy = (lease: Lease, statement: DuckDBPreparedStatement, sql: string): void => {
   try {
     noteTransaction(lease, statement, sql)
   } catch (refusal) {
     statement.destroySync()
     throw refusal
   }
-  if (reuse && extracted.count === 1 && sql.length <= maxPreparedSql && isReusable(statement.statementType, sql)) {
+}
+
+/** The statement, kept for the next time if that was asked for and may be. */
+const kept = (
+  session: Session,
+  statement: DuckDBPreparedStatement,
+  sql: string,
+  reuse: boolean
+): DuckDBPreparedStatement => {
+  if (reuse && sql.length <= maxPreparedSql && isReusable(statement.statementType, sql)) {
     session.prepared.set(sql, statement)
     if (session.prepared.size > maxPrepared) {
       for (const [oldest, evicted] of session.prepared) {
@@ -147,6 +174,10 @@ const prepare = async (lease: Lease, sql: string, reuse: boolean): Promise<DuckD
   }
   return statement
 }
+
+/** One statement without parameters which for sure neither begins nor ends a transaction: it need not be prepared. */
+const isPlain = (sql: string, parameters: ReadonlyArray<unknown>): boolean =>
+  parameters.length === 0 && /^\s*(?:select|with|from|create)\b/i.test(sql) && !sql.includes(";")
 
 /** What is committed by a statement could no longer be rolled back by `withTransaction`, and the rest would be stored alone. */
 const noteTransaction = (lease: Lease, statement: DuckDBPreparedStatement, sql: string): void => {
@@ -284,20 +315,24 @@ export class Lease implements SqlConnection.Connection {
     reuse: boolean,
     read: (reader: RowReader, chunk: DuckDBDataChunk) => ReadonlyArray<Row>
   ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
-    return this.use(operation, () =>
-      withPrepared(this, sql, parameters, reuse, async (statement) => {
-        const result = await statement.run()
-        const rows: Array<Row> = []
-        // Statements without a result set answer with a count; it is in the raw result.
-        if (result.returnType !== ResultReturnType.QUERY_RESULT) return rows
-        const reader = rowReader(result, this.mode)
-        for (;;) {
-          const chunk = await result.fetchChunk()
-          if (chunk === null || chunk.rowCount === 0) return rows
-          for (const row of read(reader, chunk)) rows.push(row)
-        }
-      })
-    )
+    const readAll = async (result: DuckDBMaterializedResult): Promise<ReadonlyArray<Row>> => {
+      const rows: Array<Row> = []
+      // Statements without a result set answer with a count; it is in the raw result.
+      if (result.returnType !== ResultReturnType.QUERY_RESULT) return rows
+      const reader = rowReader(result, this.mode)
+      for (;;) {
+        const chunk = await result.fetchChunk()
+        if (chunk === null || chunk.rowCount === 0) return rows
+        for (const row of read(reader, chunk)) rows.push(row)
+      }
+    }
+    return this.use(operation, async (native) => {
+      if (!isPlain(sql, parameters)) {
+        return withPrepared(this, sql, parameters, reuse, async (statement) => readAll(await statement.run()))
+      }
+      checkSql(sql)
+      return readAll(await native.run(sql))
+    })
   }
 
   private streamWith<Row>(
