@@ -15,7 +15,7 @@ const build = async (input: Readonly<Record<string, string>>, apart: ReadonlyArr
     cwd: here,
     platform: "node",
     // Native code cannot be bundled; the packages are direct dependencies of the published program.
-    external: [/^@duckdb\//, /^node:/, ...apart],
+    external: ["@duckdb/node-bindings", /^node:/, ...apart],
     onLog: (level, log, report) => (level === "warn" ? report("error", log) : report(level, log))
   })
   await bundle.write({

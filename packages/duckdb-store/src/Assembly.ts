@@ -7,7 +7,7 @@ import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
-import { blobBytes, queryRows, type Renderer } from "./Rendering.ts"
+import { blobBytes, queryRows, type Renderer, streamRows } from "./Rendering.ts"
 import { quoteName } from "./Quoting.ts"
 
 /** One element of a collection: the bytes `start` to `end` of `bytes` are its compact text. */
@@ -101,7 +101,7 @@ const fetchWindow = Effect.fnUntraced(function* (origin: Origin, where: (alias: 
     kinds,
     ([code, lowest, highest]) =>
       Effect.map(
-        queryRows(client, elementsSql(origin, Number(code), Number(lowest), Number(highest), where("m"))),
+        streamRows(client, elementsSql(origin, Number(code), Number(lowest), Number(highest), where("m"))),
         (rows) => {
           for (const [contentId, part, collection, first, count, ordinals, keys, texts] of rows) {
             const at = key(Number(contentId), Number(part), Number(collection))
@@ -167,7 +167,7 @@ const elementsSql = (
 /** The pieces of the documents that a condition selects, in order. */
 const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where: string) {
   const pieces = new Map<string, Array<Buffer>>()
-  const rows = yield* queryRows(
+  const rows = yield* streamRows(
     client,
     `SELECT content_id, part, encode(text) FROM mallard.part_texts t WHERE ${where} ORDER BY content_id, part, piece`
   )

@@ -326,7 +326,6 @@ export class CohortStore extends Context.Service<
 export const cohortStatements = {
   ...contentStatements,
   tags: "SELECT tag, count(*) AS cohorts FROM main.cohort_tags GROUP BY tag ORDER BY tag",
-  names: "SELECT DISTINCT name FROM mallard.heads",
   history: `SELECT revision_id, cohort_id, seq, predecessor, run_id, change, name, description, tags, product,
   legacy_id, created_at, updated_at, saved_at, digest, content_id
 FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
@@ -392,14 +391,7 @@ const make = Effect.gen(function* () {
   const sql = yield* DuckDbClient
   const heads = makeHeads(sql)
   const notFound = Effect.fnUntraced(function* (wanted: string) {
-    const rows = yield* query<{ readonly name: string }>(sql, cohortStatements.names)
-    return yield* new CohortNotFound({
-      wanted,
-      suggestions: nearestNames(
-        wanted,
-        rows.map(({ name }) => name)
-      )
-    })
+    return yield* new CohortNotFound({ wanted, suggestions: nearestNames(wanted, yield* heads.names) })
   })
   const lookup: Lookup = {
     live: Effect.fnUntraced(function* (nameOrId) {

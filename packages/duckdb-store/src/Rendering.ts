@@ -39,6 +39,17 @@ export const queryRows = (
   client: DuckDbSqlClient,
   sql: string
 ): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError.SqlError> =>
+  Effect.map(client.chunks(sql), (chunks) => {
+    const rows: Array<ReadonlyArray<unknown>> = []
+    for (const chunk of chunks) pushRows(rows, chunk)
+    return rows
+  })
+
+/** The same for a result that takes much memory: no more than a chunk of it is there twice. */
+export const streamRows = (
+  client: DuckDbSqlClient,
+  sql: string
+): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError.SqlError> =>
   client.streamChunks(sql).pipe(
     Stream.runFold(
       (): Array<ReadonlyArray<unknown>> => [],

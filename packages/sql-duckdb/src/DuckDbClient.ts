@@ -119,6 +119,12 @@ export interface DuckDbSqlClient extends SqlClient.SqlClient {
     f: (session: DuckDbSession) => Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | SqlError.SqlError, R>
 
+  /** The chunks of a whole result as DuckDB made them: for one that fits into memory, with fewer calls than a stream. */
+  readonly chunks: (
+    sql: string,
+    parameters?: ReadonlyArray<unknown>
+  ) => Effect.Effect<ReadonlyArray<DuckDBDataChunk>, SqlError.SqlError>
+
   /**
    * The chunks of a result as DuckDB made them, one by one, on a connection of their own, or on that of the current
    * transaction, which then refuses other statements until the stream has ended.
@@ -277,6 +283,8 @@ const makeClient = (
         ),
       withConnection: <A, E, R>(f: (session: DuckDbSession) => Effect.Effect<A, E, R>) =>
         withLease((lease) => f({ native: lease.session.native, use: (g) => lease.use("withConnection", g) })),
+      chunks: (sql: string, parameters: ReadonlyArray<unknown> = []) =>
+        withLease((lease) => lease.chunks(sql, parameters)),
       streamChunks: (sql: string, parameters: ReadonlyArray<unknown> = []) =>
         Stream.unwrap(
           Effect.flatMap(currentTransaction, Option.match({ onNone: () => acquirer, onSome: Effect.succeed })).pipe(

@@ -31,6 +31,7 @@ export const contentStatements = {
   named: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? ORDER BY change = 'deleted', revision_id DESC LIMIT 1`,
   found: `SELECT ${STATE} FROM ${LATEST} WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID)
 ORDER BY change = 'deleted', name = ? DESC, revision_id DESC LIMIT 1`,
+  names: "SELECT name FROM mallard.heads",
   counts: "SELECT content_id, kind, sum(entities) FROM mallard.content_counts",
   stamp: "SELECT (SELECT max(commit_id) FROM mallard.commits), (SELECT max(revision_id) FROM mallard.revisions)",
   countAfter: "SELECT count(*) FROM mallard.revisions WHERE revision_id > CAST(? AS BIGINT)",

@@ -21,6 +21,8 @@ export interface Heads {
   readonly named: (name: string) => Effect.Effect<RevisionState | undefined, SqlError.SqlError>
   /** The latest revision of the cohort of this name or id; those that are not deleted come first. */
   readonly found: (nameOrId: string) => Effect.Effect<RevisionState | undefined, SqlError.SqlError>
+  /** The names of all cohorts that are not deleted, each once; those of a small database as they were at the last look-up. */
+  readonly names: Effect.Effect<ReadonlyArray<string>, SqlError.SqlError>
 }
 
 interface Kept {
@@ -86,6 +88,13 @@ export const makeHeads = (sql: DuckDbSqlClient): Heads => {
         [...ids].map((id) => known.byId.get(id)),
         nameOrId
       )
+    }),
+    names: Effect.gen(function* () {
+      const names =
+        kept === undefined
+          ? (yield* rows(contentStatements.names)).map(([name]) => String(name))
+          : [...kept.byId.values()].flatMap(({ change, name }) => (change === "deleted" ? [] : [name]))
+      return [...new Set(names)]
     })
   }
 }

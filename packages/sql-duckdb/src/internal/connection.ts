@@ -286,6 +286,14 @@ export class Lease implements SqlConnection.Connection {
     })
   }
 
+  /** All chunks of a result. */
+  chunks(
+    sql: string,
+    parameters: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<DuckDBDataChunk>, SqlError.SqlError> {
+    return this.whole("chunks", sql, parameters, false, chunksOf)
+  }
+
   /** The chunks of a result, fetched one by one. */
   streamChunks(sql: string, parameters: ReadonlyArray<unknown>): Stream.Stream<DuckDBDataChunk, SqlError.SqlError> {
     return this.streamWith(sql, parameters, () => (chunk) => [chunk])
@@ -315,23 +323,28 @@ export class Lease implements SqlConnection.Connection {
     reuse: boolean,
     read: (reader: RowReader, chunk: DuckDBDataChunk) => ReadonlyArray<Row>
   ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
-    const readAll = async (result: DuckDBMaterializedResult): Promise<ReadonlyArray<Row>> => {
-      const rows: Array<Row> = []
-      // Statements without a result set answer with a count; it is in the raw result.
-      if (result.returnType !== ResultReturnType.QUERY_RESULT) return rows
+    return this.whole(operation, sql, parameters, reuse, (result) => {
       const reader = rowReader(result, this.mode)
-      for (;;) {
-        const chunk = await result.fetchChunk()
-        if (chunk === null || chunk.rowCount === 0) return rows
-        for (const row of read(reader, chunk)) rows.push(row)
-      }
-    }
+      return chunksOf(result).flatMap((chunk) => read(reader, chunk))
+    })
+  }
+
+  /** Runs a statement and reads its whole result; nothing is read of one that answers with a count. */
+  private whole<A>(
+    operation: string,
+    sql: string,
+    parameters: ReadonlyArray<unknown>,
+    reuse: boolean,
+    read: (result: DuckDBMaterializedResult) => ReadonlyArray<A>
+  ): Effect.Effect<ReadonlyArray<A>, SqlError.SqlError> {
+    const readResult = (result: DuckDBMaterializedResult): ReadonlyArray<A> =>
+      result.returnType === ResultReturnType.QUERY_RESULT ? read(result) : []
     return this.use(operation, async (native) => {
       if (!isPlain(sql, parameters)) {
-        return withPrepared(this, sql, parameters, reuse, async (statement) => readAll(await statement.run()))
+        return withPrepared(this, sql, parameters, reuse, async (statement) => readResult(await statement.run()))
       }
       checkSql(sql)
-      return readAll(await native.run(sql))
+      return readResult(await native.run(sql))
     })
   }
 
@@ -403,6 +416,10 @@ export class Lease implements SqlConnection.Connection {
     )
   }
 }
+
+/** Read without a call that another thread takes up: the whole result is there. */
+const chunksOf = (result: DuckDBMaterializedResult): ReadonlyArray<DuckDBDataChunk> =>
+  Array.from({ length: result.chunkCount }, (_, index) => result.getChunk(index))
 
 /** Reads a result to its end, interrupting `native` on the way if it is given. */
 const drain = async (result: DuckDBResult, native: DuckDBConnection | undefined): Promise<void> => {
