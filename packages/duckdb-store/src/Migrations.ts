@@ -31,11 +31,13 @@ export const migrations: ReadonlyArray<Migration> = [
   {
     version: 1,
     name: "tables and views",
-    statements: [
-      ...createTablesSql,
-      `INSERT INTO mallard.kinds (code, kind, table_name) VALUES ${kindRows.join(", ")}`,
-      ...createViewsSql
-    ]
+    get statements() {
+      return [
+        ...createTablesSql,
+        `INSERT INTO mallard.kinds (code, kind, table_name) VALUES ${kindRows.join(", ")}`,
+        ...createViewsSql()
+      ]
+    }
   }
 ]
 
@@ -64,7 +66,7 @@ const columnsSql =
 const versionSql = "SELECT max(version) AS version FROM mallard.schema_migrations"
 
 /** The statements of this module. */
-export const migrationStatements: ReadonlyArray<string> = [
+export const migrationStatements = (): ReadonlyArray<string> => [
   ...migrations.flatMap(({ statements }) => statements),
   relationsSql,
   columnsSql,

@@ -8,7 +8,7 @@ import { DuckDBBlobValue, DuckDBDateValue, DuckDBDecimalValue, DuckDBTimestampVa
 import {
   type ColumnCodec,
   type ColumnValue,
-  makeCodec,
+  codecsOf,
   parseTemplate,
   renderEntity,
   splitFolded,
@@ -64,12 +64,6 @@ const pushRows = (rows: Array<ReadonlyArray<unknown>>, chunk: DuckDBDataChunk): 
   const columns = Array.from({ length: chunk.columnCount }, (_, column) => nativeColumn(chunk, column))
   for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((values) => values[row]))
 }
-
-const codecsByCode: ReadonlyArray<ReadonlyArray<ColumnCodec>> = (() => {
-  const byCode: Array<ReadonlyArray<ColumnCodec>> = []
-  for (const kind of kinds) byCode[kind.code] = kind.columns.map(makeCodec)
-  return byCode
-})()
 
 /** A column's value as DuckDB gives it, in the form that the renderer takes. */
 export const nativeValue = (value: unknown): ColumnValue => {
@@ -149,7 +143,7 @@ const columnSql = (codec: ColumnCodec, style: number): string | undefined => {
 
 /** The text of an entity under a template, over the row `e` and its children's texts `k.k0`, `k.k1`, …; undefined when only the other renderer can. */
 export const shapeSql = (code: number, template: Template): string | undefined => {
-  const codecs = codecsByCode[code]!
+  const codecs = codecsOf(code)
   /** What stands before the first fragment of `extra`, and behind each. */
   const stretches: Array<Array<string>> = [[]]
   let collection = 0

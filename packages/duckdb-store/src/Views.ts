@@ -244,7 +244,16 @@ const places = (
     .map((above) => finish(placement(kind, above, context)))
     .join("\nUNION ALL\n")
 
-const kindView = (kind: EntityKind): View => {
+const kindView = (kind: EntityKind): View => ({
+  schema: "main",
+  name: kind.table,
+  // Put together only where it is wanted: it is long, and most runs of the program create no views.
+  get query() {
+    return kindQuery(kind)
+  }
+})
+
+const kindQuery = (kind: EntityKind): string => {
   const context = contextColumns(kind)
   const times = kind.columns.filter(({ type }) => type === "TIMESTAMP")
   const facts = [
@@ -278,21 +287,17 @@ LEFT JOIN (
     SELECT 0, entity_id, split_part(extra, chr(10), 1) FROM mallard.${kind.table} WHERE shape_id = 0
   )
 ) s ON s.shape_id = e.shape_id AND s.row_id = CASE WHEN e.shape_id = 0 THEN e.entity_id ELSE 0 END`
-  return {
-    schema: "main",
-    name: kind.table,
-    // The entities are joined to each way of reaching them, not to all at once: estimates stay good, and ways that
-    // nothing goes cost nothing.
-    query: places(
-      kind,
-      context,
-      (place) => `SELECT ${[...placeColumns.map((name) => `p.${name}`), ...columns].join(",\n  ")}
+  // The entities are joined to each way of reaching them, not to all at once: estimates stay good, and ways that
+  // nothing goes cost nothing.
+  return places(
+    kind,
+    context,
+    (place) => `SELECT ${[...placeColumns.map((name) => `p.${name}`), ...columns].join(",\n  ")}
 FROM (
   ${place}
 ) p
 JOIN mallard.${kind.table} e ON e.entity_id = p.entity_id${join}`
-    )
-  }
+  )
 }
 
 const jsonView: View = {
@@ -480,6 +485,5 @@ export const views: ReadonlyArray<View> = [
 ]
 
 /** The statements that create the views. */
-export const createViewsSql: ReadonlyArray<string> = views.map(
-  ({ schema, name, query }) => `CREATE VIEW ${schema}.${q(name)} AS\n${query}`
-)
+export const createViewsSql = (): ReadonlyArray<string> =>
+  views.map(({ schema, name, query }) => `CREATE VIEW ${schema}.${q(name)} AS\n${query}`)

@@ -55,8 +55,8 @@ const changing = [/\bUPDATE\b/, /\bDELETE\b/, /\bTRUNCATE\b/, /\bMERGE\b/, /\bDR
 describe("statements", () => {
   const statements = {
     tables: createTablesSql,
-    views: createViewsSql,
-    migrations: migrationStatements,
+    views: createViewsSql(),
+    migrations: migrationStatements(),
     ledger: ledgerStatements,
     cohorts: Object.values(cohortStatements),
     runs: Object.values(runStatements),

@@ -3,11 +3,10 @@
  * database in between.
  */
 import { AUX, type Cells } from "./Cells.ts"
-import type { ColumnCodec, ColumnValue } from "./Codec.ts"
+import { codecsOf, type ColumnCodec, type ColumnValue } from "./Codec.ts"
 import type { EntityBatch, EntityRows } from "./EntityBatch.ts"
 import type { MemberRows } from "./MemberRows.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
-import { compiledByCode } from "./internal/PathTree.ts"
 import { parseTemplate, renderEntity, splitFolded, type Template } from "./Template.ts"
 
 const cellText = (cells: Cells, row: number, heap: Uint8Array, aux: Uint8Array): string | null => {
@@ -48,7 +47,7 @@ export const rowValues = (
   heap: Uint8Array
 ): ReadonlyMap<string, ColumnValue> => {
   const rows = batch.rows[code]!
-  const codecs = compiledByCode[code]?.codecs ?? []
+  const codecs = codecsOf(code)
   return new Map(
     codecs.map((codec, index) => [codec.name, cellValue(codec, rows.columns[index]!, row, heap, batch.aux.bytes)])
   )
@@ -116,7 +115,7 @@ export const viewBatch = (reader: EntityReader): BatchView => {
     if (code === 0) return extraOf(code, row)!
     const { template, extra } = templateOf(code, id)
     const nested = childrenOf(code, id)
-    const { codecs } = compiledByCode[code]!
+    const codecs = codecsOf(code)
     const { columns } = batch.rows[code]!
     return renderEntity(code, parsed(code, template), {
       column: (index) => cellValue(codecs[index]!, columns[index]!, row, heap, aux),

@@ -3,7 +3,7 @@
  * its text can be rendered back from the stored value and a *style* (a small label of how it was spelt); otherwise it
  * stores the best value under a stated rule, or NULL, and says why. SQL casts decide nothing here: they are lenient.
  */
-import type { Column, SqlType } from "@mallard/schema"
+import { type Column, kinds, type SqlType } from "@mallard/schema"
 import type { Cells, Layout } from "./Cells.ts"
 
 /** Why a mapped leaf is not held exactly by its column. Also the codes of remarks in reports. */
@@ -135,6 +135,14 @@ export const makeCodec = (column: Column): ColumnCodec => {
     }
   }
 }
+
+const codecsByCode = kinds.reduce<Array<ReadonlyArray<ColumnCodec>>>((byCode, { code, columns }) => {
+  byCode[code] = columns.map(makeCodec)
+  return byCode
+}, [])
+
+/** The codecs of a kind's columns, in their order; none for a code that no declared kind has. */
+export const codecsOf = (code: number): ReadonlyArray<ColumnCodec> => codecsByCode[code] ?? []
 
 // ---------------------------------------------------------------- styles
 

@@ -2,8 +2,9 @@
  * Rows of entities that wait to be written: one table per kind in columns, the links between them, and the two heaps
  * that their texts point into. A batch can be taken back to a mark, so that a source is stored whole or not at all.
  */
+import { kinds } from "@mallard/schema"
 import { AUX, Cells } from "./Cells.ts"
-import { compiledByCode, compiledKinds } from "./internal/PathTree.ts"
+import { codecsOf } from "./Codec.ts"
 
 /** Rows that a table has room for once it has any. */
 const INITIAL_CAPACITY = 256
@@ -21,7 +22,7 @@ export class EntityRows {
 
   constructor(code: number) {
     this.code = code
-    this.columns = (compiledByCode[code]?.codecs ?? []).map((codec) => new Cells(codec.layout))
+    this.columns = codecsOf(code).map((codec) => new Cells(codec.layout))
   }
 
   /** Makes sure that row `count` can be filled. */
@@ -150,7 +151,7 @@ export class EntityBatch {
 
   constructor() {
     const rows = [new EntityRows(0)]
-    for (const { kind } of compiledKinds) rows[kind.code] = new EntityRows(kind.code)
+    for (const { code } of kinds) rows[code] = new EntityRows(code)
     this.rows = rows
   }
 

@@ -4,13 +4,13 @@
  */
 import { JSON_KIND, kindByCode, kindByName, type KindName, parseJson } from "@mallard/schema"
 import { rowDigest, rowValues, viewBatch } from "./BatchReader.ts"
+import { codecsOf } from "./Codec.ts"
 import { DocumentReader } from "./Document.ts"
 import { EntityBatch } from "./EntityBatch.ts"
 import { EntityIndex } from "./EntityIndex.ts"
 import { pointerToken } from "./internal/Compact.ts"
 import { EntityReader } from "./internal/EntityReader.ts"
 import { makeBudget } from "./internal/ShapeTrie.ts"
-import { compiledByCode } from "./internal/PathTree.ts"
 import { fromRowValue, toRowValue } from "./internal/RowValues.ts"
 import { Tokenizer } from "./internal/Tokenizer.ts"
 import type { ValueRemark } from "./Remark.ts"
@@ -324,7 +324,7 @@ const rowsOf = (reader: EntityReader, remarks: ReadonlyArray<ValueRemark>) => {
       : entity(code, id, pointer)
   const digest = (code: number, id: number): string => rowDigest(batch.rows[code]!, id - batch.rows[code]!.firstId)
   const entity = (code: number, id: number, pointer: string): EntityRow => {
-    const { codecs } = compiledByCode[code]!
+    const codecs = codecsOf(code)
     const values = rowValues(batch, code, id - batch.rows[code]!.firstId, heap)
     const { template, extra } = view.templateOf(code, id)
     const nested = view.childrenOf(code, id)
@@ -351,7 +351,7 @@ export const renderRow = (row: EntityRow | JsonRow): string => {
   // Told by what they have: the type checker does not see that the names of kinds differ.
   if (!("template" in row)) return row.extra
   const { code } = kindByName(row.kind)
-  const { codecs } = compiledByCode[code]!
+  const codecs = codecsOf(code)
   return renderEntity(code, templateOf(code, row.template), {
     column: (index) => {
       const codec = codecs[index]!

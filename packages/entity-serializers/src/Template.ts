@@ -2,8 +2,7 @@
  * Templates: the skeleton of an entity or document with labels where its values go, and their rendering. Rendering is
  * the only way back from rows to text, so it is kept apart from everything that reads text.
  */
-import { type ColumnCodec, type ColumnValue, renderValue, styleFromName } from "./Codec.ts"
-import { compiledByCode } from "./internal/PathTree.ts"
+import { codecsOf, type ColumnCodec, type ColumnValue, renderValue, styleFromName } from "./Codec.ts"
 import { LABEL } from "./internal/ShapeTrie.ts"
 
 /** What stands at a label. */
@@ -43,7 +42,7 @@ const seenLabels: Array<Map<string, Label>> = []
 
 /** The pieces of a kind's template; code 0 gives those of a document's. */
 export const parseTemplate = (kind: number, template: string): Template => {
-  const codecs = compiledByCode[kind]?.codecs ?? []
+  const codecs = codecsOf(kind)
   const seen = (seenLabels[kind] ??= new Map())
   const pieces = template.split(LABEL)
   if (pieces.length % 2 === 0) throw new TemplateProblem("a template ends inside a label")
@@ -72,7 +71,7 @@ export interface RowSource {
 
 /** The compact text of an entity. */
 export const renderEntity = (kind: number, template: Template, row: RowSource): string => {
-  const codecs = compiledByCode[kind]!.codecs
+  const codecs = codecsOf(kind)
   const fragments = row.extra === null ? [] : row.extra.split("\n")
   let fragment = 0
   let collection = 0

@@ -2,6 +2,7 @@ export * from "./BatchReader.ts"
 export * from "./Cells.ts"
 export {
   civilFromDays,
+  codecsOf,
   type ColumnClass,
   type ColumnCodec,
   type ColumnValue,

@@ -73,7 +73,7 @@ export class EntityReader {
     this.batch = batch
     this.shapes = shapes
     this.indexes = indexes
-    this.tries = compiledByCode.map((compiled) =>
+    this.tries = compiledByCode().map((compiled) =>
       compiled === undefined ? undefined : new ShapeTrie(compiled, budget)
     )
     this.tokenizer.onDuplicateKey = (offset, level, key) => {

@@ -3,7 +3,7 @@
  * may feed, and where nested entities stand.
  */
 import { type EntityKind, kinds, parsePath } from "@mallard/schema"
-import { type ColumnCodec, makeCodec } from "../Codec.ts"
+import { codecsOf, type ColumnCodec } from "../Codec.ts"
 
 /** A column that a path feeds; a lower `priority` wins. */
 interface Target {
@@ -79,24 +79,12 @@ const compile = (kind: EntityKind): CompiledKind => {
   })
   return {
     kind,
-    codecs: kind.columns.map(makeCodec),
+    codecs: codecsOf(kind.code),
     columnIndex: new Map(kind.columns.map((column, index) => [column.name, index])),
     root,
     wrapperRoot: makePathNode()
   }
 }
-
-/** All kinds, compiled once. */
-export const compiledKinds: ReadonlyArray<CompiledKind> = kinds.map(compile)
-
-/** By code; 0, the internal kind `json`, is undefined. */
-export const compiledByCode: ReadonlyArray<CompiledKind | undefined> = (() => {
-  const byCode: Array<CompiledKind | undefined> = []
-  for (const compiled of compiledKinds) byCode[compiled.kind.code] = compiled
-  return byCode
-})()
-
-const compiledByName = new Map(compiledKinds.map((compiled) => [compiled.kind.kind, compiled]))
 
 /** The same paths at the level of a wrapper: where both have a value, the entity inside counts. */
 const outside = (node: PathNode): PathNode => ({
@@ -107,13 +95,24 @@ const outside = (node: PathNode): PathNode => ({
   child: node.child
 })
 
-// Children are known only once all kinds are.
-
-for (const { kind, root, wrapperRoot } of compiledKinds) {
-  for (const { path, kind: child } of kind.children) descend(root, path).child = compiledByName.get(child)
-  for (const [key, node] of root.keys) wrapperRoot.keys.set(key, outside(node))
-  wrapperRoot.keys.set("data", root)
+const compileAll = (): ReadonlyArray<CompiledKind | undefined> => {
+  const all = new Map(kinds.map((kind) => [kind.kind, compile(kind)]))
+  const byCode: Array<CompiledKind | undefined> = []
+  // Children are known only once all kinds are.
+  for (const compiledKind of all.values()) {
+    const { kind, root, wrapperRoot } = compiledKind
+    byCode[kind.code] = compiledKind
+    for (const { path, kind: child } of kind.children) descend(root, path).child = all.get(child)
+    for (const [key, node] of root.keys) wrapperRoot.keys.set(key, outside(node))
+    wrapperRoot.keys.set("data", root)
+  }
+  return byCode
 }
+
+let compiled: ReadonlyArray<CompiledKind | undefined> | undefined
+
+/** All kinds by code, compiled once; 0, the internal kind `json`, is undefined. */
+export const compiledByCode = (): ReadonlyArray<CompiledKind | undefined> => (compiled ??= compileAll())
 
 /** One node that stands for several at once: an element may be chosen by its index and by a member's value. */
 export const mergeNodes = (nodes: ReadonlyArray<PathNode>): PathNode | undefined => {
