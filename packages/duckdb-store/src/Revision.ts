@@ -1,4 +1,5 @@
 /** A revision that is to be appended to a cohort, and its row in the table `revisions`. */
+import { hash } from "node:crypto"
 import type { LedgerValues } from "./Ledger.ts"
 import type { Timestamp } from "./Tables.ts"
 
@@ -56,3 +57,9 @@ export const revisionRow = (
   digest: revision.digest,
   content_id: revision.contentId ?? revisionId
 })
+
+/** The digest of a revision of several parts: see `docs/data-model.md`. */
+export const contentDigest = (parts: ReadonlyArray<{ readonly path: string; readonly digest: string }>): string =>
+  parts.length === 1
+    ? parts[0]!.digest
+    : hash("sha256", parts.map(({ path, digest }) => `${path}\t${digest}\n`).join(""), "hex")

@@ -26,8 +26,7 @@ import { elementsOf, isList, isObject, membersOf } from "./internal/jsonScan.ts"
 import { nextIds, record } from "./Ledger.ts"
 import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
 import { isName, madeUpName, type NameHints, uniqueName } from "./Naming.ts"
-import { type NewRevision, revisionRow } from "./Revision.ts"
-import { contentDigest } from "./Verify.ts"
+import { contentDigest, type NewRevision, revisionRow } from "./Revision.ts"
 import { cohortRecogniser, type DocumentFacts, microsOf, type Recogniser, storedRecogniser } from "./Recognise.ts"
 
 /** JSON: its text, which keeps every spelling, or a plain value. */

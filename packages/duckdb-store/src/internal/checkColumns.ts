@@ -1,0 +1,277 @@
+/** Verification of columns and links against the templates of their rows: nothing is there that no source gave, copies are copies. */
+import {
+  collectionPointers,
+  type ColumnValue,
+  DocumentReader,
+  EntityBatch,
+  EntityIndex,
+  EntityReader,
+  makeCodec,
+  rowValues,
+  ShapeDictionary,
+  splitFolded
+} from "@mallard/entity-serializers"
+import type { EntityKind } from "@mallard/schema"
+import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import {
+  blobText,
+  childCodes,
+  nativeSql,
+  nativeValue,
+  queryRows,
+  type Renderer,
+  type StoredShape
+} from "../Rendering.ts"
+import { quoteName, quoteText } from "../Quoting.ts"
+import type { Findings } from "./findings.ts"
+import { nextId } from "./lowestId.ts"
+
+export const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
+  let readable = true
+  for (const shape of renderer.shapes.values()) {
+    try {
+      renderer.template(shape)
+      collectionPointers(shape.template)
+    } catch {
+      readable = false
+      findings.add("template-unreadable", `mallard.entity_shapes shape_id ${shape.id}`, "its template is no template")
+    }
+  }
+  return readable
+}
+
+/** The columns that rows of a shape may fill. */
+const filledBy = (renderer: Renderer, kind: EntityKind, shape: StoredShape): ReadonlySet<string> => {
+  const columns = new Set(filledColumns(shape).map(({ name }) => name))
+  for (const label of renderer.template(shape).labels) {
+    if ((label.tag === "column" || label.tag === "extra") && label.column !== undefined)
+      columns.add(kind.columns[label.column]!.name)
+  }
+  return columns
+}
+
+/** The columns of a shape that hold more than their own leaf; `copyOf` names the column that one is a plain copy of. */
+const filledColumns = (
+  shape: StoredShape
+): ReadonlyArray<{ readonly name: string; readonly copyOf: string | undefined }> =>
+  shape.filled === ""
+    ? []
+    : shape.filled.split(",").map((entry) => {
+        const [name = "", copyOf] = entry.split("=")
+        return { name, copyOf }
+      })
+
+/** NULL where a shape says nothing, and copies and best values as the reader makes them. */
+export const checkKind = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  kind: EntityKind,
+  shapes: ReadonlyArray<StoredShape>,
+  hasLinks: boolean,
+  findings: Findings
+) {
+  const table = `mallard.${kind.table}`
+  const filled = new Map(shapes.map((shape) => [shape.id, filledBy(renderer, kind, shape)]))
+  // A column that every shape fills has nothing to count.
+  const counted = kind.columns.filter(({ name }) => [...filled.values()].some((columns) => !columns.has(name)))
+  const again: Array<number> = []
+  const copies: Array<{ readonly shapeId: number; readonly name: string; readonly copyOf: string }> = []
+  let withoutShape = 0
+  for (const [id, rows, ...found] of yield* queryRows(
+    client,
+    `SELECT ${["shape_id", "count(*)", ...counted.map(({ name }) => `count(${quoteName(name)})`)].join(", ")} FROM ${table} GROUP BY shape_id`
+  )) {
+    const shapeId = Number(id)
+    if (shapeId === 0) {
+      again.push(0)
+      continue
+    }
+    const shape = renderer.shapes.get(shapeId)
+    const columnsFilled = filled.get(shapeId)
+    if (shape === undefined || columnsFilled === undefined) {
+      withoutShape += Number(rows)
+      continue
+    }
+    counted.forEach(({ name }, at) => {
+      if (!columnsFilled.has(name) && Number(found[at]) > 0) {
+        findings.add(
+          "value-without-source",
+          `${table} column ${name}`,
+          `${Number(found[at])} rows of shape ${shapeId} have a value that no source gave`
+        )
+      }
+    })
+    const columns = filledColumns(shape)
+    if (columns.some(({ copyOf }) => copyOf === undefined)) again.push(shapeId)
+    for (const { name, copyOf } of columns) {
+      if (copyOf !== undefined) copies.push({ shapeId, name, copyOf })
+    }
+  }
+  if (withoutShape > 0) findings.add("reference-broken", table, `${withoutShape} rows have a shape that does not exist`)
+  if (copies.length > 0) {
+    for (const [id, name] of yield* queryRows(
+      client,
+      copies
+        .map(
+          ({ shapeId, name, copyOf }) =>
+            `SELECT entity_id, '${name}' FROM ${table} WHERE shape_id = ${shapeId} AND ${quoteName(name)} IS DISTINCT FROM ${quoteName(copyOf)}`
+        )
+        .join(" UNION ALL ")
+    )) {
+      findings.add(
+        "copy-changed",
+        `${table} entity_id ${Number(id)} column ${String(name)}`,
+        "it no longer holds what its entity's text gives"
+      )
+    }
+  }
+  if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
+  if (hasLinks) yield* checkPointers(client, kind, shapes, findings)
+})
+
+/** Rows read again at once. */
+const READ_AGAIN = 20_000
+
+/** Renders rows whose columns hold more than their own leaf, reads the text again, and compares every column. */
+const readAgain = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  renderer: Renderer,
+  kind: EntityKind,
+  shapeIds: ReadonlyArray<number>,
+  findings: Findings
+) {
+  const table = `mallard.${kind.table}`
+  const names = new Set(
+    shapeIds.flatMap((id) =>
+      (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)
+    )
+  )
+  const columns = kind.columns.filter(({ name }) => names.has(name))
+  const codecs = columns.map(makeCodec)
+  const { text, join } = renderer.expression(kind.code)
+  const ofShapes = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id`
+  let from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= 0`)
+  while (from !== undefined) {
+    const end: number = from + READ_AGAIN
+    const where = `${ofShapes} BETWEEN ${from} AND ${end - 1}`
+    const rows = yield* queryRows(
+      client,
+      `SELECT e.entity_id, encode(${text}), ${columns.map(nativeSql).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
+    )
+    const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
+    const rendered = yield* renderer.texts(kind.code, missing)
+    const reader = freshReader()
+    for (const [id, bytes, ...values] of rows) {
+      const source = bytes === null ? rendered.get(Number(id)) : blobText(bytes)
+      if (source === undefined) continue
+      const worked = reader(kind.code, source)
+      codecs.forEach((codec, at) => {
+        const stored = nativeValue(values[at])
+        const wanted = worked === undefined ? undefined : (worked.get(codec.name) ?? null)
+        if (wanted !== undefined && !sameValue(stored, wanted)) {
+          findings.add(
+            "copy-changed",
+            `${table} entity_id ${Number(id)} column ${codec.name}`,
+            "it no longer holds what its entity's text gives"
+          )
+        }
+      })
+    }
+    from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= ${end}`)
+  }
+})
+
+/** Whole numbers may come as `number` from one side and as `bigint` from the other. */
+const sameValue = (a: ColumnValue, b: ColumnValue): boolean =>
+  Object.is(a, b) ||
+  (typeof a === "bigint" && typeof b === "number" && a === BigInt(Math.trunc(b)) && Number.isInteger(b)) ||
+  (typeof b === "bigint" && typeof a === "number" && sameValue(b, a))
+
+/** Reads texts of entities into a batch of its own and gives the columns of each. */
+const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, ColumnValue> | undefined) => {
+  const batch = new EntityBatch()
+  const reader = new EntityReader(
+    batch,
+    new ShapeDictionary(),
+    batch.rows.map(() => new EntityIndex())
+  )
+  const documents = new DocumentReader(reader)
+  return (code, text) => {
+    const tokenizer = reader.tokenizer
+    batch.clear()
+    tokenizer.o = 0
+    for (const index of reader.indexes) index.rollback(0)
+    try {
+      documents.readBytes(Buffer.from(text), { tag: "entity", kind: code })
+    } catch {
+      return undefined
+    }
+    return rowValues(batch, code, batch.rows[code]!.count - 1, tokenizer.output)
+  }
+}
+
+/** Links say where in their parent they stand; the parent's template says it too. */
+const checkPointers = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  kind: EntityKind,
+  shapes: ReadonlyArray<StoredShape>,
+  findings: Findings
+) {
+  if (kind.children.length === 0) return
+  const expected: Array<string> = []
+  for (const shape of shapes) {
+    collectionPointers(shape.template).forEach(({ pointer, list }, at) => {
+      expected.push(`(${shape.id}, ${at}, ${quoteText(pointer)}, ${list})`)
+    })
+  }
+  const table = `mallard.${kind.table}`
+  const folded = yield* queryRows(
+    client,
+    `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`
+  )
+  const foldedRows: Array<string> = []
+  for (const [id, extra] of folded) {
+    pointersOfFolded(blobText(extra)).forEach(({ pointer, list }, at) => {
+      foldedRows.push(`(${Number(id)}, ${at}, ${quoteText(pointer)}, ${list})`)
+    })
+  }
+  const values = (rows: ReadonlyArray<string>): string => (rows.length === 0 ? "(-1, 0, '', false)" : rows.join(", "))
+  const [row] = yield* queryRows(
+    client,
+    `WITH x(shape_id, collection, pointer, list) AS (VALUES ${values(expected)}), f(entity_id, collection, pointer, list) AS (VALUES ${values(foldedRows)})
+     SELECT count(*) FROM (
+       SELECT l.pointer, l.ordinal, l.child_kind, coalesce(x.pointer, f.pointer) AS place, coalesce(x.list, f.list) AS list
+       FROM mallard.links l JOIN ${table} e ON e.entity_id = l.parent_entity_id
+       LEFT JOIN x ON x.shape_id = e.shape_id AND x.collection = l.collection
+       LEFT JOIN f ON f.entity_id = e.entity_id AND f.collection = l.collection AND e.shape_id = 0
+       WHERE l.parent_kind = ${kind.code})
+     WHERE place IS NULL OR pointer <> CASE WHEN list THEN place || '/' || ordinal ELSE place END OR child_kind NOT IN (${childCodes(kind).join(",")})`
+  )
+  const wrong = Number(row?.[0] ?? 0)
+  if (wrong > 0)
+    findings.add(
+      "link-changed",
+      "mallard.links",
+      `${wrong} links of ${kind.table} do not stand where their parent's template says`
+    )
+  const [gaps] = yield* queryRows(
+    client,
+    `SELECT count(*) FROM (SELECT count(*) AS n, max(ordinal) AS top, min(ordinal) AS low, count(DISTINCT ordinal) AS d FROM mallard.links WHERE parent_kind = ${kind.code} GROUP BY parent_entity_id, collection) WHERE n <> top + 1 OR low <> 0 OR d <> n`
+  )
+  if (Number(gaps?.[0] ?? 0) > 0)
+    findings.add(
+      "link-changed",
+      "mallard.links",
+      `${Number(gaps?.[0])} collections of ${kind.table} are not numbered from 0 without gaps`
+    )
+})
+
+/** Where the collections of a row with a template of its own stand; a template that is none has none. */
+const pointersOfFolded = (extra: string): ReturnType<typeof collectionPointers> => {
+  try {
+    return collectionPointers(splitFolded(extra).template)
+  } catch {
+    return []
+  }
+}
