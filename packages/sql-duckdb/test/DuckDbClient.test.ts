@@ -728,6 +728,33 @@ describe("streams", () => {
       })
     )
   )
+
+  it.effect(
+    "chunks gives all of them at once, inside a transaction what that sees, and none of a statement without rows",
+    () =>
+      inMemory(
+        Effect.gen(function* () {
+          const sql = yield* DuckDbClient
+          const rowsOf = (text: string, parameters?: ReadonlyArray<unknown>) =>
+            Effect.map(sql.chunks(text, parameters), (chunks) =>
+              chunks.reduce((sum, { rowCount }) => sum + rowCount, 0)
+            )
+          assert.strictEqual(yield* rowsOf("SELECT range AS a FROM range(5000)"), 5000)
+          assert.strictEqual(yield* rowsOf("SELECT range AS a FROM range(?)", [5000]), 5000)
+          assert.strictEqual(yield* rowsOf("SELECT 1 AS a WHERE false"), 0)
+          assert.deepStrictEqual(yield* sql.chunks("CREATE TABLE t (a INTEGER)"), [])
+          const inside = yield* sql.withTransaction(
+            Effect.andThen(sql`INSERT INTO t VALUES (1), (2)`, rowsOf("SELECT a FROM t"))
+          )
+          assert.strictEqual(inside, 2)
+          const [chunk] = yield* sql.chunks("SELECT a FROM t ORDER BY a")
+          assert.deepStrictEqual(chunk?.getColumnValues(0), [1, 2])
+          const error = yield* Effect.flip(sql.chunks("SELECT error('private value') FROM range(3)"))
+          assert.notInclude(error.message, "private")
+        }),
+        { poolSize: 1 }
+      )
+  )
 })
 
 describe("interruption", () => {

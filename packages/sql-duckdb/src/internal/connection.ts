@@ -291,7 +291,7 @@ export class Lease implements SqlConnection.Connection {
     sql: string,
     parameters: ReadonlyArray<unknown>
   ): Effect.Effect<ReadonlyArray<DuckDBDataChunk>, SqlError.SqlError> {
-    return this.whole("chunks", sql, parameters, false, chunksOf)
+    return this.whole("chunks", sql, parameters, false, (result) => readChunks(result, (chunk) => [chunk]))
   }
 
   /** The chunks of a result, fetched one by one. */
@@ -325,7 +325,7 @@ export class Lease implements SqlConnection.Connection {
   ): Effect.Effect<ReadonlyArray<Row>, SqlError.SqlError> {
     return this.whole(operation, sql, parameters, reuse, (result) => {
       const reader = rowReader(result, this.mode)
-      return chunksOf(result).flatMap((chunk) => read(reader, chunk))
+      return readChunks(result, (chunk) => read(reader, chunk))
     })
   }
 
@@ -417,9 +417,11 @@ export class Lease implements SqlConnection.Connection {
   }
 }
 
-/** Read without a call that another thread takes up: the whole result is there. */
-const chunksOf = (result: DuckDBMaterializedResult): ReadonlyArray<DuckDBDataChunk> =>
-  Array.from({ length: result.chunkCount }, (_, index) => result.getChunk(index))
+/** Reads a result that is there as a whole, which takes none of the calls that wait for another thread. */
+const readChunks = <A>(
+  result: DuckDBMaterializedResult,
+  read: (chunk: DuckDBDataChunk) => ReadonlyArray<A>
+): ReadonlyArray<A> => Array.from({ length: result.chunkCount }, (_, index) => read(result.getChunk(index))).flat()
 
 /** Reads a result to its end, interrupting `native` on the way if it is given. */
 const drain = async (result: DuckDBResult, native: DuckDBConnection | undefined): Promise<void> => {
