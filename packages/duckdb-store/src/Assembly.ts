@@ -7,7 +7,7 @@ import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
-import { blobBytes, queryRows, type Renderer, streamRows } from "./Rendering.ts"
+import { blobBytes, NO_TEXT, queryRows, type Renderer, streamRows } from "./Rendering.ts"
 import { quoteName } from "./Quoting.ts"
 
 /** One element of a collection: the bytes `start` to `end` of `bytes` are its compact text. */
@@ -153,13 +153,15 @@ const elementsSql = (
   const table = kindByCode(kind)?.table ?? "json_values"
   const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
   const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
+  // Binding all columns of a wide table takes a noticeable part of a small statement.
+  const columns = text === NO_TEXT ? "entity_id, digest" : "*"
   const keys = `string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10))${isHashing ? "" : " FILTER (WHERE text IS NULL)"}`
   // DuckDB joins from whichever side it likes, so rows come in any order. Sorting all of them costs more than looking.
   const ordinals = `CASE WHEN list(ordinal) <> range(min(ordinal), min(ordinal) + count(*)) THEN list(ordinal)::JSON::VARCHAR END`
   return `SELECT content_id, part, collection, min(ordinal), count(*), ${ordinals}, ${keys}, encode(string_agg(coalesce(text, ''), chr(10)))
     FROM (SELECT m.content_id, m.part, m.collection, m.ordinal, m.entity_id, e.digest, ${text} AS text
           FROM mallard.cohort_members m
-          LEFT JOIN (SELECT * FROM mallard.${quoteName(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
+          LEFT JOIN (SELECT ${columns} FROM mallard.${quoteName(table)} WHERE entity_id BETWEEN ${lowest} AND ${highest}) e ON e.entity_id = m.entity_id${join(ids)}
           WHERE m.kind = ${kind} AND ${where})
     GROUP BY content_id, part, collection, ordinal // ${BLOCK} ORDER BY content_id, part, collection, ordinal // ${BLOCK}`
 }

@@ -28,6 +28,8 @@ const SHAPES_IN_SQL = 256
 const LEAST_ROWS = 64
 /** Its rows are at least one of so many of its kind: an expression is planned once more for each part of a large table. */
 const LEAST_SHARE = 512
+/** The expression of a kind whose rows are all left to the other renderer. */
+export const NO_TEXT = "NULL::VARCHAR"
 /** Entities that are rendered by the other renderer at once. */
 const IDS_PER_QUERY = 2048
 
@@ -277,7 +279,7 @@ export const makeRenderer = Effect.fnUntraced(function* (
       branches.push(`WHEN ${shape.id} THEN ${sql}`)
       collections = Math.max(collections, collectionsOf(template))
     }
-    const text = branches.length === 0 ? "NULL::VARCHAR" : `CASE e.shape_id ${branches.join(" ")} END`
+    const text = branches.length === 0 ? NO_TEXT : `CASE e.shape_id ${branches.join(" ")} END`
     return {
       text,
       join: (ids) =>
