@@ -14,7 +14,7 @@ const build = async (input: Readonly<Record<string, string>>, apart: ReadonlyArr
     input: { ...input },
     cwd: here,
     platform: "node",
-    // Native code cannot be bundled; the packages are direct dependencies of the published program.
+    // Native code cannot be bundled; its package is a direct dependency of the published program.
     external: ["@duckdb/node-bindings", /^node:/, ...apart],
     onLog: (level, log, report) => (level === "warn" ? report("error", log) : report(level, log))
   })
