@@ -2,7 +2,7 @@
  * The suite `profile`: where the time of each step goes, by what the program's threads were doing, beside floors that
  * no program of this kind can go below. Taken with Node's sampling profiler, which itself costs some of the time.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { SourceMap, type SourceMapPayload } from "node:module"
 import { basename, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -185,7 +185,9 @@ const placeOf = ({ columnNumber, functionName: name, lineNumber, url }: CallFram
     return { name, path, file: path }
   }
   const bundled = fileURLToPath(url)
-  if (!bundled.startsWith(bundle)) return { name, path: bundled, file: basename(bundled) }
+  // What the bundler adds of its own comes from no source.
+  if (!bundled.startsWith(bundle) || !existsSync(`${bundled}.map`))
+    return { name, path: bundled, file: basename(bundled) }
   let map = maps.get(bundled)
   if (map === undefined) {
     const payload: SourceMapPayload = JSON.parse(readFileSync(`${bundled}.map`, "utf8"))
