@@ -26,6 +26,12 @@ export const argumentsOf = (
   })
 }
 
+/** The words before the first flag: the command and its subcommands, and what these are given. */
+export const wordsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const flag = args.findIndex((arg) => arg.startsWith("-"))
+  return flag < 0 ? args : args.slice(0, flag)
+}
+
 /** Whether an argument is read as flags, and may be the name of a source. */
 export const isLikeFlags = (arg: string): boolean => /^-[^=]*\.(?:json|ndjson|jsonl|duckdb|db)$/i.test(arg)
 

@@ -19,7 +19,7 @@ import {
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
-import { argumentsOf, invocationOf, isLikeFlags } from "./Arguments.ts"
+import { argumentsOf, invocationOf, isLikeFlags, wordsOf } from "./Arguments.ts"
 import { printable } from "./Text.ts"
 
 // Databases, exports and what DuckDB spills are readable by their owner alone.
@@ -74,14 +74,30 @@ const fail = (failure: Described) => {
   return new Ended({ code: failure.code })
 }
 
-/** Help goes to stdout; a usage error is short, and goes to stderr. */
+/** Set when help was asked for a subcommand that is none: to effect/cli that is no error. */
+let noHelp: Ended | undefined
+
+/** Help goes to stdout, unless it is asked for a subcommand that is none; a usage error is short, and goes to stderr. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     Effect.gen(function* () {
       const formatter = yield* CliOutput.Formatter
       switch (event._tag) {
-        case "Help":
-          return terminal.out(`${formatter.formatHelpDoc(event.helpDoc)}\n`)
+        case "Help": {
+          const { commandPath, helpDoc } = event
+          const unknown = helpDoc.subcommands === undefined ? undefined : wordsOf(args)[commandPath.length - 1]
+          if (unknown === undefined) return terminal.out(`${formatter.formatHelpDoc(helpDoc)}\n`)
+          const parent = commandPath.join(" ")
+          noHelp = fail({
+            code: exitCode.usage,
+            tag: USAGE_ERROR,
+            lines: [
+              `Unknown subcommand "${printable(unknown)}" for "${parent}"`,
+              `  Run \`${parent} --help\` for usage.`
+            ]
+          })
+          return
+        }
         case "Version":
           return terminal.out(`${session.program}\n`)
         case "InvalidInvocation":
@@ -152,7 +168,8 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
     return Effect.fail(
       fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
     )
-  })
+  }),
+  Effect.andThen(Effect.suspend(() => (noHelp === undefined ? Effect.void : Effect.fail(noHelp))))
 )
 
 const isShowHelp = (error: unknown): error is CliError.ShowHelp =>

@@ -746,6 +746,24 @@ describe("help", () => {
     }
   })
 
+  it("of a command that is none is a wrong use", async () => {
+    const folder = makeFolder()
+    const cases: ReadonlyArray<readonly [asked: ReadonlyArray<string>, parent: string]> = [
+      [["nope", "--help"], "mallard"],
+      [["help", "nope"], "mallard"],
+      [["backup", "nope", "--help"], "mallard backup"]
+    ]
+    for (const [asked, parent] of cases) {
+      const outcome = await run(folder, asked)
+      assert.strictEqual(outcome.code, 2)
+      assert.strictEqual(outcome.stdout, "")
+      assert.include(outcome.stderr, `Unknown subcommand "nope" for "${parent}"`)
+    }
+    const known = await run(folder, ["help", "backup", "list"])
+    assert.strictEqual(known.code, 0)
+    assert.include(known.stdout, "mallard backup list")
+  })
+
   it("comes without a command too, and the version with -V", async () => {
     const folder = makeFolder()
     const bare = await run(folder, [])
