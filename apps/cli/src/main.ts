@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { join } from "node:path"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
-import { CliConfig, type CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { ChildProcessSpawner } from "effect/process"
 import {
   CommandFailed,
@@ -74,6 +74,24 @@ const fail = (failure: Described) => {
   return new Ended({ code: failure.code })
 }
 
+const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: ReadonlyArray<string>) =>
+  fail({
+    code: exitCode.usage,
+    tag: USAGE_ERROR,
+    lines: [
+      ...errors.flatMap(({ message }) =>
+        message
+          .split("\n")
+          .filter((line) => line !== "")
+          .map(printable)
+      ),
+      ...args
+        .filter(isLikeFlags)
+        .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
+      `  Run \`${commandPath.join(" ")} --help\` for usage.`
+    ]
+  })
+
 /** Set when help was asked for a subcommand that is none: to effect/cli that is no error. */
 let noHelp: Ended | undefined
 
@@ -87,36 +105,16 @@ const presenter: CliOutput.Presenter = {
           const { commandPath, helpDoc } = event
           const unknown = helpDoc.subcommands === undefined ? undefined : wordsOf(args)[commandPath.length - 1]
           if (unknown === undefined) return terminal.out(`${formatter.formatHelpDoc(helpDoc)}\n`)
-          const parent = commandPath.join(" ")
-          noHelp = fail({
-            code: exitCode.usage,
-            tag: USAGE_ERROR,
-            lines: [
-              `Unknown subcommand "${printable(unknown)}" for "${parent}"`,
-              `  Run \`${parent} --help\` for usage.`
-            ]
-          })
+          noHelp = failUsage(
+            [new CliError.UnknownSubcommand({ subcommand: unknown, parent: commandPath, suggestions: [] })],
+            commandPath
+          )
           return
         }
         case "Version":
           return terminal.out(`${session.program}\n`)
         case "InvalidInvocation":
-          fail({
-            code: exitCode.usage,
-            tag: USAGE_ERROR,
-            lines: [
-              ...event.errors.flatMap((error: CliError.CliError) =>
-                error.message
-                  .split("\n")
-                  .filter((line) => line !== "")
-                  .map(printable)
-              ),
-              ...args
-                .filter(isLikeFlags)
-                .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
-              `  Run \`${event.commandPath.join(" ")} --help\` for usage.`
-            ]
-          })
+          failUsage(event.errors, event.commandPath)
       }
     })
 }

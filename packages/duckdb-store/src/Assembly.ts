@@ -152,7 +152,7 @@ const elementsSql = (
 ): string => {
   const table = kindByCode(kind)?.table ?? "json_values"
   const ids = `SELECT m.entity_id FROM mallard.cohort_members m WHERE m.kind = ${kind} AND ${where}`
-  const { text, join } = kind === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(kind)
+  const { text, join } = renderer.expression(kind)
   // Binding all columns of a wide table takes a noticeable part of a small statement.
   const columns = text === NO_TEXT ? "entity_id, digest" : "*"
   const keys = `string_agg(concat(ordinal, ' ', entity_id, ' ', digest), chr(10))${isHashing ? "" : " FILTER (WHERE text IS NULL)"}`

@@ -16,7 +16,7 @@ import {
   type Template,
   TemplateProblem
 } from "@mallard/entity-serializers"
-import { type Column, type EntityKind, kindByCode, kinds } from "@mallard/schema"
+import { type Column, type EntityKind, JSON_KIND, kindByCode, kinds } from "@mallard/schema"
 import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
 import { Effect, Stream } from "effect"
 import type { SqlError } from "effect/sql"
@@ -77,7 +77,8 @@ export const nativeValue = (value: unknown): ColumnValue => {
 }
 
 /** How a column of a row `e` is asked for, so that `nativeValue` takes it. */
-export const nativeSql = ({ name, type }: Column): string => `e.${quoteName(name)}${type === "JSON" ? "::VARCHAR" : ""}`
+export const nativeSql = ({ name, type }: Pick<Column, "name" | "type">): string =>
+  `e.${quoteName(name)}${type === "JSON" ? "::VARCHAR" : ""}`
 
 /** What stands for a value that its spelling would not show as a whole: no text is like it, so the row counts as changed. */
 const SPOILT = "'!'"
@@ -270,6 +271,7 @@ export const makeRenderer = Effect.fnUntraced(function* (
   const common = yield* commonShapes(client, shapes, leastRows)
 
   const expression: Renderer["expression"] = (code) => {
+    if (code === JSON_KIND.code) return { text: "e.extra", join: () => "" }
     const branches: Array<string> = []
     let collections = 0
     for (const shape of common.get(code) ?? []) {

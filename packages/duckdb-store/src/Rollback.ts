@@ -170,6 +170,10 @@ export interface UndoOptions {
   readonly onProgress?: ((done: number, cohorts: number) => void) | undefined
 }
 
+/** Whether everything is as it was already; then no run is recorded. */
+export const changesNothing = (steps: ReadonlyArray<UndoStep>): boolean =>
+  steps.every(({ action }) => action === "kept")
+
 /**
  * Undoes the target in one transaction, as a run of its own, and compares every cohort with what it was before it
  * commits. Where there is nothing to change, nothing is recorded either: the last run is still the one before.
@@ -180,7 +184,7 @@ export const undo = Effect.fn("Rollback.undo")(function* (options: UndoOptions) 
     const steps = yield* inspectUndo(options.target, options.isCascading)
     yield* reach("undo/begun")
     options.onProgress?.(0, steps.length)
-    if (steps.every(({ action }) => action === "kept")) return steps
+    if (changesNothing(steps)) return steps
     const at = yield* now
     let revisionId = (yield* nextIds).get("revisions") ?? 1
     const revisions = steps.flatMap((step): ReadonlyArray<LedgerValues<"revisions">> =>

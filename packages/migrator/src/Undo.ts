@@ -5,6 +5,7 @@
 import { randomUUID } from "node:crypto"
 import {
   blobText,
+  changesNothing,
   checkpoint,
   commitRows,
   findRun,
@@ -197,9 +198,8 @@ const undoTarget = Effect.fnUntraced(function* (
     isTest: test,
     onProgress: (done, cohorts) => onProgress?.({ phase: "undo", done, cohorts })
   })
-  const isRecorded = !test && steps.some(({ action }) => action !== "kept")
   const report: UndoReport = {
-    run: isRecorded ? run : null,
+    run: test || changesNothing(steps) ? null : run,
     outcome: outcomeOf(steps),
     database,
     undone_run: undoneRun,
@@ -211,7 +211,7 @@ const undoTarget = Effect.fnUntraced(function* (
 
 const outcomeOf = (steps: ReadonlyArray<UndoStep>): UndoReport["outcome"] => {
   if (steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "partly-done"
-  return steps.some(({ action }) => action !== "kept") ? "done" : "nothing-to-do"
+  return changesNothing(steps) ? "nothing-to-do" : "done"
 }
 
 const undoneOf = (step: UndoStep, why: (step: UndoStep) => string): UndoneCohort => ({

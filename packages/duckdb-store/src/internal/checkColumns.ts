@@ -1,12 +1,12 @@
 /** Verification of columns and links against the templates of their rows: nothing is there that no source gave, copies are copies. */
 import {
+  codecsOf,
   collectionPointers,
   type ColumnValue,
   DocumentReader,
   EntityBatch,
   EntityIndex,
   EntityReader,
-  makeCodec,
   rowValues,
   ShapeDictionary,
   splitFolded
@@ -21,7 +21,8 @@ import {
   nativeValue,
   queryRows,
   type Renderer,
-  type StoredShape
+  type StoredShape,
+  streamRows
 } from "../Rendering.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
 import type { Findings } from "./findings.ts"
@@ -147,17 +148,16 @@ const readAgain = Effect.fnUntraced(function* (
       (id === 0 ? kind.columns : filledColumns(renderer.shapes.get(id)!)).map(({ name }) => name)
     )
   )
-  const columns = kind.columns.filter(({ name }) => names.has(name))
-  const codecs = columns.map(makeCodec)
+  const codecs = codecsOf(kind.code).filter(({ name }) => names.has(name))
   const { text, join } = renderer.expression(kind.code)
   const ofShapes = `e.shape_id IN (${shapeIds.join(",")}) AND e.entity_id`
   let from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= 0`)
   while (from !== undefined) {
     const end: number = from + READ_AGAIN
     const where = `${ofShapes} BETWEEN ${from} AND ${end - 1}`
-    const rows = yield* queryRows(
+    const rows = yield* streamRows(
       client,
-      `SELECT e.entity_id, encode(${text}), ${columns.map(nativeSql).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
+      `SELECT e.entity_id, encode(${text}), ${codecs.map(nativeSql).join(", ")} FROM ${table} e${join(`SELECT e.entity_id FROM ${table} e WHERE ${where}`)} WHERE ${where}`
     )
     const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
     const rendered = yield* renderer.texts(kind.code, missing)
@@ -226,7 +226,7 @@ const checkPointers = Effect.fnUntraced(function* (
     })
   }
   const table = `mallard.${kind.table}`
-  const folded = yield* queryRows(
+  const folded = yield* streamRows(
     client,
     `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`
   )

@@ -4,7 +4,7 @@ import { JSON_KIND, kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { otherElements, type StoredPart, visitParts } from "../Assembly.ts"
-import { queryRows, type Renderer } from "../Rendering.ts"
+import { queryRows, type Renderer, streamRows } from "../Rendering.ts"
 import type { Findings } from "./findings.ts"
 import { nextId } from "./lowestId.ts"
 
@@ -117,14 +117,14 @@ export const checkChildren = Effect.fnUntraced(function* (
     const code = Number(codeValue)
     const kind = code === 0 ? JSON_KIND : kindByCode(code)
     if (kind === undefined) continue
-    const { text, join } = code === 0 ? { text: "e.extra", join: () => "" } : renderer.expression(code)
+    const { text, join } = renderer.expression(code)
     const table = `mallard.${kind.table}`
     const links = `mallard.links WHERE child_kind = ${code} AND child_entity_id`
     let from = yield* nextId(client, "child_entity_id", `${links} >= 0`)
     while (from !== undefined) {
       const end: number = from + CHILDREN_AT_ONCE
       const range = `SELECT child_entity_id FROM ${links} BETWEEN ${from} AND ${end - 1}`
-      const blocks = yield* queryRows(
+      const blocks = yield* streamRows(
         client,
         `SELECT count(*), string_agg(concat('0 ', entity_id, ' ', digest), chr(10)), encode(string_agg(coalesce(text, ''), chr(10)))
          FROM (SELECT e.entity_id, e.digest, ${text} AS text FROM ${table} e${join(range)} WHERE e.entity_id IN (${range}))
