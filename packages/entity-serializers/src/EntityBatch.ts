@@ -5,6 +5,7 @@
 import { kinds } from "@mallard/schema"
 import { AUX, Cells } from "./Cells.ts"
 import { codecsOf } from "./Codec.ts"
+import { NumberStack } from "./NumberStack.ts"
 
 /** Rows that a table has room for once it has any. */
 const INITIAL_CAPACITY = 256
@@ -16,6 +17,8 @@ export class EntityRows {
   /** Id of row 0; ids are dense. Means nothing while there is no row. */
   firstId = 0
   digests: Int32Array = new Int32Array(0)
+  /** Rows whose digest is yet to be made, in order: of each its number, where its text starts and how long it is. */
+  readonly undigested = new NumberStack()
   shapes: Int32Array = new Int32Array(0)
   readonly columns: ReadonlyArray<Cells>
   readonly extra = new Cells("TEXT")
@@ -54,12 +57,15 @@ export class EntityRows {
   truncate(count: number): void {
     for (const cells of this.columns) if (cells.used) cells.valid.fill(0, count, this.count)
     this.extra.valid.fill(0, count, this.count)
+    const { undigested } = this
+    while (undigested.length > 0 && undigested.values[undigested.length - 3]! >= count) undigested.length -= 3
     this.count = count
   }
 
   clear(): void {
     for (const cells of this.columns) cells.clear(this.count)
     this.extra.clear(this.count)
+    this.undigested.length = 0
     this.count = 0
   }
 }

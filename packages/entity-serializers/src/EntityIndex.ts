@@ -76,7 +76,7 @@ export class EntityIndex {
   }
 
   private put(slot: number, words: DigestWords, at: number, id: number): void {
-    const digests = (this.digests[id >>> CHUNK_BITS] ??= new Int32Array(4 << CHUNK_BITS))
+    const digests = this.chunkOf(id)
     const k = (id & IN_CHUNK) * 4
     digests[k] = words[at]!
     digests[k + 1] = words[at + 1]!
@@ -85,6 +85,10 @@ export class EntityIndex {
     this.ids[slot] = id
     this.tags[slot] = words[at + 1]!
     this.count++
+  }
+
+  private chunkOf(id: number): Int32Array {
+    return (this.digests[id >>> CHUNK_BITS] ??= new Int32Array(4 << CHUNK_BITS))
   }
 
   /** The id of the entity with this digest, 0 when there is none. */
@@ -122,6 +126,13 @@ export class EntityIndex {
     return id
   }
 
+  /** An id for an entity whose digest is not known yet: nothing will be found to be equal to it. */
+  skip(): number {
+    const id = this.nextId++
+    this.chunkOf(id).fill(0, (id & IN_CHUNK) * 4, (id & IN_CHUNK) * 4 + 4)
+    return id
+  }
+
   /** How far ids have been given; give it to `rollback`. */
   mark(): number {
     return this.nextId
@@ -131,7 +142,10 @@ export class EntityIndex {
   rollback(mark: number): void {
     while (this.nextId > Math.max(mark, this.kept)) {
       const id = --this.nextId
-      this.remove(this.slot(this.digests[id >>> CHUNK_BITS]!, (id & IN_CHUNK) * 4))
+      const slot = this.slot(this.digests[id >>> CHUNK_BITS]!, (id & IN_CHUNK) * 4)
+      // Skipped ids stand nowhere.
+      if (this.ids[slot] !== id) continue
+      this.remove(slot)
       this.count--
     }
   }

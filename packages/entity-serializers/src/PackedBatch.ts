@@ -5,6 +5,7 @@
  */
 import { AUX, type Cells } from "./Cells.ts"
 import type { EntityRows } from "./EntityBatch.ts"
+import { putDigest } from "./internal/digest.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import type { MemberRows } from "./MemberRows.ts"
 import type { Shape, ShapeDictionary } from "./ShapeDictionary.ts"
@@ -28,6 +29,8 @@ export interface PackedBatch {
 interface PackedRows {
   readonly code: number
   readonly count: number
+  /** Of how many the digest is yet to be made. */
+  readonly undigested: number
   /** Indexes of the columns that have values; the number of columns stands for `extra`. */
   readonly columns: ReadonlyArray<number>
 }
@@ -76,7 +79,7 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
   const filled = batch.rows.filter(({ count }) => count > 0)
   const kinds = filled.map((rows): PackedRows => {
     const columns = allColumns(rows).flatMap(({ used }, index) => (used ? [index] : []))
-    return { code: rows.code, count: rows.count, columns }
+    return { code: rows.code, count: rows.count, undigested: rows.undigested.length / 3, columns }
   })
   const pointers = new Map<string, number>()
   const pointer = links.pointer.map((text) => {
@@ -91,6 +94,7 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
     filled.forEach((rows, at) => {
       const { columns, count } = kinds[at]!
       put.words(rows.digests, count * 4)
+      put.doubles(rows.undigested.values, rows.undigested.length)
       put.words(rows.shapes, count)
       for (const index of columns) putCells(put, allColumns(rows)[index]!, count)
     })
@@ -134,15 +138,17 @@ export const unpackBatch = (
 ): boolean => {
   const { batch, indexes, tokenizer } = reader
   const from = new Unpacking(packed.memory)
-  const textFrom = tokenizer.append(from.bytes(packed.text))
+  const text = from.bytes(packed.text)
+  const textFrom = tokenizer.append(text)
   const auxFrom = batch.aux.append(from.bytes(packed.aux))
   /** By kind and the packing reader's ids, which count from 1. */
   const ids: Array<Float64Array> = []
-  /** The first id of each kind that is new here. */
-  const firstNew = indexes.map(({ nextId }) => nextId)
-  for (const { code, columns, count } of packed.kinds) {
+  /** By kind, the rows that are taken; undefined for all. */
+  const taken: Array<ReadonlySet<number> | undefined> = []
+  for (const { code, columns, count, undigested } of packed.kinds) {
     const rows = batch.rows[code]!
     const digests = from.words(count * 4)
+    putDigests(digests, from.doubles(undigested * 3), text)
     const shapes = from.words(count)
     rows.reserve(count)
     const first = rows.count
@@ -153,6 +159,7 @@ export const unpackBatch = (
     ids[code] = own
     for (let row = 0; row < count; row++) own[row + 1] = index.idOf(digests, row * 4)
     const fresh = index.nextId - firstId === count ? undefined : rowsFrom(own, firstId)
+    taken[code] = fresh && new Set(fresh)
     take(digests, rows.digests, first, fresh, 4)
     take(shapes, rows.shapes, first, fresh)
     rows.count += index.nextId - firstId
@@ -160,7 +167,7 @@ export const unpackBatch = (
     const all = allColumns(rows)
     for (const at of columns) takeCells(from, all[at]!, { first, count, fresh, textFrom, auxFrom })
   }
-  takeLinks(packed, from, reader, ids, firstNew)
+  takeLinks(packed, from, reader, ids, taken)
   const collection = from.words(packed.members)
   const ordinal = from.doubles(packed.members)
   const kind = from.bytes(packed.members)
@@ -224,20 +231,28 @@ const take = <A extends Int32Array | Float64Array | Uint8Array>(
   }
 }
 
-/** The rows whose ids, which count from 1, are new. */
+/** Makes the digests of the rows that have none yet. */
+const putDigests = (digests: Int32Array, undigested: Float64Array, text: Uint8Array): void => {
+  for (let i = 0; i < undigested.length; i += 3) {
+    const start = undigested[i + 1]!
+    putDigest(digests, undigested[i]! * 4, text.subarray(start, start + undigested[i + 2]!))
+  }
+}
+
+/** The rows that got the ids from `firstNew` on, by the ids of all; the first of those that are equal. */
 const rowsFrom = (ids: Float64Array, firstNew: number): ReadonlyArray<number> => {
   const rows: Array<number> = []
-  for (let id = 1; id < ids.length; id++) if (ids[id]! >= firstNew) rows.push(id - 1)
+  for (let id = 1; id < ids.length; id++) if (ids[id] === firstNew + rows.length) rows.push(id - 1)
   return rows
 }
 
-/** Takes the links of the parents that are new: those of others are known as well. */
+/** Takes the links of the parents that are taken: those of others are known as well. */
 const takeLinks = (
   { links, pointers }: PackedBatch,
   from: Unpacking,
   { batch }: EntityReader,
   ids: ReadonlyArray<Float64Array>,
-  firstNew: ReadonlyArray<number>
+  taken: ReadonlyArray<ReadonlySet<number> | undefined>
 ): void => {
   const parentKind = from.words(links)
   const parentId = from.words(links)
@@ -247,8 +262,8 @@ const takeLinks = (
   const childKind = from.words(links)
   const childId = from.words(links)
   for (let i = 0; i < links; i++) {
+    if (taken[parentKind[i]!]?.has(parentId[i]! - 1) === false) continue
     const parent = ids[parentKind[i]!]![parentId[i]!]!
-    if (parent < firstNew[parentKind[i]!]!) continue
     const child = ids[childKind[i]!]![childId[i]!]!
     batch.links.push(parentKind[i]!, parent, collection[i]!, ordinal[i]!, pointers[pointer[i]!]!, childKind[i]!, child)
   }

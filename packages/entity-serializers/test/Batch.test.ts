@@ -74,6 +74,7 @@ describe("EntityIndex", () => {
         weight: 6,
         arbitrary: fc.record({ tag: fc.constant("insert" as const), from: fc.nat(3000), count: fc.nat(700) })
       },
+      { weight: 1, arbitrary: fc.record({ tag: fc.constant("skip" as const), count: fc.nat(700) }) },
       { weight: 3, arbitrary: fc.constant({ tag: "rollback" as const }) },
       { weight: 3, arbitrary: fc.constant({ tag: "mark" as const }) },
       { weight: 1, arbitrary: fc.constant({ tag: "commit" as const }) }
@@ -103,6 +104,8 @@ describe("EntityIndex", () => {
               assert.strictEqual(index.idOf(words(n)), next)
               model.set(n, next++)
             }
+          } else if (step.tag === "skip") {
+            for (let n = 0; n < step.count; n++) assert.strictEqual(index.skip(), next++)
           } else if (step.tag === "mark") saved = { mark: index.mark(), model: new Map(model), next }
           else if (step.tag === "commit") {
             index.commit()

@@ -12,7 +12,11 @@ import {
 import { cohortRules, meaningOf, reset, setUp, stateOf } from "./support.ts"
 
 /** A reader elsewhere, and what is known here of its shapes. */
-const elsewhere = () => ({ setup: setUp(), foreign: new ForeignShapes() })
+const elsewhere = (leavesDigests = false) => {
+  const setup = setUp()
+  setup.reader.leavesDigests = leavesDigests
+  return { setup, foreign: new ForeignShapes() }
+}
 
 type Elsewhere = ReturnType<typeof elsewhere>
 
@@ -28,7 +32,7 @@ describe("rows that another reader has read", () => {
   it("are taken over as if they had been read here", () => {
     const step = fc.record({
       document: arbitraryDocument(),
-      by: fc.constantFrom("here", "a", "b"),
+      by: fc.constantFrom("here", "a", "b", "c"),
       again: fc.boolean()
     })
     fc.assert(
@@ -36,7 +40,7 @@ describe("rows that another reader has read", () => {
         const here = setUp()
         // The model reads everything itself.
         const model = setUp()
-        const others: Record<string, Elsewhere> = { a: elsewhere(), b: elsewhere() }
+        const others: Record<string, Elsewhere> = { a: elsewhere(), b: elsewhere(), c: elsewhere(true) }
         for (const { again, by, document } of steps) {
           const texts = document.files.map(textOfFile)
           // What is known already must not come twice.
@@ -58,6 +62,31 @@ describe("rows that another reader has read", () => {
         for (const { id } of here.shapes.fresh) assert.isTrue(isUsed.has(id))
       }),
       { numRuns: 60 }
+    )
+  })
+
+  it("stand once where they are equal, though their digests are left to whoever takes them", () => {
+    const encounter = (id: string) => ({ encounter_id: id, chief_complaint: "long enough to be left ".repeat(6) })
+    const patient = (mrn: string, ...ids: ReadonlyArray<string>) => ({ mrn, encounters: ids.map(encounter), short: {} })
+    const texts = [
+      [patient("1", "a", "b", "a"), patient("1", "a", "b", "a"), patient("2", "b"), patient("1", "a", "b", "a")],
+      [patient("3", "c"), patient("2", "b"), patient("3", "c"), patient("4")]
+    ].map((patients) => JSON.stringify({ patients }))
+    const here = setUp()
+    const model = setUp()
+    const other = elsewhere(true)
+    for (const text of texts) {
+      model.documents.readBytes(Buffer.from(text), cohortRules)
+      const members = new MemberRows()
+      assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
+      assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
+    }
+    assert.deepStrictEqual(meaningOf(here), meaningOf(model))
+    assert.deepStrictEqual(
+      stateOf(here)
+        .rows.map(({ length }) => length)
+        .filter((length) => length > 0),
+      [4, 3]
     )
   })
 

@@ -6,7 +6,6 @@
  * On any error (or when the window ends inside the entity) the batch is as it was before, except that nested entities
  * may have been added whole; callers take the batch back to a mark.
  */
-import { hash } from "node:crypto"
 import { AUX, type Cells } from "../Cells.ts"
 import { type ColumnCodec, reasonOf, rendersAlike } from "../Codec.ts"
 import type { BatchMark, EntityBatch, EntityRows } from "../EntityBatch.ts"
@@ -15,6 +14,7 @@ import { JsonProblem } from "../JsonProblem.ts"
 import { NumberStack } from "../NumberStack.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
 import { slice } from "./Compact.ts"
+import { putDigest } from "./digest.ts"
 import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
@@ -29,6 +29,9 @@ const WRAPPER = Symbol("wrapper")
 
 /** Nested entities under one key: each needs some hundred bytes until its parent is read. */
 const MAX_CHILDREN = 1_000_000
+
+/** Shorter texts cost less to hash at once than to hand on for that, and repeat each other more often. */
+const LEAST_UNDIGESTED = 128
 
 /** The columns of each mapped value in document order; undefined on the fast path, where the trie decides. */
 type Forced = ReadonlyArray<ReadonlyArray<number>> | undefined
@@ -50,6 +53,11 @@ export class EntityReader {
   readonly remarks = new Remarks()
   /** Kind codes of the entities read, nested ones too, since the caller last emptied it. */
   readonly finished = new NumberStack()
+  /**
+   * Whether the digests of all but short entities are left to whoever takes the rows over: such entities get a row each,
+   * equal or not. Not to be changed while rows wait.
+   */
+  leavesDigests = false
   private readonly tries: ReadonlyArray<ShapeTrie | undefined>
   private readonly words = new Int32Array(4)
   private readonly fragmentStarts = new NumberStack()
@@ -123,12 +131,11 @@ export class EntityReader {
     this.opaque(pointer)
     this.checkSize(from)
     const index = this.indexes[0]!
-    this.digest(start)
     this.finished.push(0)
-    const firstNew = index.nextId
-    const id = index.idOf(this.words)
-    if (id < firstNew) return id
     const rows = this.batch.rows[0]!
+    const firstNew = index.nextId
+    const id = this.idOf(index, rows, start)
+    if (id < firstNew) return id
     rows.open()
     this.finishRow(rows, id)
     rows.extra.setText(rows.count - 1, start, t.o - start)
@@ -338,9 +345,8 @@ export class EntityReader {
     code: number
   ): number {
     const index = this.indexes[code]!
-    this.digest(start)
     const firstNew = index.nextId
-    const id = index.idOf(this.words)
+    const id = this.idOf(index, rows, start)
     if (id >= firstNew) {
       const shapeId = this.shapeOf(node, code)
       rows.shapes[rows.count] = shapeId
@@ -594,14 +600,17 @@ export class EntityReader {
     return -1
   }
 
-  private digest(start: number): void {
-    const t = this.tokenizer
-    const text = hash("sha256", t.output.subarray(start, t.o), "binary" as "hex")
-    const { words } = this
-    words[3] = be32(text, 0) ^ 0x80000000
-    words[2] = be32(text, 4)
-    words[1] = be32(text, 8)
-    words[0] = be32(text, 12)
+  /** The id of the entity whose text starts at `start` and has just been read: of one that is new, the next row's. */
+  private idOf(index: EntityIndex, rows: EntityRows, start: number): number {
+    const { o, output } = this.tokenizer
+    if (this.leavesDigests && o - start >= LEAST_UNDIGESTED) {
+      rows.undigested.push(rows.count)
+      rows.undigested.push(start)
+      rows.undigested.push(o - start)
+      return index.skip()
+    }
+    putDigest(this.words, 0, output.subarray(start, o))
+    return index.idOf(this.words)
   }
 
   private checkSize(from: number): void {
@@ -611,9 +620,3 @@ export class EntityReader {
 
 /** Whether the quoted time that ends at `end` ends in `Z` or `+00:00`. */
 const isUtc = (bytes: Uint8Array, end: number): boolean => bytes[end - 2] === 90 || bytes[end - 7] === 43
-
-const be32 = (text: string, at: number): number =>
-  (text.charCodeAt(at) << 24) |
-  (text.charCodeAt(at + 1) << 16) |
-  (text.charCodeAt(at + 2) << 8) |
-  text.charCodeAt(at + 3)

@@ -33,6 +33,7 @@ const documents = new DocumentReader(reader)
 const buffers = new ReadBuffers(0)
 
 const answer = async ({ file, known, maxDepth, maxEntityBytes, memory }: ReadRequest): Promise<ReadReply> => {
+  reader.leavesDigests = false
   const before = reader.mark()
   const takeBack = Effect.sync(() => reader.rollback(before))
   let sourceSha256 = ""
@@ -82,6 +83,8 @@ class Room {
 const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowBytes }: ReadPartsRequest, room: Room) => {
   const send = (reply: PartReply): void =>
     parentPort?.postMessage({ parts, ...reply }, "packed" in reply ? [reply.packed.memory] : [])
+  // Whoever takes the parts over would only wait for them.
+  reader.leavesDigests = true
   let bytes = 0
   let before = reader.mark()
   /** Sends what has been read since the last time. */
