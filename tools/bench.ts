@@ -13,7 +13,6 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
 import { measureFidelity } from "./bench/Fidelity.ts"
 import { measureGrowth } from "./bench/Growth.ts"
 import { measureImport } from "./bench/Import.ts"
@@ -23,7 +22,8 @@ import { measurePeers } from "./bench/Peers.ts"
 import { measureProfile } from "./bench/Profile.ts"
 import { measureRecovery } from "./bench/Recovery.ts"
 import { printed, type Report, targetTable } from "./bench/Report.ts"
-import { fail, root, type Settings, work } from "./bench/Setting.ts"
+import { root, type Settings, work } from "./bench/Setting.ts"
+import { failUsage, readArguments, wholeNumber } from "./lib/arguments.ts"
 
 interface Suite {
   readonly measure: (settings: Settings) => Promise<Report>
@@ -46,9 +46,7 @@ const suites: Readonly<Record<string, Suite>> = {
 /** Suites that run other tools, beside jobs of ours that are called after the program. */
 const comparisons: ReadonlySet<string> = new Set(["peers", "fidelity"])
 
-const typed = process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--")
-const { positionals, values } = parseArgs({
-  args: typed,
+const { positionals, typed, values } = readArguments({
   allowPositionals: true,
   options: {
     rounds: { type: "string" },
@@ -67,25 +65,20 @@ const { positionals, values } = parseArgs({
   }
 })
 
-const wholeNumber = (name: string, text: string): number => {
-  const value = Number(text)
-  return Number.isSafeInteger(value) && value > 0 ? value : fail(`--${name} takes a whole number above 0`)
-}
-
 const optionalNumber = (name: "max-entities" | "max-bytes"): number | undefined => {
   const text = values[name]
-  return text === undefined ? undefined : wholeNumber(name, text)
+  return text === undefined ? undefined : wholeNumber(name, text, 1)
 }
 
 const settingsOf = ({ rounds }: Suite, name: string): Settings => ({
-  rounds: values.quick ? 1 : values.rounds === undefined ? rounds : wholeNumber("rounds", values.rounds),
-  entities: values.quick ? 50_000 : wholeNumber("entities", values.entities),
+  rounds: values.quick ? 1 : values.rounds === undefined ? rounds : wholeNumber("rounds", values.rounds, 1),
+  entities: values.quick ? 50_000 : wholeNumber("entities", values.entities, 1),
   full: values.full,
   quick: values.quick,
   growth: values.growth,
   maxEntities: optionalNumber("max-entities"),
   maxBytes: optionalNumber("max-bytes"),
-  timeoutSeconds: wholeNumber("timeout", values.timeout),
+  timeoutSeconds: wholeNumber("timeout", values.timeout, 1),
   command: ["pnpm bench", name, ...typed.filter((word) => !positionals.includes(word))].join(" ")
 })
 
@@ -98,7 +91,7 @@ const reports = (): ReadonlyArray<Report> =>
 const writePage = (): void => {
   const file = join(root, "docs", "benchmarks.md")
   const found = reports()
-  if (found.length === 0) fail(`${work} holds no results: run a suite first, such as: pnpm bench import`)
+  if (found.length === 0) failUsage(`${work} holds no results: run a suite first, such as: pnpm bench import`)
   const page = found.reduce(
     (text, report) => withSection(text, report.suite, markdownSection(report)),
     readFileSync(file, "utf8")
@@ -108,7 +101,8 @@ const writePage = (): void => {
 }
 
 const measure = async (name: string): Promise<void> => {
-  const suite = suites[name] ?? fail(`There is no suite "${name}". Suites: ${Object.keys(suites).join(", ")}, all.`)
+  const suite =
+    suites[name] ?? failUsage(`There is no suite "${name}". Suites: ${Object.keys(suites).join(", ")}, all.`)
   const report = await suite.measure(settingsOf(suite, name))
   for (const table of report.tables) console.log(printed(table))
   if (report.results.length > 0) console.log(printed(targetTable(report.results)))

@@ -10,15 +10,14 @@
 import { withTempDirectory } from "@mallard/testkit"
 import { randomInt } from "node:crypto"
 import { availableParallelism } from "node:os"
-import { parseArgs } from "node:util"
+import { readArguments, wholeNumber } from "./lib/arguments.ts"
 import { type CampaignOptions, type CaseResult, runCampaign } from "./crash/Campaign.ts"
 
 const MAX_WORKERS = 4
 const PROGRESS_SECONDS = 10
 
 const main = async (): Promise<number> => {
-  const { values } = parseArgs({
-    args: process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--"),
+  const { values } = readArguments({
     options: {
       kills: { type: "string", default: "200" },
       seed: { type: "string", default: String(randomInt(2 ** 31)) },
@@ -29,7 +28,7 @@ const main = async (): Promise<number> => {
   const seed = wholeNumber("seed", values.seed)
   const kills = wholeNumber("kills", values.kills)
   const only = values.only?.split(",").map((number) => wholeNumber("only", number))
-  const workers = Math.max(1, wholeNumber("workers", values.workers))
+  const workers = wholeNumber("workers", values.workers, 1)
   return withTempDirectory((folder) =>
     crash({ seed, kills, workers, only: only === undefined ? undefined : new Set(only), folder })
   )
@@ -99,12 +98,6 @@ const table = (title: string, kills: ReadonlyMap<string, number>, recoveries: Re
     `${name.padEnd(width)} ${first.padStart(6)} ${second.padStart(11)}`
   const rows = names.map((name) => line(name, String(kills.get(name) ?? 0), String(recoveries.get(name) ?? 0)))
   return `\n${[line(title, "kills", "of recovery"), ...rows].join("\n")}\n`
-}
-
-const wholeNumber = (name: string, text: string): number => {
-  if (/^\d+$/.test(text)) return Number(text)
-  console.error(`--${name} takes a whole number`)
-  process.exit(2)
 }
 
 process.exitCode = await main()

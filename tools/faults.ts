@@ -16,7 +16,7 @@ import { once } from "node:events"
 import { chmodSync } from "node:fs"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
+import { failUsage, readArguments, wholeNumber } from "./lib/arguments.ts"
 import { root } from "./lib/run.ts"
 
 const tiers = ["pr", "nightly", "release"]
@@ -36,19 +36,16 @@ interface Counts {
 }
 
 const main = async (): Promise<number> => {
-  const { values } = parseArgs({
-    args: process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--"),
+  const { values } = readArguments({
     options: {
       tier: { type: "string", default: "pr" },
       seed: { type: "string", default: String(randomInt(2 ** 31)) },
       only: { type: "string", default: "" }
     }
   })
-  const { only, seed, tier } = values
-  if (!tiers.includes(tier) || !/^\d+$/.test(seed)) {
-    console.error(`--tier takes ${tiers.join(", ")}; --seed takes a whole number`)
-    return 2
-  }
+  const { only, tier } = values
+  if (!tiers.includes(tier)) failUsage(`--tier takes one of ${tiers.join(", ")}`)
+  const seed = String(wholeNumber("seed", values.seed))
   console.log(`tier ${tier}, seed ${seed}`)
   const started = performance.now()
   const seconds = (): string => `${Math.round((performance.now() - started) / 1000)} s`

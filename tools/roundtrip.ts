@@ -13,7 +13,7 @@ import { randomInt } from "node:crypto"
 import { once } from "node:events"
 import { availableParallelism } from "node:os"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
+import { readArguments, wholeNumber } from "./lib/arguments.ts"
 import { mallard } from "./roundtrip/Engine.ts"
 import { laws, type Violation } from "./roundtrip/Laws.ts"
 import {
@@ -41,8 +41,7 @@ interface Task {
 }
 
 const main = async (): Promise<number> => {
-  const { values } = parseArgs({
-    args: process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--"),
+  const { values } = readArguments({
     options: {
       runs: { type: "string", default: "2000" },
       seed: { type: "string", default: String(randomInt(2 ** 31)) },
@@ -51,7 +50,7 @@ const main = async (): Promise<number> => {
       all: { type: "boolean", default: false }
     }
   })
-  const seed = wholeNumber("seed", values.seed)
+  const seed = wholeNumber("seed", values.seed, -Infinity)
   if (values.path !== undefined) return replay(seed, values.path)
   if (values.only !== undefined)
     return replayTogether(
@@ -169,12 +168,6 @@ const table = (title: string, counts: ReadonlyMap<string, number>, of: number): 
     line(name, String(count), `${((100 * count) / Math.max(1, of)).toFixed(1)} %`)
   )
   return `\n${[line(title, "runs", "share"), ...rows].join("\n")}\n`
-}
-
-const wholeNumber = (name: string, text: string): number => {
-  if (/^-?\d+$/.test(text)) return Number(text)
-  console.error(`--${name} takes a whole number`)
-  process.exit(2)
 }
 
 interface Answer {

@@ -7,7 +7,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs"
 import { join, relative } from "node:path"
-import { parseArgs } from "node:util"
+import { failUsage, readArguments } from "./lib/arguments.ts"
 import { cacheFolder, root, run } from "./lib/run.ts"
 import { apps, libraries } from "./lib/workspace.ts"
 
@@ -90,14 +90,12 @@ const checks: Readonly<Record<string, () => Promise<Result>>> = {
   packages: command("node", "tools/packages-check.ts")
 }
 
-const { values } = parseArgs({
-  args: process.argv.slice(2).filter((argument, index) => index > 0 || argument !== "--"),
+const { values } = readArguments({
   options: { only: { type: "string", multiple: true }, verbose: { type: "boolean", default: false } }
 })
 const unknown = values.only?.filter((name) => checks[name] === undefined) ?? []
 if (unknown.length > 0) {
-  console.error(`no check is called ${unknown.join(", ")}; there are ${Object.keys(checks).join(", ")}`)
-  process.exit(2)
+  failUsage(`no check is called ${unknown.join(", ")}; there are ${Object.keys(checks).join(", ")}`)
 }
 
 if (!existsSync(join(root, "..", "shared"))) {

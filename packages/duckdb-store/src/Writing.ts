@@ -5,6 +5,7 @@
 
 import {
   type DocumentResult,
+  documentTime,
   JsonProblem,
   MemberRows,
   RawJson,
@@ -27,7 +28,7 @@ import { nextIds, record } from "./Ledger.ts"
 import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
 import { isName, madeUpName, type NameHints, uniqueName } from "./Naming.ts"
 import { contentDigest, type NewRevision, revisionRow } from "./Revision.ts"
-import { cohortRecogniser, type DocumentFacts, microsOf, type Recogniser, storedRecogniser } from "./Recognise.ts"
+import { cohortRecogniser, type DocumentFacts, type Recogniser, storedRecogniser } from "./Recognise.ts"
 
 /** JSON: its text, which keeps every spelling, or a plain value. */
 export type Json = string | object
@@ -345,8 +346,8 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
           tags: described.tags,
           product: described.product,
           legacyId: facts.legacyId ?? staged.base?.legacyId,
-          createdAt: microsOf(facts.createdAt) ?? staged.base?.createdAt,
-          updatedAt: microsOf(facts.updatedAt) ?? staged.base?.updatedAt,
+          createdAt: documentTime(facts.createdAt) ?? staged.base?.createdAt,
+          updatedAt: documentTime(facts.updatedAt) ?? staged.base?.updatedAt,
           savedAt: yield* now,
           digest
         }

@@ -14,6 +14,7 @@ export {
   styleFromName,
   styleName
 } from "./Codec.ts"
+export * from "./CohortDocument.ts"
 export * from "./Document.ts"
 export * from "./EntityBatch.ts"
 export * from "./EntityIndex.ts"

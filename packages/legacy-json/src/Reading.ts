@@ -4,6 +4,8 @@
  * ones pass through a window, and the caller writes as they go.
  */
 import {
+  type CohortMeta,
+  cohortMeta,
   type Collection,
   type DocumentReader,
   type DocumentResult,
@@ -24,11 +26,9 @@ import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
 import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
 import {
-  type CohortMeta,
   type Guess,
   guessOf,
   guessOfLarge,
-  metaOf,
   type RootHint,
   secondRules,
   type Variant,
@@ -475,7 +475,7 @@ const partOf = (
     pieces,
     members,
     counts: result.counts,
-    meta: metaOf(rules.tag === "entity" ? new Map() : result.captures),
+    meta: cohortMeta(rules.tag === "entity" ? new Map() : result.captures),
     rootKeys: result.rootKeys,
     notCohort:
       result.rootKeys === undefined || result.collections.length > 0

@@ -3,17 +3,19 @@
  * cohort. Recognition goes by type keys at document level, declared children and declared containers, never by
  * searching.
  */
-import type { Collection, DocumentRules, KindChoice, Rule, Rules } from "@mallard/entity-serializers"
 import {
-  isTrialKey,
-  kindByName,
-  kindOfTrialKey,
-  kindOfTypeKey,
-  kinds,
-  type EntityKind,
-  normaliseTypeKey,
-  parsePath
-} from "@mallard/schema"
+  anyEncounter,
+  capturedValue,
+  captureRule,
+  cohortRules,
+  type Collection,
+  type DocumentRules,
+  type KindChoice,
+  metaRules,
+  type Rule,
+  type Rules
+} from "@mallard/entity-serializers"
+import { type EntityKind, kindByName, kindOfTypeKey, kinds, normaliseTypeKey, parsePath } from "@mallard/schema"
 import { bundleDocument, entryRule, kindOfResource, ruleOfResource } from "./Fhir.ts"
 import { domainOf, isRecord, recordsOf } from "./Sdtm.ts"
 
@@ -66,37 +68,8 @@ export const variantNames: Readonly<Record<Variant, string>> = {
   unknown: "any other document"
 }
 
-const META_KEYS = new Set([
-  "name",
-  "description",
-  "tags",
-  "created_at",
-  "updated_at",
-  "product",
-  "id",
-  "cohort_id",
-  "scenario_id",
-  "workspace_id",
-  "cohort_name",
-  "scenario_name",
-  "schema_version",
-  "exported_at",
-  "source",
-  "format"
-])
-const META_OBJECTS = new Set(["metadata", "cohort", "scenario"])
 /** Texts that say how the rest of a document is to be read. */
 const TELLING_KEYS = new Set(["resourceType", "domain"])
-
-const capture: Rule = { tag: "capture" }
-const metaRules: Rules = (key) => (META_KEYS.has(key) ? capture : undefined)
-
-const kindRule = (kind: EntityKind, key: string): Rule => {
-  const required = kind.requires.find(({ typeKeys }) => typeKeys.includes(key))
-  return required === undefined
-    ? { tag: "entities", kind: kind.code }
-    : { tag: "entities", kind: kind.code, objectHas: required.oneOf, arrays: true }
-}
 
 /** The rule tree of the declared containers, by key. */
 const containerRules = (): ReadonlyMap<string, Rule> => {
@@ -127,44 +100,15 @@ const containerRules = (): ReadonlyMap<string, Rule> => {
 
 const containers = containerRules()
 
-/** An object at document level that says which encounter it is, whatever its key. */
-const anyEncounter: Rule = {
-  tag: "entities",
-  kind: kindByName("encounter").code,
-  objectHas: ["encounter_id", "encounterId"],
-  arrays: false
-}
-
-/** Lists of types that no kind knows are kept element by element; anything else there stays text. */
-const unknownType: Rule = { tag: "entities", kind: 0, objects: false }
-
-const typeRule = (key: string, trial: boolean): Rule | undefined => {
-  const kind = trial ? kindOfTrialKey(key) : kindOfTypeKey(key)
-  return kind === undefined ? undefined : kindRule(kind, normaliseTypeKey(key))
-}
-
 /** Rules for a document with keys at its root. */
-const keyRules = (): Rules => {
-  let trial = false
-  const entitiesRules: Rules = (key) => {
-    const rule = typeRule(key, trial)
-    if (isTrialKey(key)) trial = true
-    return rule ?? unknownType
-  }
-  const entities: Rule = { tag: "object", rules: entitiesRules }
-  return (key) => {
-    if (key === "entities") return entities
-    if (META_OBJECTS.has(key)) return { tag: "object", rules: metaRules, otherwise: capture }
-    if (META_KEYS.has(key) || TELLING_KEYS.has(key)) return capture
+const keyRules = (): Rules =>
+  cohortRules((key, type) => {
+    if (TELLING_KEYS.has(key)) return captureRule
     if (key === "entry") return entryRule
-    if (isTrialKey(key)) trial = true
-    const type = typeRule(key, trial)
     const container = containers.get(key)
-    if (container?.tag === "object")
-      return type === undefined ? { ...container, otherwise: anyEncounter } : { ...container, otherwise: type }
+    if (container?.tag === "object") return { ...container, otherwise: type ?? anyEncounter }
     return type ?? anyEncounter
-  }
-}
+  })
 
 /** What the root of a document shows before it is read by rules. */
 export interface RootHint {
@@ -295,12 +239,12 @@ export const secondRules = (facts: RootFacts, stem: string): DocumentRules | und
   const { captures, collections, rootKeys } = facts
   if (rootKeys === undefined) return undefined
   if (rootKeys.includes("resourceType")) {
-    const type = parsed(captures.get("/resourceType"))
+    const type = capturedValue(captures.get("/resourceType"))
     if (type === "Bundle") return collections.every(isOfEntry) ? undefined : bundleDocument
     if (typeof type === "string" && type !== "") return { tag: "entity", kind: kindOfResource }
     return collections.length === 0 ? undefined : literalRules
   }
-  const domain = parsed(captures.get("/domain"))
+  const domain = capturedValue(captures.get("/domain"))
   if (rootKeys.includes("records") && typeof domain === "string" && domainOf(domain) !== undefined)
     return recordsDocument(domain)
   if (collections.length === 0 && isAgentAnswer(rootKeys, captures)) return answerDocument()
@@ -362,7 +306,7 @@ export const variantOf = (
     return types.length > 0 && types.every((type) => kindOfTypeKey(type)?.kind === normaliseTypeKey(type)) ? "V2" : "V1"
   }
   if (captures.get("/metadata/format") === '"PatientSim JSON"') return "V12"
-  const domain = parsed(captures.get("/domain"))
+  const domain = capturedValue(captures.get("/domain"))
   if (has("records") && typeof domain === "string" && (collections.length === 0 || domainOf(domain) !== undefined))
     return "V14"
   if (collections.length === 0) return "unknown"
@@ -371,63 +315,4 @@ export const variantOf = (
     .map(({ pointer }) => pointer.slice(1))
   if (lists.length < collections.length) return "V5"
   return lists.every((type) => kindOfTypeKey(type)?.kind === normaliseTypeKey(type)) ? "V4" : "V3"
-}
-
-/** What a document says about its cohort; what it does not say, or says in no usable form, is undefined. */
-export interface CohortMeta {
-  readonly name: string | undefined
-  readonly description: string | undefined
-  /** Distinct texts in order. */
-  readonly tags: ReadonlyArray<string>
-  readonly product: string | undefined
-  readonly legacyId: string | undefined
-  /** As written. */
-  readonly createdAt: string | undefined
-  readonly updatedAt: string | undefined
-  /** Whether there was a name that is no text, or empty. */
-  readonly unusableName: boolean
-}
-
-const ROOT_PLACES = ["", "/metadata", "/cohort", "/scenario"]
-const PLACES = [...ROOT_PLACES, ...ROOT_PLACES.map((place) => `/data${place}`)]
-
-const parsed = (text: string | undefined): unknown => {
-  if (text === undefined) return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    // Python's NaN and the like: no text, so of no use here.
-    return undefined
-  }
-}
-
-const textAt = (captures: ReadonlyMap<string, string>, keys: ReadonlyArray<string>): string | undefined => {
-  for (const place of PLACES) {
-    for (const key of keys) {
-      const value = parsed(captures.get(`${place}/${key}`))
-      if (typeof value === "string" && value !== "") return value
-    }
-  }
-  return undefined
-}
-
-/** Reads a cohort's metadata from what was captured; lone surrogates make a text unusable. */
-export const metaOf = (captures: ReadonlyMap<string, string>): CohortMeta => {
-  const wellFormed = (text: string | undefined): string | undefined =>
-    text?.isWellFormed() === true ? text : undefined
-  const name = wellFormed(textAt(captures, ["name", "cohort_name", "scenario_name"]))
-  const named = PLACES.some((place) =>
-    ["name", "cohort_name", "scenario_name"].some((key) => captures.has(`${place}/${key}`))
-  )
-  const tags = PLACES.map((place) => parsed(captures.get(`${place}/tags`))).find(Array.isArray) ?? []
-  return {
-    name,
-    description: wellFormed(textAt(captures, ["description"])),
-    tags: [...new Set(tags.filter((tag): tag is string => typeof tag === "string" && tag.isWellFormed()))],
-    product: wellFormed(textAt(captures, ["product"])),
-    legacyId: wellFormed(textAt(captures, ["workspace_id", "cohort_id", "scenario_id", "id"])),
-    createdAt: textAt(captures, ["created_at"]),
-    updatedAt: textAt(captures, ["updated_at"]),
-    unusableName: named && name === undefined
-  }
 }

@@ -1,8 +1,8 @@
 /** A JSON text as a document to save, read by the rules of legacy files: what a migration makes of it. */
 import { hash } from "node:crypto"
 import type { Recogniser, SaveRequest } from "@mallard/duckdb-store"
-import type { DocumentResult } from "@mallard/entity-serializers"
-import { type EncodingProblem, guessOf, metaOf, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
+import { cohortMeta, type DocumentResult } from "@mallard/entity-serializers"
+import { type EncodingProblem, guessOf, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
 import { parseJson } from "@mallard/schema"
 import { Result } from "effect"
 
@@ -29,7 +29,7 @@ const recogniserOf = (text: string, stem: string): Recogniser => {
     again: (result) => (second = secondRules(result, stem)),
     facts: ({ captures, collections, rootKeys }: DocumentResult) => {
       const isWhole = second?.tag === "entity"
-      const meta = metaOf(isWhole ? new Map() : captures)
+      const meta = cohortMeta(isWhole ? new Map() : captures)
       const known = second === undefined && rootKeys === undefined && collections.length > 0 ? variant : undefined
       return { ...meta, format: known ?? variantOf(rootKeys, collections, captures, isWhole) }
     }

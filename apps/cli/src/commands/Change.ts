@@ -2,7 +2,7 @@
 import type { Changed, ConflictRule } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { usage } from "../Failure.ts"
-import { withChanges, withCohorts } from "../Opened.ts"
+import { type Opened, withChanges, withCohorts } from "../Opened.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { byKind, counted, entities, printable, sum } from "../Text.ts"
 
@@ -22,20 +22,28 @@ const tell = (session: Session, command: CommonOptions, changed: Changed, what: 
   }
 }
 
-export const runDelete = (session: Session, command: CommonOptions & { readonly name: string }) =>
-  withChanges(
-    session,
-    command.db,
-    "refuse",
-    Effect.fnUntraced(function* ({ cohorts }) {
-      tell(session, command, yield* cohorts.delete(command.name), "deleted")
-      if (!command.json && !command.quiet) {
-        session.terminal.error(
-          "  Nothing is lost: `mallard undelete` brings it back, `mallard gc --purge` removes it for good.\n"
-        )
-      }
-    })
+/** Makes one change to what is stored, and tells what was `done`. */
+const change = <E>(
+  session: Session,
+  command: CommonOptions,
+  done: string,
+  make: (cohorts: Opened["cohorts"]) => Effect.Effect<Changed, E>
+) =>
+  withChanges(session, command.db, "refuse", ({ cohorts }) =>
+    Effect.map(make(cohorts), (changed) => tell(session, command, changed, done))
   )
+
+export const runDelete = Effect.fnUntraced(function* (
+  session: Session,
+  command: CommonOptions & { readonly name: string }
+) {
+  yield* change(session, command, "deleted", (cohorts) => cohorts.delete(command.name))
+  if (!command.json && !command.quiet) {
+    session.terminal.error(
+      "  Nothing is lost: `mallard undelete` brings it back, `mallard gc --purge` removes it for good.\n"
+    )
+  }
+})
 
 export const runUndelete = (
   session: Session,
@@ -45,28 +53,18 @@ export const runUndelete = (
     readonly newName: string | undefined
   }
 ) =>
-  withChanges(
-    session,
-    command.db,
-    "refuse",
-    Effect.fnUntraced(function* ({ cohorts }) {
-      const restored = yield* cohorts.restore(command.name, { seq: command.revision, name: command.newName })
-      tell(session, command, restored, "restored")
-    })
+  change(session, command, "restored", (cohorts) =>
+    cohorts.restore(command.name, { seq: command.revision, name: command.newName })
   )
 
-export const runRename = (
-  session: Session,
-  command: CommonOptions & { readonly name: string; readonly newName: string }
-) =>
-  withChanges(
-    session,
-    command.db,
-    "refuse",
-    Effect.fnUntraced(function* ({ cohorts }) {
-      tell(session, command, yield* cohorts.rename(command.name, command.newName), "renamed")
-    })
-  )
+/** What takes a cohort and a name for it or its copy. */
+type NamingCommand = CommonOptions & { readonly name: string; readonly newName: string }
+
+export const runRename = (session: Session, command: NamingCommand) =>
+  change(session, command, "renamed", (cohorts) => cohorts.rename(command.name, command.newName))
+
+export const runClone = (session: Session, command: NamingCommand) =>
+  change(session, command, "cloned", (cohorts) => cohorts.clone(command.name, command.newName))
 
 export interface TagCommand extends CommonOptions {
   readonly name: string | undefined
@@ -100,30 +98,17 @@ export const runTag = Effect.fnUntraced(function* (session: Session, command: Ta
       })
     )
   }
-  return yield* withChanges(
+  return yield* change(
     session,
-    command.db,
-    "refuse",
-    Effect.fnUntraced(function* ({ cohorts }) {
+    command,
+    "tagged",
+    Effect.fnUntraced(function* (cohorts) {
       const removed = yield* cohorts.removeTags(name, remove)
       const added = yield* cohorts.addTags(name, add)
-      tell(session, command, { ...added, isChanged: removed.isChanged || added.isChanged }, "tagged")
+      return { ...added, isChanged: removed.isChanged || added.isChanged }
     })
   )
 })
-
-export const runClone = (
-  session: Session,
-  command: CommonOptions & { readonly name: string; readonly newName: string }
-) =>
-  withChanges(
-    session,
-    command.db,
-    "refuse",
-    Effect.fnUntraced(function* ({ cohorts }) {
-      tell(session, command, yield* cohorts.clone(command.name, command.newName), "cloned")
-    })
-  )
 
 export interface MergeCommand extends CommonOptions {
   readonly names: ReadonlyArray<string>

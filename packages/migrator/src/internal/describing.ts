@@ -1,7 +1,7 @@
 /** What the documents of a source say about its cohort. */
 import { hash } from "node:crypto"
 import { contentDigest, type NewPart, type NewRevision } from "@mallard/duckdb-store"
-import { daysFromCivil, type MemberRows } from "@mallard/entity-serializers"
+import { documentTime, type MemberRows } from "@mallard/entity-serializers"
 import type { PartRead, Source } from "@mallard/legacy-json"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import type { PartReport, Remark } from "../Report.ts"
@@ -72,7 +72,7 @@ export const describe = (source: Source, parts: ReadonlyArray<PartRead>): Descri
     ["created_at", meta?.createdAt],
     ["updated_at", meta?.updatedAt]
   ] as const) {
-    if (text === undefined || sourceTime(text) !== undefined) continue
+    if (text === undefined || documentTime(text) !== undefined) continue
     remarks.push({ ...plainRemark("not-a-time", valueMessage("not-a-time")), pointer: `/${key}` })
     remarkCount++
   }
@@ -89,8 +89,8 @@ export const describe = (source: Source, parts: ReadonlyArray<PartRead>): Descri
     tags: meta?.tags ?? [],
     product: meta?.product,
     legacyId: meta?.legacyId,
-    createdAt: meta?.createdAt === undefined ? undefined : sourceTime(meta.createdAt),
-    updatedAt: meta?.updatedAt === undefined ? undefined : sourceTime(meta.updatedAt),
+    createdAt: documentTime(meta?.createdAt),
+    updatedAt: documentTime(meta?.updatedAt),
     format: directory ? directoryFormat(parts) : parts[0]!.variant,
     digest: contentDigest(partReports),
     sourceSha256:
@@ -111,34 +111,6 @@ const directoryFormat = (parts: ReadonlyArray<PartRead>): string => {
   const [first] = parts
   const isExport = first?.variant === "V14" || first?.variant === "V15"
   return isExport && parts.every(({ variant }) => variant === first.variant) ? first.variant : "V11"
-}
-
-/** Microseconds of a source's own time: without zone as written, with an offset the instant. */
-const sourceTime = (text: string): bigint | undefined => {
-  const match = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/.exec(
-    text
-  )
-  if (match === null) return undefined
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map((part) => Number(part ?? 0)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number
-  ]
-  const date = new Date(Date.UTC(2000, month - 1, day))
-  if (year < 1 || month < 1 || month > 12 || day < 1 || hour > 23 || minute > 59 || second > 59) return undefined
-  date.setUTCFullYear(year, month - 1, day)
-  if (date.getUTCMonth() !== month - 1) return undefined
-  const zone = match[8]
-  const offset =
-    zone === undefined || zone === "Z"
-      ? 0
-      : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
-  const seconds =
-    BigInt(daysFromCivil(year, month, day)) * 86_400n + BigInt(hour * 3600 + (minute - offset) * 60 + second)
-  return seconds * 1_000_000n + BigInt((match[7] ?? "").slice(0, 6).padEnd(6, "0"))
 }
 
 export const newPart = (part: PartRead): NewPart => ({
