@@ -15,6 +15,7 @@ import {
 } from "@mallard/duckdb-store"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Random, Semaphore } from "effect"
+import type { Call } from "./ToolServer.ts"
 
 /** Which database, and how patiently. */
 export interface CohortsConfig {
@@ -29,6 +30,12 @@ export interface CohortsConfig {
 
 /** Called while the database is open elsewhere, with the process that has it if that is known. */
 export type Waiting = (holder: number | undefined) => Effect.Effect<void>
+
+/** Tells whoever made a call that it waits. */
+export const waiting =
+  (call: Call): Waiting =>
+  (holder) =>
+    call.progress(`Waiting: the database is open in ${holder === undefined ? "another process" : `process ${holder}`}`)
 
 type Use<A, E> = (cohorts: CohortStore["Service"], client: DuckDbSqlClient) => Effect.Effect<A, E>
 

@@ -3,18 +3,17 @@
  * there, the arguments may stand in one object `params`, and null means that an argument is not given.
  */
 import { Effect, Predicate, Schema } from "effect"
-import { type Call, defineTool, type ToolEntry, ToolError } from "./ToolServer.ts"
+import type { Actions, ToolOptions } from "./Actions.ts"
 import {
-  type Actions,
   DeleteResult,
   ListResult,
   LoadResult,
   QueryResult,
   SaveResult,
   SummaryResult,
-  TablesResult,
-  type ToolOptions
-} from "./Tools.ts"
+  TablesResult
+} from "./Results.ts"
+import { type Call, defineTool, type ToolEntry, ToolError } from "./ToolServer.ts"
 
 const text = Schema.optionalKey(Schema.String)
 const flag = Schema.optionalKey(Schema.Boolean)

@@ -4,12 +4,14 @@
  */
 import { Effect, Layer, Stdio } from "effect"
 import type { Readable, Writable } from "node:stream"
+import { makeActions, type ToolOptions } from "./Actions.ts"
 import { type CohortsConfig, makeCohorts } from "./Cohorts.ts"
 import { type HttpListener, type HttpOptions, listen } from "./Http.ts"
 import { makeOldTools } from "./OldNames.ts"
+import { makeResources } from "./Resources.ts"
 import type { Roots } from "./Roots.ts"
 import { makeStdio } from "./Stdio.ts"
-import { makeActions, makeResources, makeTools, type ToolOptions } from "./Tools.ts"
+import { makeTools } from "./Tools.ts"
 import { type Report, type ServerDefinition, stdioLayer } from "./ToolServer.ts"
 
 /** What is served, and to whom. */
