@@ -1,0 +1,87 @@
+/** What the ledger is told of a run: its begin, its copies, its end, its proof. */
+import { type BatchWriter, checkpoint, commitRows, nextIds, now, openStore, reach } from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Clock, Effect } from "effect"
+import type { MigrateOptions } from "../MigrateOptions.ts"
+import { type BackupReport, noVerification, type RunReport } from "../Report.ts"
+
+export const recordRun = (
+  writer: BatchWriter,
+  run: string,
+  options: MigrateOptions,
+  event: "started" | "finished",
+  outcome: string | null,
+  about: unknown,
+  totals: unknown
+): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (at) =>
+    writer.record("migration_runs", {
+      run_id: run,
+      event,
+      at: BigInt(at) * 1000n,
+      outcome,
+      options: JSON.stringify(about),
+      totals: totals === null ? null : JSON.stringify(totals),
+      program: options.program
+    })
+  )
+
+export const recordBackup = (writer: BatchWriter, run: string, backup: BackupReport): Effect.Effect<void> =>
+  Effect.map(Clock.currentTimeMillis, (at) =>
+    writer.record("migration_backups", {
+      backup_id: backup.backup_id,
+      run_id: run,
+      at: BigInt(at) * 1000n,
+      path: backup.path,
+      files: backup.files,
+      bytes: backup.bytes,
+      manifest_sha256: backup.manifest_sha256
+    })
+  )
+
+/** Notes in the ledger what the proof found and why originals were not moved. The run itself is done: that it cannot be noted is a remark, no failure. */
+export const recordProof = (report: RunReport, unmoved: ReadonlyArray<string>): Effect.Effect<RunReport> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* openStore({ path: report.database, program: report.program })
+      const at = yield* now
+      const { findings, ...counts } = report.verification
+      yield* Effect.provideService(
+        Effect.gen(function* () {
+          const check = (yield* nextIds).get("data_integrity_checks") ?? 1
+          yield* commitRows(report.run, {
+            data_integrity_checks:
+              report.verification === noVerification ? [] : [{ check_id: check, run_id: report.run, at, ...counts }],
+            migration_runs: [
+              {
+                run_id: report.run,
+                event: "verified",
+                at,
+                outcome: report.outcome,
+                options: null,
+                totals: JSON.stringify({
+                  verification: { ...counts, findings },
+                  timings: report.timings,
+                  moved: report.moved,
+                  ...(unmoved.length === 0 ? {} : { not_moved: unmoved })
+                }),
+                program: report.program ?? ""
+              }
+            ]
+          })
+        }),
+        DuckDbClient,
+        client
+      )
+      yield* reach("report/recorded")
+      yield* checkpoint(client)
+      return report
+    })
+  ).pipe(
+    Effect.catch(() =>
+      Effect.succeed({
+        ...report,
+        notes: [...(report.notes ?? []), "The proof could not be noted in the database: it was open elsewhere."]
+      })
+    )
+  )

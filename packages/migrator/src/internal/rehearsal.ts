@@ -1,0 +1,102 @@
+/** A run that writes nothing: everything is read, decided and, where rules ask for rows, loaded into a database that goes. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { BatchWriter, openStore, removeScratch, scratchPrefix } from "@mallard/duckdb-store"
+import type { FoundSources } from "@mallard/legacy-json"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect } from "effect"
+import type { StoredHead } from "../Decision.ts"
+import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
+import type { ItemReport } from "../Report.ts"
+import { comparedWith } from "./comparing.ts"
+import { readHistory } from "./history.ts"
+import { Loader } from "./Loader.ts"
+import { startReadThreads } from "./readAhead.ts"
+import { reading } from "./reading.ts"
+import type { Loaded } from "./loading.ts"
+import { type KnownItem, readStored, type Stored } from "./stored.ts"
+
+export const rehearse = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  found: FoundSources,
+  run: string,
+  unreadable: ReadonlyArray<ItemReport>
+) {
+  const stored = existsSync(options.database)
+    ? yield* reading(
+        options.database,
+        Effect.gen(function* () {
+          return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory() }
+        })
+      ).pipe(
+        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+      )
+    : {
+        heads: new Map<string, StoredHead>(),
+        known: new Map<string, ReadonlyMap<string, KnownItem>>(),
+        rivals: new Set<string>(),
+        history: []
+      }
+  const loader = yield* needsRows(options)
+    ? Effect.scoped(rehearseInScratch(options, stored, found, run))
+    : Effect.gen(function* () {
+        const threads = yield* startReadThreads(options, found.sources)
+        const writer = BatchWriter.dry()
+        const dry = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore: 0, threads })
+        yield* dry.run().pipe(Effect.withSpan("mallard.read"), Effect.catchTag("SqlError", Effect.die))
+        return dry
+      }).pipe(Effect.scoped)
+  const { reports } = loader
+  const { items: compared, removed } = comparedWith(stored.history, options, found, [...reports, ...unreadable])
+  const items = compared.slice(0, reports.length)
+  const loaded: Loaded = {
+    items,
+    removed,
+    interrupted: loader.interrupted,
+    verifyFrom: undefined,
+    resumed: undefined,
+    exceeded: false,
+    slowest: loader.slowest.list,
+    duckdb: "",
+    backup: undefined,
+    backupMs: 0,
+    notes: []
+  }
+  return loaded
+})
+
+/** Whether the content is checked by rules, which are asked of rows. */
+const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
+
+const REHEARSAL = "rehearsal"
+
+/** The same as a run, in a database that is gone afterwards. */
+const rehearseInScratch = Effect.fnUntraced(function* (
+  options: MigrateOptions,
+  stored: Stored,
+  found: FoundSources,
+  run: string
+) {
+  const folder = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      removeScratch(tmpdir(), REHEARSAL)
+      return mkdtempSync(join(tmpdir(), scratchPrefix(REHEARSAL)))
+    }),
+    (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
+  )
+  const path = join(folder, "rehearsal.duckdb")
+  const threads = yield* startReadThreads(options, found.sources)
+  const client = yield* openStore({
+    path,
+    program: options.program,
+    memoryLimit: options.memoryLimit,
+    threads: options.jobs
+  })
+  return yield* Effect.gen(function* () {
+    const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
+    const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore: 0, threads })
+    yield* Effect.withSpan(loader.run(), "mallard.read")
+    return loader
+  }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
+})
