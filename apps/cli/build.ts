@@ -3,16 +3,52 @@
  */
 import { rm } from "node:fs/promises"
 import { join, resolve } from "node:path"
-import { rolldown } from "rolldown"
+import { type Plugin, rolldown } from "rolldown"
 
 const here = import.meta.dirname
 const dist = resolve(process.argv[2] ?? join(here, "dist"))
 const SERVER = "@mallard/mcp"
 
-const build = async (input: Readonly<Record<string, string>>, apart: ReadonlyArray<string>) => {
+const SEGMENTER = /new Intl\.Segmenter\(undefined, \{\s*granularity: "grapheme"\s*\}\)/
+
+/**
+ * Effect's help makes a segmenter of texts as soon as it is loaded, for which Node reads its tables of Unicode: a sixth of
+ * the time in which the program starts, whatever it then does. Here it is made for the first text that is not ASCII.
+ */
+const lateSegmenter = (): Plugin => {
+  let isPut = false
+  return {
+    name: "late-segmenter",
+    transform: {
+      filter: { id: /[\\/]effect[\\/]dist[\\/]cli[\\/]CliOutput\.js$/ },
+      handler(code) {
+        isPut = SEGMENTER.test(code)
+        const late = `{
+  made: undefined,
+  segment(text) {
+    if (/^[ -~]*$/.test(text)) return Array.from(text, (segment) => ({ segment }))
+    return (this.made ??= $&).segment(text)
+  }
+}`
+        return { code: code.replace(SEGMENTER, late), map: null }
+      }
+    },
+    buildEnd() {
+      if (!isPut)
+        this.error("effect/cli measures texts in another way: see whether it still starts slowly because of that")
+    }
+  }
+}
+
+const build = async (
+  input: Readonly<Record<string, string>>,
+  apart: ReadonlyArray<string>,
+  plugins: ReadonlyArray<Plugin> = []
+) => {
   const bundle = await rolldown({
     input: { ...input },
     cwd: here,
+    plugins: [...plugins],
     platform: "node",
     // Native code cannot be bundled; its package is a direct dependency of the published program.
     external: ["@duckdb/node-bindings", /^node:/, ...apart],
@@ -42,7 +78,8 @@ await build(
     // and what looks at a damaged database.
     "internal/doctor-child": join(here, "../../packages/duckdb-store/src/internal/doctor-child.ts")
   },
-  [SERVER]
+  [SERVER],
+  [lateSegmenter()]
 )
 // Apart: in one bundle, what only the server needs would be read at every start of the program.
 await build({ mcp: join(here, "../mcp/src/index.ts") }, [])

@@ -33,9 +33,13 @@ export const fail = (message: string): never => {
   process.exit(2)
 }
 
-/** Bundles the program anew, so that what is measured is what the sources say. */
+/**
+ * Bundles the program anew, so that what is measured is what the sources say. Whatever is started from then on finds its
+ * compiled code again, as the installed program does, which asks Node for that itself.
+ */
 export const buildProgram = (): void => {
   mkdirSync(work, { recursive: true })
+  process.env["NODE_COMPILE_CACHE"] = join(work, "compiled")
   console.log("building the program")
   const built = spawnSync(process.execPath, ["build.ts"], { cwd: join(root, "apps", "cli"), stdio: "inherit" })
   if (built.status !== 0 || !existsSync(program)) fail("the build failed")
