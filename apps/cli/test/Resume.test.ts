@@ -37,7 +37,7 @@ const dieBeforeProof = `data:text/javascript,${encodeURIComponent(
   `import { registerHooks } from "node:module"
 registerHooks({ load: (url, context, next) => {
   const loaded = next(url, context)
-  if (!url.endsWith("/migrator/src/Migrate.ts")) return loaded
+  if (!url.endsWith("/migrator/src/internal/loading.ts")) return loaded
   const source = String(loaded.source)
   const call = "yield* checkpoint(client)"
   if (!source.includes(call)) throw new Error("nothing to replace")
