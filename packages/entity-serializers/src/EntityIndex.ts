@@ -128,9 +128,7 @@ export class EntityIndex {
 
   /** An id for an entity whose digest is not known yet: nothing will be found to be equal to it. */
   skip(): number {
-    const id = this.nextId++
-    this.chunkOf(id).fill(0, (id & IN_CHUNK) * 4, (id & IN_CHUNK) * 4 + 4)
-    return id
+    return this.nextId++
   }
 
   /** How far ids have been given; give it to `rollback`. */
@@ -142,8 +140,8 @@ export class EntityIndex {
   rollback(mark: number): void {
     while (this.nextId > Math.max(mark, this.kept)) {
       const id = --this.nextId
-      const slot = this.slot(this.digests[id >>> CHUNK_BITS]!, (id & IN_CHUNK) * 4)
-      // Skipped ids stand nowhere.
+      const slot = this.slot(this.chunkOf(id), (id & IN_CHUNK) * 4)
+      // Skipped ids stand nowhere, and what lies there as their digest means nothing.
       if (this.ids[slot] !== id) continue
       this.remove(slot)
       this.count--

@@ -3,7 +3,7 @@ import type { MigrateOptions } from "../MigrateOptions.ts"
 import { textOfLimit } from "./rejectLimit.ts"
 import type { RunOptions } from "./RunFacts.ts"
 
-/** All of it. */
+/** Everything that was asked; `resumes` is the run that this one goes on with. */
 export const optionsOf = (options: MigrateOptions, resumes: string | undefined): RunOptions => ({
   command: "migrate",
   paths: options.paths,
