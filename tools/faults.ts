@@ -4,10 +4,11 @@
  *
  *     pnpm faults [--tier pr|nightly|release] [--seed N]
  *     pnpm faults --tier T --seed N --only NAME     the cases whose names hold a text
+ *     pnpm faults --tier T --seed N --part K/N      a part of the cases, of N about equal ones
  *
  * `pr` is what the tests do, `nightly` draws more damages and goes through every call with one error each, which the seed
  * chooses, `release` draws yet more and goes through every call with every error. Ends with exit code 1 if anything does not
- * hold. What cannot be done on a machine is counted, with the reason.
+ * hold. What cannot be done on a machine is counted, with the reason. A signal ends it with the sums so far.
  */
 import { withTempDirectory } from "@mallard/testkit"
 import { fork } from "node:child_process"
@@ -40,13 +41,17 @@ const main = async (): Promise<number> => {
     options: {
       tier: { type: "string", default: "pr" },
       seed: { type: "string", default: String(randomInt(2 ** 31)) },
-      only: { type: "string", default: "" }
+      only: { type: "string", default: "" },
+      part: { type: "string", default: "1/1" }
     }
   })
-  const { only, tier } = values
+  const { only, part, tier } = values
   if (!tiers.includes(tier)) failUsage(`--tier takes one of ${tiers.join(", ")}`)
   const seed = String(wholeNumber("seed", values.seed))
-  console.log(`tier ${tier}, seed ${seed}`)
+  const [, nth, parts] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(part) ?? []
+  if (nth === undefined || parts === undefined || Number(nth) > Number(parts))
+    return failUsage("--part takes a part K/N, K from 1 to N")
+  console.log(`tier ${tier}, seed ${seed}${part === "1/1" ? "" : `, part ${part}`}`)
   const started = performance.now()
   const seconds = (): string => `${Math.round((performance.now() - started) / 1000)} s`
   const groups = new Map<string, Counts>()
@@ -67,13 +72,21 @@ const main = async (): Promise<number> => {
   const progress = setInterval(() => console.log(`  ${textOf(sum)}, ${seconds()}`), PROGRESS_SECONDS * 1000)
   const count = Math.max(1, Math.min(8, availableParallelism()))
   const script = join(root, "apps", "cli", "test", "faults-worker-child.ts")
+  let signalled: NodeJS.Signals | undefined
   const ends = await withTempDirectory((folder) => {
     // The user who may do less has to get to what lies in it.
     chmodSync(folder, 0o711)
     return Promise.all(
       Array.from({ length: count }, async (_, number) => {
-        const worker = fork(script, [join(folder, String(number)), tier, seed, String(number), String(count), only])
+        const share = [String(number), String(count), nth, parts]
+        const worker = fork(script, [join(folder, String(number)), tier, seed, ...share, only])
         worker.on("message", take)
+        for (const signal of ["SIGINT", "SIGTERM"] as const) {
+          process.on(signal, () => {
+            signalled = signal
+            worker.kill(signal)
+          })
+        }
         const [code] = await once(worker, "exit")
         return code === 0
       })
@@ -84,7 +97,8 @@ const main = async (): Promise<number> => {
   for (const [group, counts] of groups) console.log(`${group.padEnd(width)}  ${textOf(counts)}`)
   for (const [why, times] of reasons) console.log(`skipped ${times}: ${why}`)
   console.log(`${textOf(sum)} (seed ${seed}, ${seconds()})`)
-  if (ends.includes(false)) console.error("a process ended before its work was done")
+  if (signalled !== undefined) console.error(`stopped by ${signalled} before all was done`)
+  else if (ends.includes(false)) console.error("a process ended before its work was done")
   return sum.failed === 0 && sum.passed > 0 && !ends.includes(false) ? 0 : 1
 }
 

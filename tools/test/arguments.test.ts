@@ -27,10 +27,11 @@ it.each([
   ["crash.ts", "--kills", "many"],
   ["crash.ts", "--workers", "0"],
   ["faults.ts", "--seed", "1.5"],
+  ["faults.ts", "--part", "3/2"],
   ["roundtrip.ts", "--seed", ""],
   ["bench.ts", "--rounds", "0", "import"]
 ])("%s refuses %s %s", async (tool, option, ...rest) => {
   const { exitCode, output } = await start(tool, option, ...rest)
   assert.strictEqual(exitCode, 2)
-  assert.match(output, new RegExp(`^${option} takes a whole number`, "m"))
+  assert.match(output, new RegExp(`^${option} takes a (whole number|part)`, "m"))
 })

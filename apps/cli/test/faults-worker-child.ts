@@ -1,6 +1,7 @@
 /**
- * Carries out a part of the cases of a tier: `node faults-worker-child.ts FOLDER TIER SEED NUMBER COUNT [ONLY]`. Which part
- * is told by the names of the cases, so that several of these share the work. Each result is a message to the parent.
+ * Carries out a part of the cases of a tier: `node faults-worker-child.ts FOLDER TIER SEED NUMBER COUNT PART PARTS
+ * [ONLY]`. Which ones is told by their names: of part PART of PARTS, from 1, the share NUMBER of COUNT, from 0. Each result
+ * is a message to the parent.
  */
 import { mkdirSync } from "node:fs"
 import { missingFor, runCase, type Tier } from "./faults/Case.ts"
@@ -9,11 +10,13 @@ import { Missed } from "./faults/Missed.ts"
 import { numberOf } from "./faults/Random.ts"
 import { World } from "./faults/World.ts"
 
-const [folder = "", tier = "pr", seed = "0", number = "0", count = "1", only = ""] = process.argv.slice(2)
+const [folder = "", tier = "pr", seed = "0", number = "0", count = "1", part = "1", parts = "1", only = ""] =
+  process.argv.slice(2)
 
 const tierOf = (name: string): Tier => (name === "nightly" || name === "release" ? name : "pr")
 
-const isMine = (name: string): boolean => numberOf(name, Number(count)) === Number(number)
+const isMine = (name: string): boolean =>
+  numberOf(`part of ${name}`, Number(parts)) === Number(part) - 1 && numberOf(name, Number(count)) === Number(number)
 
 const outcomeOf = async (run: () => Promise<void>): Promise<readonly [outcome: string, why: string]> => {
   try {
@@ -23,6 +26,9 @@ const outcomeOf = async (run: () => Promise<void>): Promise<readonly [outcome: s
     return [error instanceof Missed ? "skipped" : "failed", error instanceof Error ? error.message : String(error)]
   }
 }
+
+// Nobody would hear of what comes after.
+process.once("disconnect", () => process.exit())
 
 mkdirSync(folder, { recursive: true })
 const world = new World(folder)
