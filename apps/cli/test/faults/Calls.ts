@@ -32,12 +32,21 @@ export interface Call {
   readonly isInjected: boolean
 }
 
+/** What a command calls. */
+export interface Profile {
+  readonly calls: ReadonlyArray<Call>
+  /** The thread that makes all calls of the others, where it is one alone. */
+  readonly alone: string | undefined
+}
+
 /** A call that is to fail. */
 export interface CallFault {
   readonly at: Pick<Call, "thread" | "call" | "when" | "whenOnPath" | "path">
   readonly error: CallError
   /** Whether all calls after it fail too. */
   readonly forever: boolean
+  /** As the profile of the command has it, in the same process. */
+  readonly alone: string | undefined
 }
 
 /** Whether strace is there and may be put on a process that it did not start. */
@@ -57,7 +66,7 @@ export const traced = async <A>(
   world: World,
   use: () => Promise<A>,
   fault?: CallFault
-): Promise<{ readonly result: A; readonly calls: ReadonlyArray<Call> }> => {
+): Promise<Profile & { readonly result: A }> => {
   const log = join(world.root, "calls")
   rmSync(log, { force: true })
   // A thread of the program's own counts alone; all others count each for itself.
@@ -75,7 +84,8 @@ export const traced = async <A>(
           `inject=${fault.at.call}:error=${fault.error}:when=${when}${fault.forever ? "+" : ""}`,
           ...(isByPath ? ["-P", join(world.folder, fault.at.path)] : [])
         ]
-  const thread = fault?.at.thread === "other" ? otherThread.get(world.program.pid) : undefined
+  // Following all threads, and the processes they start, takes far longer than one.
+  const thread = fault?.at.thread === "other" ? fault.alone : undefined
   const pid = thread ?? String(world.program.pid)
   const args = [...(thread === undefined ? target : []), "-y", "-s", "0", "-o", log, "-e", what, ...inject, "-p", pid]
   const child = spawn("strace", args, { stdio: ["ignore", "ignore", "pipe"] })
@@ -93,17 +103,14 @@ export const traced = async <A>(
     const result = await use()
     child.kill("SIGINT")
     await ended
-    return { result, calls: existsSync(log) ? callsIn(readFileSync(log, "utf8"), world, pid) : [] }
+    return { result, ...profileIn(existsSync(log) ? readFileSync(log, "utf8") : "", world, pid) }
   } finally {
     child.kill("SIGKILL")
     await ended
   }
 }
 
-/** The thread that makes the calls of databases, where it is one alone, by process. */
-const otherThread = new Map<number, string>()
-
-const callsIn = (log: string, world: World, traced: string): ReadonlyArray<Call> => {
+const profileIn = (log: string, world: World, traced: string): Profile => {
   const counts = new Map<string, number>()
   const calls: Array<Call> = []
   const others = new Set<string>()
@@ -125,7 +132,6 @@ const callsIn = (log: string, world: World, traced: string): ReadonlyArray<Call>
     const below = isBelow ? path.slice(world.folder.length + 1) : `outside: ${path}`
     calls.push({ thread: id === main ? "main" : "other", call, when, whenOnPath, path: below, isInjected })
   }
-  const [other] = others
-  if (traced === main && other !== undefined && others.size === 1) otherThread.set(world.program.pid, other)
-  return calls
+  const [alone] = others.size === 1 ? others : []
+  return { calls, alone }
 }

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict"
 import { existsSync } from "node:fs"
-import { type Call, type CallError, callErrors, type CallFault, type Thread, traced } from "../Calls.ts"
+import { type Call, type CallError, callErrors, type CallFault, type Profile, type Thread, traced } from "../Calls.ts"
 import type { FaultCase } from "../Case.ts"
 import type { Expected } from "../Invariants.ts"
 import { Missed } from "../Missed.ts"
@@ -127,10 +127,10 @@ const operations: ReadonlyArray<Operation> = [
   }
 ]
 
-/** The calls of each operation, where nothing fails; the same in each process. */
-const profiles = new Map<string, ReadonlyArray<Call>>()
+/** What each operation calls where nothing fails, by process. */
+const profiles = new Map<string, Profile>()
 
-const profileOf = async (world: World, operation: Operation): Promise<ReadonlyArray<Call>> => {
+const profileOf = async (world: World, operation: Operation): Promise<Profile> => {
   const key = `${world.program.pid} ${operation.name}`
   const known = profiles.get(key)
   if (known !== undefined) return known
@@ -138,9 +138,9 @@ const profileOf = async (world: World, operation: Operation): Promise<ReadonlyAr
   // The first time, modules are loaded.
   await world.repeat(...operation.args(world))
   await operation.begin(world)
-  const { calls } = await traced(world, () => world.repeat(...operation.args(world)))
-  profiles.set(key, calls)
-  return calls
+  const profile = await traced(world, () => world.repeat(...operation.args(world)))
+  profiles.set(key, profile)
+  return profile
 }
 
 /** A case that makes one call fail; `choose` names it among those that the operation makes. */
@@ -159,12 +159,13 @@ const callCase = (
     needs: ["strace"],
     arrange: operation.begin,
     act: async (world) => {
-      const at = choose(await profileOf(world, operation))
+      const { alone, calls: made } = await profileOf(world, operation)
+      const at = choose(made)
       if (at === undefined) throw new Missed("this machine makes no such call")
       reference = await operation.reference?.(world)
       await operation.begin(world)
       world.freeze()
-      const fault: CallFault = { at, error, forever: isForever }
+      const fault: CallFault = { at, error, forever: isForever, alone }
       const { calls, result } = await traced(world, () => world.repeat(...operation.args(world)), fault)
       hit = at.call
       const injected = calls.filter(({ isInjected }) => isInjected)
@@ -280,7 +281,7 @@ const drawFailure = (seed: number, call: string) => {
 export const allCallCases = async (world: World, seed: number | undefined): Promise<ReadonlyArray<FaultCase>> => {
   const cases: Array<FaultCase> = []
   for (const operation of operations) {
-    for (const at of await profileOf(world, operation)) {
+    for (const at of (await profileOf(world, operation)).calls) {
       const call = `${at.call} number ${at.when} of the ${at.thread} threads`
       const put = seed === undefined ? failures : drawFailure(seed, `${operation.name}: ${call}`)
       for (const { error, isForever } of put) {
