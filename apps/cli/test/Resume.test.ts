@@ -24,31 +24,12 @@ import {
   makeFolder,
   onTerminal,
   outcomeOf,
-  programFromSources,
   run,
   start,
   writeFiles
 } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
-
-/** Kills itself once the database has been written to and closed, before the proof. */
-const dieBeforeProof = `data:text/javascript,${encodeURIComponent(
-  `import { registerHooks } from "node:module"
-registerHooks({ load: (url, context, next) => {
-  const loaded = next(url, context)
-  if (!url.endsWith("/migrator/src/internal/loading.ts")) return loaded
-  const source = String(loaded.source)
-  const call = "yield* checkpoint(client)"
-  if (!source.includes(call)) throw new Error("nothing to replace")
-  return { ...loaded, source: source.replaceAll(call, "process.kill(process.pid, 'SIGKILL')") }
-} })`
-)}`
-
-const dieBeforeEnd = dieBeforeProof.replaceAll(
-  encodeURIComponent("yield* checkpoint(client)"),
-  encodeURIComponent("loader.recordRest(unreadable)")
-)
 
 /** Kills itself when it passes a point, for the first time or a later one. */
 const dieAt = (point: Failpoint, passing = 1): string =>
@@ -60,17 +41,21 @@ globalThis.pass = (point) => {
 }
 registerHooks({ load: (url, context, next) => {
   const loaded = next(url, context)
-  if (!url.endsWith("/duckdb-store/src/Failpoints.ts")) return loaded
-  const source = String(loaded.source)
-  const passed = "defaultValue: () => () => {}"
-  if (!source.includes(passed)) throw new Error("nothing to replace")
-  return { ...loaded, source: source.replace(passed, "defaultValue: () => globalThis.pass") }
+  const passed = 'Failpoints", { defaultValue: () => () => {} }'
+  if (!String(loaded.source).includes(passed)) return loaded
+  return { ...loaded, source: String(loaded.source).replace(passed, 'Failpoints", { defaultValue: () => globalThis.pass }') }
 } })`
   )}`
 
-/** From the sources, in one of which the program is made to die. */
+/** Before the last of three transactions: of the begin, of the one batch, of the end. */
+const dieBeforeEnd = dieAt("batch/begun", 3)
+
+/** When all is committed and nothing proven; the first time the tables were made. */
+const dieBeforeProof = dieAt("checkpoint/begun", 2)
+
+/** The program with a preloaded module that makes it die. */
 const startDying = (folder: string, args: ReadonlyArray<string>, preload: string) =>
-  start(folder, args, { NODE_OPTIONS: `--import=${preload}` }, programFromSources)
+  start(folder, args, { NODE_OPTIONS: `--import=${preload}` })
 
 const events = async (folder: string) =>
   JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout) as ReadonlyArray<{
