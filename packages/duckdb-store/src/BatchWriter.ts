@@ -192,14 +192,13 @@ export class BatchWriter {
   }
 
   /**
-   * A writer on an open database; loads what exists already: digests per kind, and shapes. If it `sharesMemory`, what the
-   * digests take is taken from DuckDB's limit.
+   * A writer on an open database; loads the shapes that exist already, `loadDigests` the rest. If it `sharesMemory`, what
+   * the digests take is taken from DuckDB's limit.
    */
   static readonly make = Effect.fnUntraced(function* (client: DuckDbSqlClient, sharesMemory = false) {
     const next = yield* Effect.provideService(nextIds, DuckDbClient, client)
     const indexes: Array<EntityIndex> = []
-    for (const { code, table } of [JSON_KIND, ...kinds])
-      indexes[code] = yield* loadIndex(client, table, next.get(table) ?? 1)
+    for (const { code, table } of [JSON_KIND, ...kinds]) indexes[code] = new EntityIndex(next.get(table) ?? 1)
     const stored = yield* queryRows(
       client,
       "SELECT shape_id, kind, template, filled FROM mallard.entity_shapes ORDER BY shape_id"
@@ -221,6 +220,17 @@ export class BatchWriter {
     for (const { code } of [JSON_KIND, ...kinds]) indexes[code] = new EntityIndex()
     return new BatchWriter(undefined, indexes, new ShapeDictionary(), 1, 1)
   }
+
+  /**
+   * Loads the digests of the entities that are stored already, the first time; before that nothing can be read. It takes
+   * time that grows with the database, and a run over what is known does without.
+   */
+  readonly loadDigests: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => {
+    const missing = [JSON_KIND, ...kinds].filter(({ code }) => !this.indexes[code]!.isLoaded)
+    return this.client === undefined || missing.length === 0
+      ? Effect.void
+      : loadDigests(this.client, missing, this.indexes)
+  })
 
   /** Entities that wait for the end of the transaction or are written in it. */
   get entitiesInTransaction(): number {
@@ -655,23 +665,36 @@ const appendValue = (native: DuckDBAppender, type: string, value: LedgerValue): 
   else native.appendVarchar(String(value))
 }
 
-/** The digests of a table, copied from DuckDB's memory chunk by chunk. */
-const loadIndex = Effect.fnUntraced(function* (client: DuckDbSqlClient, table: string, nextId: number) {
-  const index = new EntityIndex(nextId, nextId)
-  if (nextId === 1) return index
-  yield* client.streamChunks(`SELECT digest, entity_id FROM mallard.${quoteName(table)}`).pipe(
+/** The digests of kinds, copied from DuckDB's memory chunk by chunk. */
+const loadDigests = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  kinds: ReadonlyArray<{ readonly code: number; readonly table: string }>,
+  indexes: ReadonlyArray<EntityIndex>
+) {
+  for (const { code } of kinds) indexes[code]!.beginLoading(indexes[code]!.nextId)
+  const tables = kinds.map(
+    ({ code, table }) => `SELECT ${code}::UTINYINT AS kind, digest, entity_id FROM mallard.${quoteName(table)}`
+  )
+  yield* client.streamChunks(tables.join(" UNION ALL ")).pipe(
     Stream.runForEach((chunk) =>
       Effect.sync(() => {
         const rows = chunk.rowCount
-        const digests = duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, 0), rows * 16)
-        const words = new Int32Array(digests.buffer, digests.byteOffset, rows * 4)
-        const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, 1), rows * 8)
-        const ids = new Uint32Array(bytes.buffer, bytes.byteOffset, rows * 2)
-        index.addStored(words, ids, rows)
+        const data = (column: number, bytes: number): Uint8Array =>
+          duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, column), rows * bytes)
+        const codes = data(0, 1)
+        const digests = data(1, 16)
+        const numbers = data(2, 8)
+        // A chunk may hold the end of one table and the beginning of the next.
+        for (let from = 0, end = 0; from < rows; from = end) {
+          while (end < rows && codes[end] === codes[from]) end++
+          const words = new Int32Array(digests.buffer, digests.byteOffset + from * 16, (end - from) * 4)
+          const ids = new Uint32Array(numbers.buffer, numbers.byteOffset + from * 8, (end - from) * 2)
+          indexes[codes[from]!]!.addStored(words, ids, end - from)
+        }
       })
     )
   )
-  return index
+  for (const { code } of kinds) indexes[code]!.endLoading()
 })
 
 /**

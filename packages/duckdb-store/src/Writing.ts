@@ -168,6 +168,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
   const currentWriter = Effect.gen(function* () {
     const nextCommit = (yield* heads.lastCommit) + 1
     if (kept?.nextCommit !== nextCommit) kept = { writer: yield* BatchWriter.make(sql), nextCommit }
+    yield* kept.writer.loadDigests
     return kept
   })
 

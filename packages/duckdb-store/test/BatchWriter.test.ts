@@ -129,6 +129,7 @@ describe("the batch writer", () => {
         const patients = JSON.stringify(Array.from({ length: 400_000 }, (_, id) => ({ id })))
         for (const sharesMemory of [false, true]) {
           const writer = yield* BatchWriter.make(client, sharesMemory)
+          yield* writer.loadDigests
           yield* writer.transaction(
             undefined,
             Effect.sync(() => stage(writer, `shares ${sharesMemory}`, patients))
@@ -179,6 +180,7 @@ describe("the batch writer", () => {
         )
         const after = yield* BatchWriter.make(client)
         assert.strictEqual(after.nextRevision, 2)
+        yield* after.loadDigests
         yield* after.transaction(
           undefined,
           Effect.sync(() => stage(after, "one", `[${first.slice(1, -1)},{"id":"p3","given_name":"New"}]`, 2, 1))
@@ -188,6 +190,20 @@ describe("the batch writer", () => {
           [[4, 4]]
         )
         assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
+      })
+    )
+  )
+
+  it.effect("reads nothing before what is stored has been loaded, which would store it again", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const before = yield* BatchWriter.make(client)
+        yield* before.transaction(
+          undefined,
+          Effect.sync(() => stage(before, "one", first))
+        )
+        const after = yield* BatchWriter.make(client)
+        assert.throws(() => stage(after, "two", first), /has not been loaded/)
       })
     )
   )

@@ -32,11 +32,14 @@ export class EntityIndex {
   private readonly digests: Array<Int32Array> = []
   /** Entities with lower ids cannot be taken back. */
   private kept: number
+  private isWhole: boolean
 
-  constructor(nextId = 1, expected = 0) {
+  /** With a `nextId` above 1 there are entities that are stored: nothing can be looked up before they are loaded. */
+  constructor(nextId = 1) {
     this.nextId = nextId
     this.kept = nextId
-    const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected * ROOM + 1) / LOAD)))
+    this.isWhole = nextId === 1
+    const capacity = 1 << LEAST_BITS
     this.ids = new Uint32Array(capacity)
     this.tags = new Uint8Array(capacity)
     this.mask = capacity - 1
@@ -93,7 +96,28 @@ export class EntityIndex {
 
   /** The id of the entity with this digest, 0 when there is none. */
   find(words: DigestWords, at = 0): number {
+    this.checkWhole()
     return this.ids[this.slot(words, at)]!
+  }
+
+  /** Whether all that is stored is known. */
+  get isLoaded(): boolean {
+    return this.isWhole
+  }
+
+  /** Makes room for entities that are stored already; `addStored` adds them, and `endLoading` says that these were all. */
+  beginLoading(expected: number): void {
+    const capacity = 2 ** Math.max(LEAST_BITS, Math.ceil(Math.log2((expected * ROOM + 1) / LOAD)))
+    if (capacity > this.ids.length) this.resize(capacity)
+  }
+
+  endLoading(): void {
+    this.isWhole = true
+  }
+
+  /** Else an entity that is stored would be stored again. */
+  private checkWhole(): void {
+    if (!this.isWhole) throw new Error("what is stored has not been loaded")
   }
 
   /**
@@ -117,6 +141,7 @@ export class EntityIndex {
 
   /** The id of the entity with this digest; one that is new gets the next id. */
   idOf(words: DigestWords, at = 0): number {
+    this.checkWhole()
     if (this.count > this.mask * LOAD) this.grow()
     const slot = this.slot(words, at)
     const known = this.ids[slot]!
@@ -159,6 +184,7 @@ export class EntityIndex {
     this.count = 0
     this.nextId = 1
     this.kept = 1
+    this.isWhole = true
   }
 
   private home(id: number): number {
@@ -179,8 +205,11 @@ export class EntityIndex {
   }
 
   private grow(): void {
+    this.resize(this.ids.length * 2)
+  }
+
+  private resize(capacity: number): void {
     const { ids, tags } = this
-    const capacity = ids.length * 2
     this.ids = new Uint32Array(capacity)
     this.tags = new Uint8Array(capacity)
     this.mask = capacity - 1

@@ -81,7 +81,7 @@ describe("EntityIndex", () => {
     )
     fc.assert(
       fc.property(fc.array(action, { maxLength: 25 }), fc.nat(500), (actions, stored) => {
-        const index = new EntityIndex(stored + 1, stored)
+        const index = new EntityIndex(stored + 1)
         let model = new Map<number, number>()
         let next = stored + 1
         const digests = new Int32Array(stored * 4)
@@ -91,7 +91,9 @@ describe("EntityIndex", () => {
           ids[n * 2] = n + 1
           model.set(-1 - n, n + 1)
         }
+        index.beginLoading(stored)
         index.addStored(digests, ids, stored)
+        index.endLoading()
         let saved: { mark: number; model: Map<number, number>; next: number } = {
           mark: index.mark(),
           model: new Map(model),

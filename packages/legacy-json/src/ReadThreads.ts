@@ -111,14 +111,15 @@ export class ReadThreads {
   /**
    * Takes over what a thread has read of a file, and has those read that come next, the nearest first. Undefined when no
    * thread was asked for the file, when it could not read it, or when that does not fit; then it is to be read here, and
-   * nothing but `takeBack` has been run.
+   * nothing but `prepare` and `takeBack` has been run.
    */
-  take(
+  take<E>(
     file: SourceFile,
     next: ReadonlyArray<SourceFile>,
     documents: DocumentReader,
+    prepare: Effect.Effect<void, E>,
     takeBack: Effect.Effect<void>
-  ): Effect.Effect<ReadAhead | undefined> {
+  ): Effect.Effect<ReadAhead | undefined, E> {
     return Effect.gen({ self: this }, function* () {
       const task = this.tasks.get(file)
       this.tasks.delete(file)
@@ -127,6 +128,7 @@ export class ReadThreads {
       const reply = yield* Effect.promise(() => task.reply)
       this.prepare(next)
       if (reply.outcome !== "read") return reply.outcome === "known" ? reply : undefined
+      yield* prepare
       const members = new MemberRows()
       const fits = documents.take(reply.packed, task.thread.foreign, members)
       this.reuse(task.thread, reply.packed)

@@ -112,6 +112,8 @@ export interface ReadOptions<E> {
    * already.
    */
   readonly isKnown?: (sourceSha256: string) => boolean
+  /** Run before anything of a file goes into the batch. */
+  readonly prepare?: Effect.Effect<void, E> | undefined
   /** Takes back what a first reading put into the batch, before a second one. */
   readonly takeBack: Effect.Effect<void>
   /** Called while a large file is read; may empty the batch. Not called for files read whole. */
@@ -242,10 +244,10 @@ const readWhole = Effect.fnUntraced(function* <E>(
   buffers: ReadBuffers,
   options: ReadOptions<E>
 ) {
-  const { isKnown, next = [], onBytes, takeBack } = options
+  const { isKnown, next = [], onBytes, prepare = Effect.void, takeBack } = options
   const threads = options.threads?.readAhead === true ? options.threads : undefined
   if (threads !== undefined) {
-    const ahead = yield* threads.take(file, next, documents, takeBack)
+    const ahead = yield* threads.take(file, next, documents, prepare, takeBack)
     if (ahead !== undefined) {
       onBytes?.(file.bytes)
       const isStored = isKnown?.(ahead.sourceSha256) === true
@@ -261,6 +263,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   onBytes?.(count)
   const raw = buffer.subarray(0, count)
   if (isKnown?.(sourceSha256) === true) return undefined
+  yield* prepare
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {
     return yield* rejected(file, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
@@ -341,6 +344,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   documents: DocumentReader,
   options: ReadOptions<E>
 ) {
+  yield* options.prepare ?? Effect.void
   const part = yield* options.threads?.readLarge(file, documents, options) ?? Effect.undefined
   if (part !== undefined) return part
   const open = yield* openSource(file)

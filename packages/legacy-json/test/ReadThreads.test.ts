@@ -99,7 +99,7 @@ describe("files that threads read ahead", () => {
       threads.leaveOut((file) => (file === b ? [known] : []))
       threads.prepare([b, c])
       const take = (file: SourceFile, next: ReadonlyArray<SourceFile>) =>
-        threads.take(file, next, documents, Effect.void)
+        threads.take(file, next, documents, Effect.void, Effect.void)
       assert.isUndefined(yield* take(a, [b, c]))
       assert.deepStrictEqual(yield* take(b, [c]), { outcome: "known", sourceSha256: known })
       assert.isUndefined(yield* take(c, []))

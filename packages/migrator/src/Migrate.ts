@@ -97,7 +97,15 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run, unreadable)
-    : load(options, found, run, unreadable, afterFind - started, { files: originals, ...held }, begun)
+    : load({
+        options,
+        found,
+        run,
+        unreadable,
+        findMs: afterFind - started,
+        originals: { files: originals, ...held },
+        begun
+      })
   const afterLoad = yield* Clock.currentTimeMillis
   const verification =
     options.dryRun ||

@@ -41,7 +41,10 @@ export interface StatusReport {
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const { history, mended, runs } = yield* readingIfThere(
     options.database,
-    Effect.all({ history: readHistory(), mended: readMended(), runs: readRuns() }),
+    Effect.gen(function* () {
+      const runs = yield* readRuns()
+      return { history: yield* readHistory(runs), mended: yield* readMended(), runs }
+    }),
     { history: [], mended: new Map(), runs: [] }
   )
   const begun = begunRuns(options.database)

@@ -2,6 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDBAppender, DuckDBConnection, DuckDBPreparedStatement } from "@duckdb/node-api"
 import { Session } from "node:inspector/promises"
 import { Effect } from "effect"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { verify } from "@mallard/migrator"
 import { onTestFinished } from "vitest"
 import { folderOf, run, rowCounts } from "./support.ts"
@@ -136,6 +138,19 @@ describe("the cost of a migration", () => {
           Object.entries(before).filter(([table]) => table !== "commits" && table !== "migration_runs")
         )
       )
+    })
+  )
+
+  it.effect("is no look at what is stored as long as nothing is read", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "0.json": cohort(0), "1.json": cohort(1) })
+      yield* run(database, [source], { verify: false })
+      const streams = counter(DuckDBPreparedStatement.prototype, "stream")
+      const unchanged = yield* run(database, [source], { verify: false })
+      assert.deepStrictEqual([unchanged.totals.unchanged, streams.calls], [2, 0])
+      writeFileSync(join(source, "2.json"), cohort(2))
+      const more = yield* run(database, [source], { verify: false })
+      assert.deepStrictEqual([more.totals.migrated, streams.calls], [1, 1])
     })
   )
 

@@ -130,11 +130,17 @@ export class Loader {
     this.reader = new SourceReader(options, this.sizes, stored, writer, threads)
   }
 
+  /** Has threads read what comes first, while the run is still getting ready. */
+  prepare(): void {
+    this.threads?.leaveOut(knownHashes(this.stored, this.found))
+    this.threads?.prepare(firstFiles(this.order.sources))
+  }
+
   /** Reads and stores; fails only if the database does, in a way that no single source is to blame for. */
   readonly run = Effect.fnUntraced(
     { self: this },
     function* () {
-      this.threads?.leaveOut(knownHashes(this.stored, this.found))
+      this.prepare()
       const { firstHeavy, firstRival, sources } = this.order
       for (let next = 0; next < sources.length || this.pending !== undefined;) {
         if (next === sources.length) yield* this.settle()

@@ -84,6 +84,7 @@ export class SourceReader {
           windowBytes: this.sizes.windowBytes,
           threads: this.threads,
           next: [...source.files.slice(index + 1, index + 1 + MOST_AHEAD), ...next],
+          prepare: writer.loadDigests,
           takeBack,
           ...(source.kind === "file"
             ? {

@@ -1,5 +1,5 @@
 /** What the ledger knows of the paths of sources. */
-import { queryRows, readRuns } from "@mallard/duckdb-store"
+import { type LedgerRun, queryRows } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { basename, dirname } from "node:path"
@@ -15,10 +15,9 @@ interface Growing {
   moved: MovedOriginal | undefined
 }
 
-/** The history of every path that a run has seen. */
-export const readHistory = Effect.fnUntraced(function* () {
+/** The history of every path that one of the runs, all there are, has seen. */
+export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<LedgerRun>) {
   const client = yield* DuckDbClient
-  const runs = yield* readRuns()
   const rows = yield* queryRows(
     client,
     `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome,

@@ -1,12 +1,12 @@
 /** A run that writes: the copies first, then the sources a batch at a time, and all of it in the ledger. */
-import { BatchWriter, checkpoint, openStore, queryRows, reach, readRuns } from "@mallard/duckdb-store"
-import type { FoundSources, SourceFile } from "@mallard/legacy-json"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { BatchWriter, checkpoint, type LedgerRun, openStore, queryRows, reach, readRuns } from "@mallard/duckdb-store"
+import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { makeBackup } from "../Backup.ts"
-import type { ChangedSource } from "../Incremental.ts"
+import type { ChangedSource, PathHistory } from "../Incremental.ts"
 import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
-import { type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
+import { type BackupReport, type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
 import { isStopped } from "../report/Summary.ts"
 import { continuedRun, isSuperseded, type UnfinishedRun } from "../Resume.ts"
 import { type Begun, begunRuns, forgetBegun } from "./begun.ts"
@@ -37,28 +37,35 @@ export interface Loaded {
   readonly slowest: NonNullable<RunReport["slowest"]>
   /** Version of DuckDB; empty if it was not asked. */
   readonly duckdb: string
-  readonly backup: RunReport["backup"] | undefined
+  readonly backup: BackupReport | undefined
   readonly backupMs: number
   readonly notes: ReadonlyArray<string>
 }
 
 /** The files on disk that the sources of a run are read from. */
-export interface Originals {
+interface Originals {
   readonly files: ReadonlyArray<SourceFile>
   readonly hold: (descriptor: number) => void
 }
 
-export const load = Effect.fnUntraced(function* (
-  options: MigrateOptions,
-  found: FoundSources,
-  run: string,
-  unreadable: ReadonlyArray<ItemReport>,
-  findMs: number,
-  originals: Originals,
-  begun: Begun | undefined
-) {
-  return yield* Effect.scoped(
+/** What is known of a run before its database is open. */
+export interface LoadRequest {
+  readonly options: MigrateOptions
+  readonly found: FoundSources
+  readonly run: string
+  /** Items that were rejected before anything was read. */
+  readonly unreadable: ReadonlyArray<ItemReport>
+  readonly findMs: number
+  readonly originals: Originals
+  /** The note beside the database that this run has begun. */
+  readonly begun: Begun | undefined
+}
+
+/** Copies the sources, reads and stores them; what the database does wrong in a way that no source is to blame for fails. */
+export const load = (request: LoadRequest) =>
+  Effect.scoped(
     Effect.gen(function* () {
+      const { found, options } = request
       // They load their program while the database is being opened.
       const threads = yield* startReadThreads(options, found.sources)
       const client = yield* openStore({
@@ -67,84 +74,114 @@ export const load = Effect.fnUntraced(function* (
         memoryLimit: options.memoryLimit,
         threads: options.jobs
       })
-      return yield* Effect.gen(function* () {
-        const began = yield* Clock.currentTimeMillis
-        const [version] = yield* queryRows(client, "SELECT version()")
-        const duckdb = String(version?.[0] ?? "")
-        // A run over the same sources that had the database until now has taken it away.
-        begun?.note()
-        const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
-        const backup = made?.report
-        const backupMs = (yield* Clock.currentTimeMillis) - began
-        const stored = yield* readStored(client)
-        const history = yield* Effect.provideService(readHistory(), DuckDbClient, client)
-        const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
-        const firstRevision = writer.nextRevision
-        const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
-        const others = begunRuns(options.database).filter((other) => other.run !== run)
-        const resumed = continuedRun(runs, others, sourcesAsked(options))
-        const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
-        yield* writer.transaction(
-          run,
-          Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
-            backup === undefined ? Effect.void : recordBackup(writer, run, backup)
-          )
-        )
-        const recorded = new Set(runs.map(({ runId }) => runId))
-        const done = others.filter((other) => recorded.has(other.run) || isSuperseded(other, sourcesAsked(options)))
-        // Its own last: until then it tells that the others are done.
-        forgetBegun(options.database, [...done.map((other) => other.run), run])
-        yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
-        const rejectedBefore = unreadable.filter(isStopped).length
-        const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore, threads })
-        yield* Effect.withSpan(loader.run(), "mallard.read")
-        const { reports } = loader
-        const changes = comparedWith(history, options, found, [...reports, ...unreadable])
-        const items = changes.items.slice(0, reports.length)
-        const all = [...items, ...unreadable]
-        const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
-        const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
-        const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
-        const facts: RunFacts = {
-          ignored: found.ignored,
-          slowest: loader.slowest.list,
-          ...changes.noted,
-          ...(loader.interrupted ? {} : removedOf(changes.removed)),
-          timings: {
-            find: findMs,
-            ...(backup === undefined ? {} : { backup: backupMs }),
-            load: (yield* Clock.currentTimeMillis) - began - backupMs
-          }
-        }
-        yield* writer.transaction(
-          run,
-          Effect.suspend(() => {
-            loader.recordRest(unreadable)
-            const totals = totalsOf(found.sources.length + unreadable.length, all)
-            const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
-            return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
-          })
-        )
-        yield* checkpoint(client)
-        const loaded: Loaded = {
-          items,
-          interrupted: loader.interrupted,
-          verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
-          resumed,
-          exceeded,
-          removed: changes.removed,
-          slowest: loader.slowest.list,
-          duckdb,
-          backup,
-          backupMs,
-          notes: made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []
-        }
-        return loaded
-      }).pipe(
+      return yield* loadInto(client, threads, request).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
       )
     })
   )
+
+const loadInto = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  threads: ReadThreads | undefined,
+  request: LoadRequest
+) {
+  const { begun, found, options, originals, run, unreadable } = request
+  const began = yield* Clock.currentTimeMillis
+  const [version] = yield* queryRows(client, "SELECT version()")
+  const duckdb = String(version?.[0] ?? "")
+  // A run over the same sources that had the database until now has taken it away.
+  begun?.note()
+  const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
+  const backup = made?.report
+  const backupMs = (yield* Clock.currentTimeMillis) - began
+  const stored = yield* readStored(client)
+  const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
+  const firstRevision = writer.nextRevision
+  const rejectedBefore = unreadable.filter(isStopped).length
+  const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore, threads })
+  loader.prepare()
+  const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
+  const history = yield* Effect.provideService(readHistory(runs), DuckDbClient, client)
+  const resumed = yield* recordBegin(writer, request, runs, duckdb, backup)
+  yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
+  yield* Effect.withSpan(loader.run(), "mallard.read")
+  const ended = yield* recordEnd(writer, request, loader, history, backup, { began, backupMs })
+  yield* checkpoint(client)
+  const loaded: Loaded = {
+    ...ended,
+    interrupted: loader.interrupted,
+    verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
+    resumed,
+    slowest: loader.slowest.list,
+    duckdb,
+    backup,
+    backupMs,
+    notes: made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []
+  }
+  return loaded
+})
+
+/** Records that the run has begun, with its copies; gives the run that it goes on with. */
+const recordBegin = Effect.fnUntraced(function* (
+  writer: BatchWriter,
+  { options, run }: LoadRequest,
+  runs: ReadonlyArray<LedgerRun>,
+  duckdb: string,
+  backup: BackupReport | undefined
+) {
+  const others = begunRuns(options.database).filter((other) => other.run !== run)
+  const resumed = continuedRun(runs, others, sourcesAsked(options))
+  const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
+  yield* writer.transaction(
+    run,
+    Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>
+      backup === undefined ? Effect.void : recordBackup(writer, run, backup)
+    )
+  )
+  const recorded = new Set(runs.map(({ runId }) => runId))
+  const done = others.filter((other) => recorded.has(other.run) || isSuperseded(other, sourcesAsked(options)))
+  // Its own last: until then it tells that the others are done.
+  forgetBegun(options.database, [...done.map((other) => other.run), run])
+  return resumed
+})
+
+/** Records what became of the run and of the sources that were not reached or not taken; gives what is to be reported. */
+const recordEnd = Effect.fnUntraced(function* (
+  writer: BatchWriter,
+  { findMs, found, options, run, unreadable }: LoadRequest,
+  loader: Loader,
+  history: ReadonlyArray<PathHistory>,
+  backup: BackupReport | undefined,
+  times: { readonly began: number; readonly backupMs: number }
+) {
+  const { reports } = loader
+  const changes = comparedWith(history, options, found, [...reports, ...unreadable])
+  const items = changes.items.slice(0, reports.length)
+  const all = [...items, ...unreadable]
+  const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
+  const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
+  const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
+  const facts: RunFacts = {
+    ignored: found.ignored,
+    slowest: loader.slowest.list,
+    ...changes.noted,
+    ...(loader.interrupted ? {} : removedOf(changes.removed)),
+    timings: {
+      find: findMs,
+      ...(backup === undefined ? {} : { backup: times.backupMs }),
+      load: (yield* Clock.currentTimeMillis) - times.began - times.backupMs
+    }
+  }
+  yield* writer.transaction(
+    run,
+    Effect.suspend(() => {
+      loader.recordRest(unreadable)
+      const totals = totalsOf(found.sources.length + unreadable.length, all)
+      const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
+      return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
+    })
+  )
+  return { items, exceeded, removed: changes.removed }
 })
 
 /** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */

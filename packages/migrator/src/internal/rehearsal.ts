@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { BatchWriter, openStore, removeScratch, scratchPrefix } from "@mallard/duckdb-store"
+import { BatchWriter, openStore, readRuns, removeScratch, scratchPrefix } from "@mallard/duckdb-store"
 import type { FoundSources } from "@mallard/legacy-json"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
@@ -27,7 +27,7 @@ export const rehearse = Effect.fnUntraced(function* (
     ? yield* reading(
         options.database,
         Effect.gen(function* () {
-          return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory() }
+          return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory(yield* readRuns()) }
         })
       ).pipe(
         Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
