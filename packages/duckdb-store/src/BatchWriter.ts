@@ -38,6 +38,7 @@ import { SqlError } from "effect/sql"
 import { commitInto } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
+import { type DuplicateMember, MemberIds, type ReadMembers } from "./internal/MemberIds.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { limitBeside, limitMemory } from "./Memory.ts"
 import { queryRows } from "./Rendering.ts"
@@ -117,6 +118,19 @@ class MemberBatch {
     this.count += members.count
   }
 
+  get columns(): ReadMembers {
+    const { collection, content, count, id, kind, ordinal, part } = this
+    return {
+      count,
+      content: content.values,
+      part: part.values,
+      collection: collection.values,
+      ordinal: ordinal.values,
+      kind: kind.values,
+      id: id.values
+    }
+  }
+
   clear(): void {
     this.count = 0
     for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
@@ -154,6 +168,8 @@ export class BatchWriter {
   private readonly indexes: ReadonlyArray<EntityIndex>
   private readonly heap = new TextHeap()
   private readonly members = new MemberBatch()
+  /** What a rehearsal, which has no rows, is asked instead of them. */
+  private readonly memberIds = new MemberIds(MAX_DUPLICATES)
   /** Rows of the small tables that wait, by table. */
   private small = new Map<string, Array<Row>>()
   /** The first ids of the transaction that is being filled. */
@@ -375,6 +391,7 @@ export class BatchWriter {
     this.empty()
     for (const index of this.indexes) index.rollback(0)
     this.shapes.rollback(0)
+    this.memberIds.clear()
     this.first = first
     this.nextRevision = first.revision
     this.small = new Map()
@@ -432,6 +449,11 @@ export class BatchWriter {
     return this.places.get(`${contentId}/${part}`)?.[collection]
   }
 
+  /** Of a rehearsal, the members in this transaction whose id another of their kind and content has had before. */
+  get duplicateMembers(): ReadonlyArray<DuplicateMember> {
+    return this.memberIds.duplicates
+  }
+
   /** Adds members of a document that is still being read, of the revision that will get the next id. */
   saveMembers(part: number, members: MemberRows): void {
     this.members.add(this.nextRevision, part, members)
@@ -457,6 +479,7 @@ export class BatchWriter {
     const tokenizer = documents.entities.tokenizer
     documents.settle()
     if (this.client === undefined) {
+      this.memberIds.take(batch, tokenizer.output, this.members.columns)
       this.empty()
       return
     }
@@ -699,15 +722,26 @@ const loadDigests = Effect.fnUntraced(function* (
 
 /**
  * Members of the contents from `firstContent` on whose id another member of their kind and content has had before, as
- * JSON pointers by content, each of a part. Sees what the current transaction has published.
+ * JSON pointers by content, each of a part. Sees what the current transaction has published; a rehearsal has kept the ids.
  */
 export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
   const found = new Map<number, Array<{ readonly part: number; readonly pointer: string }>>()
+  const add = ({ collection, content, ordinal, part }: DuplicateMember): void => {
+    const place = writer.placeOf(content, part, collection)
+    if (place === undefined) return
+    const list = found.get(content) ?? []
+    found.set(content, list)
+    list.push({ part, pointer: place.list ? `${place.pointer}/${ordinal}` : place.pointer })
+  }
   const { client } = writer
-  if (client === undefined) return found
+  if (client === undefined) {
+    for (const member of writer.duplicateMembers) if (member.content >= firstContent) add(member)
+    return found
+  }
   const present = yield* queryRows(
     client,
-    `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent}`
+    // In a stated order, in which a rehearsal finds them too.
+    `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent} ORDER BY kind`
   )
   for (const [code] of present) {
     const kind = kindByCode(Number(code))
@@ -724,11 +758,12 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
       client,
       `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES} ORDER BY ALL`
     )) {
-      const place = writer.placeOf(Number(contentId), Number(part), Number(collection))
-      if (place === undefined) continue
-      const list = found.get(Number(contentId)) ?? []
-      found.set(Number(contentId), list)
-      list.push({ part: Number(part), pointer: place.list ? `${place.pointer}/${Number(ordinal)}` : place.pointer })
+      add({
+        content: Number(contentId),
+        part: Number(part),
+        collection: Number(collection),
+        ordinal: Number(ordinal)
+      })
     }
   }
   return found

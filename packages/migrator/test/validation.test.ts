@@ -2,6 +2,7 @@ import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
+  type ItemReport,
   listRuns,
   listUnfinished,
   type MigrateOptions,
@@ -340,5 +341,63 @@ describe("what a rule finds", () => {
         ["wide", null, "/patients/1", 2, 12]
       ])
     })
+  )
+
+  it.live(
+    "without rules is the same in a dry run and in the run, whatever the sources are and how they are divided",
+    () =>
+      Effect.gen(function* () {
+        const patients = (...ids: ReadonlyArray<unknown>): string =>
+          JSON.stringify(ids.map((id, at) => (id === undefined ? { gender: "male" } : { id, given_name: `n${at}` })))
+        // More than is held before rows are handed on, with the same id on both sides.
+        const pad = "x".repeat(450)
+        const many = Array.from({ length: 20_000 }, (_, at) => ({ id: at === 19_999 ? "p0" : `p${at}`, pad }))
+        const files = {
+          "a.json": `{"name":"a","patients":${patients("1", "2", "1", "1", undefined, undefined)}}`,
+          "b.json": `{"name":"b","patients":${patients("1", "2")},"encounters":[{"encounter_id":"1"},{"encounter_id":"1"}]}`,
+          "equal.json":
+            '{"name":"equal","patients":[{"id":"1"},{"id":"1"}],"diagnoses":[{"id":"d"},{"id":"d","code":"E11"}]}',
+          "folder/scenario.json": '{"name":"folder"}',
+          "folder/claims.json": '{"claims":[{"claim_id":"c"},{"claim_id":"C"}]}',
+          "folder/patients.json": `{"patients":${patients("é", "e", "é")}}`,
+          "long.json": `{"name":"long","patients":${patients("0123456789abcde", "0123456789abcdef", "0123456789abcdefg", "0123456789abcdef", "0123456789abcdeF")}}`,
+          "many.json": JSON.stringify({ name: "many", patients: many }),
+          "nested.json":
+            '{"name":"nested","patients":[{"id":"n","encounters":[{"encounter_id":"e"},{"encounter_id":"e"}]}]}',
+          "odd.json": `{"name":"odd","patients":${patients("", 7, "7", "\u0000", "\u0000", "", null, null, 1.5, '"')}}`,
+          "rows.ndjson": '{"patient_id":"r","mrn":"1"}\n{"patient_id":"s","mrn":"2"}\n{"patient_id":"r","mrn":"3"}\n',
+          "same.json": `{"name":"a","patients":${patients("1", "2", "1", "1", undefined, undefined)}}`
+        }
+        const { database, source } = yield* folderOf(files)
+        const remarked = (report: { readonly items: ReadonlyArray<ItemReport> }) =>
+          report.items.map(({ outcome, path, remark_count, remarks }) => ({ path, outcome, remark_count, remarks }))
+        const divisions = [
+          {},
+          { batchFiles: 1 },
+          { wholeFileBytes: 1, windowBytes: 64 << 10 },
+          { threaded: { least: 1, most: 8 << 20, total: 1 } }
+        ]
+        const dry = []
+        for (const sizes of divisions) dry.push(remarked(yield* run(database, [source], { dryRun: true, sizes })))
+        assert.isFalse(existsSync(database))
+        const done = remarked(yield* run(database, [source]))
+        for (const rehearsed of dry) assert.deepStrictEqual(rehearsed, done)
+        const duplicates = done.map(({ path, remarks }) => [
+          path.slice(source.length + 1),
+          remarks.filter(({ code }) => code === "duplicate-id").map(({ pointer }) => pointer)
+        ])
+        assert.deepStrictEqual(Object.fromEntries(duplicates), {
+          "a.json": ["/patients/2", "/patients/3"],
+          "b.json": ["/encounters/1"],
+          "equal.json": ["/patients/1", "/diagnoses/1"],
+          folder: ["/patients/2"],
+          "long.json": ["/patients/3"],
+          "many.json": ["/patients/19999"],
+          "nested.json": [],
+          "odd.json": ["/patients/2", "/patients/4", "/patients/5"],
+          "rows.ndjson": ["/2"],
+          "same.json": []
+        })
+      })
   )
 })
