@@ -16,6 +16,8 @@ export interface VerificationResult {
   readonly findings: ReadonlyArray<{ readonly code: string; readonly where: string; readonly message: string }>
   /** Source files compared with `--source`. */
   readonly sources: { readonly checked: number; readonly matched: number; readonly mismatched: number }
+  /** Source files that were not compared, and why. */
+  readonly notes: ReadonlyArray<{ readonly code: string; readonly where: string; readonly message: string }>
 }
 
 export interface VerificationView {
@@ -37,7 +39,16 @@ export const renderVerification = (result: VerificationResult, view: Verificatio
     ),
     ...(rest > 0 ? [`  and ${counted(rest, "more finding")}${view.verbose ? "" : "; --verbose shows more"}`] : [])
   ]
-  return [...findings, ...totalsOf(result, view)]
+  const noted = view.verbose ? result.notes : result.notes.slice(0, SHOWN)
+  const more = result.notes.length - noted.length
+  const notes = [
+    ...noted.map(
+      ({ code, message, where }) =>
+        `${view.paint("yellow", "-")} ${printable(where)}: ${printable(message)} [${printable(code)}]`
+    ),
+    ...(more > 0 ? [`  and ${counted(more, "more note")}; --verbose shows more`] : [])
+  ]
+  return [...findings, ...(view.quiet ? [] : notes), ...totalsOf(result, view)]
 }
 
 const totalsOf = (result: VerificationResult, view: VerificationView): ReadonlyArray<string> => {

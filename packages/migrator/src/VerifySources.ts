@@ -3,6 +3,7 @@
  * against the files they came from, by a reader that shares no code with the one that stored them.
  */
 import {
+  BatchWriter,
   type Finding,
   MAX_FINDINGS,
   openStore,
@@ -14,8 +15,11 @@ import { digestOfSource, findSources, type Source, SourceError } from "@mallard/
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { expandDatabases } from "./HealthSimDatabase.ts"
-import { MigrationFailed } from "./MigrateOptions.ts"
+import { defaultLimits, MigrationFailed } from "./MigrateOptions.ts"
+import type { ItemReport } from "./Report.ts"
+import { Loader } from "./internal/Loader.ts"
 import { HEADS } from "./internal/reading.ts"
+import { readStored } from "./internal/stored.ts"
 
 export interface VerifyOptions {
   /** Absolute path of the database. */
@@ -37,10 +41,20 @@ export interface SourceFinding {
   readonly message: string
 }
 
+/** A source file that the database need not hold. */
+export interface SourceNote {
+  readonly code: "not-a-cohort"
+  /** Path of the file. */
+  readonly where: string
+  readonly message: string
+}
+
 export interface FullVerifyReport extends Omit<VerifyReport, "findings"> {
   readonly findings: ReadonlyArray<Finding | SourceFinding>
-  /** Source files compared, and how many of them the database holds. */
+  /** Source files compared, and how many of them the database holds, be it under the name of another file. */
   readonly sources: { readonly checked: number; readonly matched: number; readonly mismatched: number }
+  /** Source files that were not compared, for they are no cohorts. */
+  readonly notes: ReadonlyArray<SourceNote>
 }
 
 /** Verifies a database from a fresh read-only connection. */
@@ -65,7 +79,7 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
           target: options.database,
           memoryLimit: options.memoryLimit
         })
-        const compared = yield* compareSources(client, sources)
+        const compared = yield* compareSources(client, sources, options)
         const unreadable = [
           ...(found?.unreadable ?? []).map(({ detail, path }) => ({ message: detail, path })),
           ...unread.filter(({ outcome }) => outcome === "rejected")
@@ -79,7 +93,8 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
             checked: compared.checked + unreadable.length,
             matched: compared.checked - compared.findings.length,
             mismatched: findings.length
-          }
+          },
+          notes: compared.notes.slice(0, MAX_FINDINGS)
         }
         return full
       }).pipe(
@@ -89,56 +104,171 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
   )
 })
 
+/** A source file that no part of its name holds as it is: it is named unless a run would leave it out. */
+interface Doubtful {
+  readonly finding: SourceFinding
+  readonly digest: string
+  readonly sourceSha256: string
+}
+
+interface Compared {
+  readonly source: Source
+  readonly certain: ReadonlyArray<SourceFinding>
+  readonly doubtful: ReadonlyArray<Doubtful>
+}
+
 /** Compares source files with the parts of current cohorts. */
-const compareSources = Effect.fnUntraced(function* (client: DuckDbSqlClient, sources: ReadonlyArray<Source>) {
+const compareSources = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  sources: ReadonlyArray<Source>,
+  options: VerifyOptions
+) {
   const findings: Array<SourceFinding> = []
+  const notes: Array<SourceNote> = []
   let checked = 0
-  if (sources.length === 0) return { findings, checked }
-  const digests = new Set<string>()
-  const paths = new Map<string, string>()
+  if (sources.length === 0) return { findings, notes, checked }
+  const held = yield* readHeld(client)
+  const all: Array<Compared> = []
+  for (const source of sources) {
+    checked += source.files.length
+    all.push(yield* compareSource(source, held))
+  }
+  const items = yield* itemsOf(
+    client,
+    all.flatMap(({ doubtful, source }) => (doubtful.length > 0 ? [source] : [])),
+    options
+  )
+  for (const { certain, doubtful, source } of all) {
+    findings.push(...certain)
+    const item = items.get(source.path)
+    // Both readers must say so: the one that shares no code has the digest, the other one the name.
+    if (item?.outcome === "unchanged" && doubtful.every(({ digest }) => held.contents.has(digest))) continue
+    const remark = item?.remarks.find(({ code }) => code === "not-a-cohort")
+    for (const { finding, sourceSha256 } of doubtful) {
+      // What was a cohort and is none any more has changed, unless a run has seen that since.
+      const isLeft = !held.loaded.has(source.path) || held.left.has(`${source.path}\t${sourceSha256}`)
+      if (remark === undefined || !isLeft) findings.push(finding)
+      else {
+        notes.push({ code: "not-a-cohort", where: finding.where, message: remark.message })
+        checked--
+      }
+    }
+  }
+  return { findings, notes, checked }
+})
+
+/** What the database says of source files; keys are two texts with a tab between. */
+interface Held {
+  /** Digests of the parts of current cohorts. */
+  readonly contents: ReadonlySet<string>
+  /** Names and digests of them. */
+  readonly parts: ReadonlySet<string>
+  /** Names and hashes of the bytes of them. */
+  readonly bytes: ReadonlySet<string>
+  /** Paths that runs have migrated. */
+  readonly loaded: ReadonlySet<string>
+  /** Paths that runs have left as no cohorts, and the hashes of their bytes. */
+  readonly left: ReadonlySet<string>
+}
+
+const readHeld = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
+  const contents = new Set<string>()
+  const parts = new Set<string>()
+  const bytes = new Set<string>()
   for (const [path, digest, sha256] of yield* queryRows(
     client,
     `SELECT p.path, p.digest, p.source_sha256 FROM mallard.parts p JOIN
        ${HEADS} h
        ON h.content_id = p.content_id WHERE h.change <> 'deleted'`
   )) {
-    digests.add(`${path}\t${digest}`)
-    paths.set(`${path}\t${sha256}`, String(digest))
+    contents.add(String(digest))
+    parts.add(`${path}\t${digest}`)
+    bytes.add(`${path}\t${sha256}`)
   }
-  const loaded = new Set(
-    (yield* queryRows(client, "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'")).map(
-      ([path]) => String(path)
-    )
+  const loaded = yield* queryRows(
+    client,
+    "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'"
   )
-  for (const source of sources) {
-    for (const file of source.files) {
-      checked++
-      const read = yield* digestOfSource(file).pipe(Effect.catchTag("SourceError", (error) => Effect.succeed(error)))
-      if (read instanceof SourceError) {
-        findings.push({ code: "source-unreadable", where: file.path, message: read.detail })
-        continue
-      }
-      if (digests.has(`${file.name}\t${read.digest}`)) continue
-      const sameBytes = paths.get(`${file.name}\t${read.sourceSha256}`)
-      if (sameBytes !== undefined) {
-        findings.push({
-          code: "document-differs",
-          where: file.path,
-          message: "the database holds these bytes under another digest: the readers disagree; please report it"
-        })
-      } else if (loaded.has(source.path)) {
-        findings.push({
+  const left = yield* queryRows(
+    client,
+    `SELECT DISTINCT path, source_sha256 FROM mallard.migration_items WHERE outcome = 'skipped' AND contains(remarks, '"not-a-cohort"')`
+  )
+  const held: Held = {
+    contents,
+    parts,
+    bytes,
+    loaded: new Set(loaded.map(([path]) => String(path))),
+    left: new Set(left.map(([path, sha256]) => `${path}\t${sha256}`))
+  }
+  return held
+})
+
+const compareSource = Effect.fnUntraced(function* (source: Source, held: Held) {
+  const certain: Array<SourceFinding> = []
+  const doubtful: Array<Doubtful> = []
+  for (const file of source.files) {
+    const read = yield* digestOfSource(file).pipe(Effect.catchTag("SourceError", (error) => Effect.succeed(error)))
+    if (read instanceof SourceError) {
+      certain.push({ code: "source-unreadable", where: file.path, message: read.detail })
+      continue
+    }
+    if (held.parts.has(`${file.name}\t${read.digest}`)) continue
+    if (held.bytes.has(`${file.name}\t${read.sourceSha256}`)) {
+      certain.push({
+        code: "document-differs",
+        where: file.path,
+        message: "the database holds these bytes under another digest: the readers disagree; please report it"
+      })
+      continue
+    }
+    const finding: SourceFinding = held.loaded.has(source.path)
+      ? {
           code: "source-changed",
           where: file.path,
           message: "it was migrated, and its content is another one now; migrate again"
-        })
-      } else
-        findings.push({
-          code: "source-not-stored",
-          where: file.path,
-          message: "no current cohort holds it; migrate it"
-        })
-    }
+        }
+      : { code: "source-not-stored", where: file.path, message: "no current cohort holds it; migrate it" }
+    doubtful.push({ finding, digest: read.digest, sourceSha256: read.sourceSha256 })
   }
-  return { findings, checked }
+  const compared: Compared = { source, certain, doubtful }
+  return compared
 })
+
+/**
+ * What a run would do with sources, by path. Digests alone do not tell: a document without a name of its own is another
+ * cohort in a file of another name.
+ */
+const itemsOf = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
+  sources: ReadonlyArray<Source>,
+  { cwd, database, jobs }: VerifyOptions
+) {
+  const items = new Map<string, ItemReport>()
+  if (sources.length === 0) return items
+  const loader = new Loader({
+    options: {
+      ...defaultLimits,
+      paths: sources.map(({ path }) => path),
+      database,
+      dryRun: true,
+      program: "verify",
+      // Content that a run has stored under a name beside the taken one counts as well.
+      onConflict: "rename",
+      rules: { duplicate_ids: "off" },
+      jobs,
+      cwd
+    },
+    found: sources,
+    stored: yield* readStored(client),
+    writer: BatchWriter.dry(),
+    run: REHEARSAL,
+    rejectedBefore: 0,
+    threads: undefined
+  })
+  yield* loader.run()
+  for (const item of loader.reports) items.set(item.path, item)
+  return items
+})
+
+/** Id of a run that no ledger will know. */
+const REHEARSAL = "00000000-0000-0000-0000-000000000000"

@@ -16,9 +16,9 @@ import { Context, Effect, Layer, Result } from "effect"
 import * as fc from "fast-check"
 import { copyFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { type FullVerifyReport, verify } from "@mallard/migrator"
+import { type FullVerifyReport, rollback, verify } from "@mallard/migrator"
 import { cohortFile, everyKind, variedSources } from "./fixtures.ts"
-import { type Files, run } from "./support.ts"
+import { type Files, folderOf, outcomes, run } from "./support.ts"
 
 /**
  * A database with rows in every table that migration fills: nested children, elements of no kind, a folder, several
@@ -582,6 +582,67 @@ describe("verify as a command", () => {
           `${statement}: ${describeFindings(report)}`
         )
       }
+    })
+  )
+
+  it.live("ends well after a run that did: what it left out as stored already, or as no cohort, is no finding", () =>
+    Effect.gen(function* () {
+      const unnamed = '{"patients":[{"patient_id":"u"}]}'
+      const profile = '{"profile_spec":{"ages":[1,2]}}'
+      const { database, source } = yield* folderOf({
+        "a.json": cohortFile("one", "p1"),
+        "b.json": ` ${cohortFile("one", "p1")}`,
+        "profile.json": profile,
+        "unnamed.json": unnamed
+      })
+      const first = yield* run(database, [source])
+      assert.deepStrictEqual(outcomes(first), {
+        "a.json": "migrated",
+        "b.json": "skipped",
+        "profile.json": "skipped",
+        "unnamed.json": "migrated"
+      })
+      const findingsOf = (report: FullVerifyReport) =>
+        report.findings.map(({ code, where }) => `${where.slice(source.length + 1)} ${code}`)
+      const compared = verify({ database, sources: [source] })
+      const sound = yield* compared
+      assert.deepStrictEqual([findingsOf(sound), sound.findingCount, sound.mismatched], [[], 0, 0])
+      assert.deepStrictEqual(sound.sources, { checked: 3, matched: 3, mismatched: 0 })
+      assert.deepStrictEqual(
+        sound.notes.map(({ code, where }) => [code, where]),
+        [["not-a-cohort", join(source, "profile.json")]]
+      )
+
+      // A file that came later and has the same name and content is unchanged for a run, and in no ledger.
+      writeFileSync(join(source, "later.json"), cohortFile("one", "p1"))
+      assert.strictEqual((yield* run(database, [source])).totals.unchanged, 4)
+      assert.deepStrictEqual(findingsOf(yield* compared), [])
+
+      // The same text in a file of another name is another cohort where the text gives no name.
+      writeFileSync(join(source, "copy of unnamed.json"), unnamed)
+      writeFileSync(join(source, "new.json"), cohortFile("new", "p2"))
+      writeFileSync(join(source, "new too.json"), cohortFile("new", "p2"))
+      writeFileSync(join(source, "b.json"), cohortFile("one", "p3"))
+      writeFileSync(join(source, "unnamed.json"), profile)
+      const changed = yield* compared
+      assert.deepStrictEqual(findingsOf(changed), [
+        "b.json source-not-stored",
+        "copy of unnamed.json source-not-stored",
+        "new too.json source-not-stored",
+        "new.json source-not-stored",
+        "unnamed.json source-changed"
+      ])
+      assert.deepStrictEqual(changed.sources, { checked: 7, matched: 2, mismatched: 5 })
+
+      rmSync(join(source, "b.json"))
+      yield* run(database, [source])
+      const again = yield* compared
+      assert.deepStrictEqual(findingsOf(again), [])
+      assert.lengthOf(again.notes, 2)
+
+      // What is undone is not held, whatever a run has said of it.
+      yield* rollback({ database, run: first.run, cascade: false, test: false, program: "test" })
+      assert.deepStrictEqual(findingsOf(yield* compared), ["a.json source-changed", "later.json source-not-stored"])
     })
   )
 

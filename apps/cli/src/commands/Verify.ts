@@ -68,7 +68,8 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   entities: report.entities,
   finding_count: report.findingCount,
   findings: report.findings,
-  sources: report.sources
+  sources: report.sources,
+  notes: report.notes
 })
 
 const CRASHED =
@@ -83,7 +84,8 @@ const damaged = (database: string, message: string): VerificationResult => ({
   entities: 0,
   finding_count: 1,
   findings: [{ code: "database-damaged", where: database, message }],
-  sources: { checked: 0, matched: 0, mismatched: 0 }
+  sources: { checked: 0, matched: 0, mismatched: 0 },
+  notes: []
 })
 
 /** The failure that says nothing of the database. */
