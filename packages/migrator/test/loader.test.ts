@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { BatchWriter } from "@mallard/duckdb-store"
 import { findSources } from "@mallard/legacy-json"
-import { type ConflictRule, defaultLimits } from "@mallard/migrator"
+import { defaultLimits, type MigrateOptions } from "@mallard/migrator"
 import { toSqlError } from "@mallard/sql-duckdb"
 import { tempDirectory, writeFiles } from "@mallard/testkit"
 import { Effect, Predicate } from "effect"
@@ -34,7 +34,7 @@ const loaded = Effect.fnUntraced(function* (
   files: Files,
   batchFiles: number,
   writer: BatchWriter,
-  onConflict: ConflictRule = "fail"
+  more: Partial<MigrateOptions> = {}
 ) {
   const folder = yield* tempDirectory
   yield* Effect.promise(() => writeFiles(folder, files))
@@ -43,11 +43,12 @@ const loaded = Effect.fnUntraced(function* (
     options: {
       paths: [folder],
       database: join(folder, "none.duckdb"),
-      onConflict,
+      onConflict: "fail",
       dryRun: true,
       program: "test",
       ...defaultLimits,
-      sizes: { batchFiles }
+      sizes: { batchFiles },
+      ...more
     },
     found: sources,
     stored: { heads: new Map(), rivals: new Set(), known: new Map() },
@@ -78,6 +79,40 @@ describe("a batch whose commit fails", () => {
         "b.json migrated",
         "c.json rejected name-conflict",
         "d.json migrated"
+      ])
+      assert.strictEqual(failures(), 1)
+    })
+  )
+
+  it.live("is not done again to its end when the run is to stop", () =>
+    Effect.gen(function* () {
+      const { failures, writer } = writerThatFailsAt([0, 1, 2])
+      let told = 0
+      const outcome = yield* loaded({ ...files, "c.json": cohortOf("third", "3") }, 3, writer, {
+        onProgress: ({ phase }) => (phase === "item" ? told++ : 0),
+        isStopped: () => told > 0
+      })
+      assert.deepStrictEqual(outcome, [
+        "a.json migrated",
+        "b.json migrated",
+        "c.json skipped interrupted",
+        "d.json skipped interrupted"
+      ])
+      assert.strictEqual(failures(), 1)
+    })
+  )
+
+  it.live("is not done again to its end when more is rejected than may be", () =>
+    Effect.gen(function* () {
+      const { failures, writer } = writerThatFailsAt([0, 1, 2])
+      const outcome = yield* loaded({ ...files, "b.json": "{", "c.json": cohortOf("third", "3") }, 3, writer, {
+        maxRejects: { value: 0, unit: "sources" }
+      })
+      assert.deepStrictEqual(outcome, [
+        "a.json migrated",
+        "b.json rejected unexpected-end",
+        "c.json skipped too-many-rejects",
+        "d.json skipped too-many-rejects"
       ])
       assert.strictEqual(failures(), 1)
     })

@@ -144,13 +144,10 @@ export class Loader {
       const { firstHeavy, firstRival, sources } = this.order
       for (let next = 0; next < sources.length || this.pending !== undefined;) {
         if (next === sources.length) yield* this.settle()
-        else if (this.hasTooManyRejects()) {
+        else if (this.isOver) {
           yield* this.settle()
-          for (; next < sources.length; next++) this.outcomes.leave(next, notReachedItem(sources[next]!))
-        } else if (this.isStopped) {
-          this.interrupted = true
-          yield* this.settle()
-          for (; next < sources.length; next++) this.outcomes.leave(next, interruptedItem(sources[next]!))
+          this.leaveRest(next, sources.length)
+          next = sources.length
         } else {
           const end = [firstHeavy, firstRival, sources.length].find((boundary) => boundary > next) ?? sources.length
           const most = next < firstRival ? Math.min(this.sizes.batchFiles, end - next) : end - next
@@ -280,9 +277,11 @@ export class Loader {
         return first + 1
       }
       let next = first
-      while (next < end) next = yield* this.batch(next, 1)
+      // Each is a transaction of its own: who stops the run does not wait for hundreds of them.
+      while (next < end && !this.isOver) next = yield* this.batch(next, 1)
       yield* this.settle()
-      return next
+      if (next < end) this.leaveRest(next, end)
+      return end
     }
   )
 
@@ -509,6 +508,19 @@ export class Loader {
   /** Called once it is committed. */
   private tell(items: ReadonlyArray<StagedItem>): void {
     for (const { report } of items) this.options.onProgress?.({ phase: "item", item: report })
+  }
+
+  /** Whether no further source is to be begun. */
+  private get isOver(): boolean {
+    return this.hasTooManyRejects() || this.isStopped
+  }
+
+  /** Notes of sources that are not begun any more why that is. */
+  private leaveRest(from: number, end: number): void {
+    const isRejected = this.hasTooManyRejects()
+    if (!isRejected) this.interrupted = true
+    const report = isRejected ? notReachedItem : interruptedItem
+    for (let number = from; number < end; number++) this.outcomes.leave(number, report(this.order.sources[number]!))
   }
 
   private get isStopped(): boolean {
