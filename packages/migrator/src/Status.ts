@@ -2,11 +2,11 @@
  * What is pending: runs that were cut short, and sources that are new, changed, missing or waiting. Reads every source
  * whole, for contents alone tell; writes nothing.
  */
-import { createHash, hash } from "node:crypto"
-import { closeSync, openSync, readSync, realpathSync } from "node:fs"
+import { hash } from "node:crypto"
+import { realpathSync } from "node:fs"
 import { resolve, sep } from "node:path"
 import { readRuns } from "@mallard/duckdb-store"
-import { digestOfSource, findSources, type Source, type SourceFile } from "@mallard/legacy-json"
+import { findSources, type Source } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { filesOf } from "./Backup.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
@@ -16,6 +16,7 @@ import { readMended, type Reject } from "./Rejects.ts"
 import { type UnfinishedRun, migratedPaths, unfinishedByTime, withBegun } from "./Resume.ts"
 import { begunRuns } from "./internal/begun.ts"
 import { readingIfThere } from "./internal/reading.ts"
+import { contentOfFile } from "./internal/sourceFiles.ts"
 
 export interface StatusOptions {
   /** Absolute path of the database. */
@@ -143,30 +144,3 @@ const contentOf = Effect.fnUntraced(function* (source: Source) {
     ? hash("sha256", parts.map(([name, sha256]) => `${name}\t${sha256}\n`).join(""), "hex")
     : parts[0]?.[1]
 })
-
-const BLOCK_BYTES = 1 << 20
-
-const contentOfFile = (file: SourceFile): Effect.Effect<string | undefined> =>
-  file.open === undefined
-    ? Effect.sync(() => {
-        try {
-          const descriptor = openSync(file.path, "r")
-          try {
-            const sum = createHash("sha256")
-            const block = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, file.bytes + 1))
-            for (let count = -1; count !== 0;) {
-              count = readSync(descriptor, block)
-              sum.update(block.subarray(0, count))
-            }
-            return sum.digest("hex")
-          } finally {
-            closeSync(descriptor)
-          }
-        } catch {
-          return undefined
-        }
-      })
-    : digestOfSource(file).pipe(
-        Effect.map(({ sourceSha256 }) => sourceSha256),
-        Effect.catch(() => Effect.succeed(undefined))
-      )

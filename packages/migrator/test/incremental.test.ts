@@ -1,10 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
-import { renameSync, rmSync, utimesSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { appendFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { findSources } from "@mallard/legacy-json"
 import { changesOf, type PathHistory, type PresentSource, status } from "@mallard/migrator"
 import { Effect } from "effect"
 import * as fc from "fast-check"
-import { migrated, run } from "./support.ts"
+import { contentOfFile } from "../src/internal/sourceFiles.ts"
+import { folderOf, migrated, run, sha256 } from "./support.ts"
 
 const there = (path: string, ...contents: ReadonlyArray<string>): PathHistory => ({
   path,
@@ -205,6 +208,51 @@ describe("status", () => {
       const back = changes(yield* look)
       assert.include(back, "gone.json reappeared")
       assert.include(back, "edited.json reverted")
+    })
+  )
+})
+
+describe("the content of a file", () => {
+  const only = Effect.fnUntraced(function* (text: string) {
+    const { source } = yield* folderOf({ "a.json": text })
+    const { sources } = yield* findSources([source])
+    const file = sources[0]?.files[0]
+    if (file === undefined) throw new Error("no file was found")
+    return file
+  })
+
+  it.effect("is that of its bytes, be they text or not", () =>
+    Effect.gen(function* () {
+      for (const bytes of ["", "{}", "x".repeat(1 << 20), "y".repeat((2 << 20) + 1), Buffer.from([0xff, 0xfe, 0xfd])]) {
+        const file = yield* only("[]")
+        writeFileSync(file.path, bytes)
+        assert.strictEqual(yield* contentOfFile(file), sha256(bytes))
+      }
+    })
+  )
+
+  it.effect("is none of what has taken its place and is no file: nothing is followed or waited for", () =>
+    Effect.gen(function* () {
+      const file = yield* only("{}")
+      renameSync(file.path, `${file.path}.moved`)
+      assert.isUndefined(yield* contentOfFile(file))
+      symlinkSync(`${file.path}.moved`, file.path)
+      assert.isUndefined(yield* contentOfFile(file))
+      if (process.platform === "win32") return
+      rmSync(file.path)
+      execFileSync("mkfifo", [file.path])
+      assert.isUndefined(yield* contentOfFile(file))
+    })
+  )
+
+  it.effect("is none while it is written to, and others run meanwhile", () =>
+    Effect.gen(function* () {
+      const file = yield* only("x".repeat(3 << 20))
+      const [content] = yield* Effect.all([contentOfFile(file), Effect.sync(() => appendFileSync(file.path, "x"))], {
+        concurrency: 2
+      })
+      assert.isUndefined(content)
+      assert.strictEqual(yield* contentOfFile(file), sha256("x".repeat((3 << 20) + 1)))
     })
   )
 })
