@@ -419,9 +419,7 @@ export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, 
   Effect.flatMap(findBackup(options.store, options.backup), ({ isAsWritten, manifest, path, sha256 }) =>
     attemptAsync(options.store, async () => {
       const problems: Array<BackupProblem> = []
-      if (!isAsWritten || (options.manifestSha256 !== undefined && options.manifestSha256 !== sha256)) {
-        problems.push({ path, problem: "manifest-changed" })
-      }
+      if (!isAsWritten || !isAsRecorded(options, sha256)) problems.push({ path, problem: "manifest-changed" })
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
       const onBytes = tellerOf("check", manifest, options)
       const reader = new PackReader(options.store)
@@ -443,6 +441,9 @@ export const verifyBackup = (options: CheckOptions): Effect.Effect<BackupCheck, 
       return { backup_id: manifest.backup_id, files: manifest.files.length, bytes: bytesOf(manifest), problems }
     })
   )
+
+const isAsRecorded = ({ manifestSha256 }: CheckOptions, sha256: string): boolean =>
+  manifestSha256 === undefined || manifestSha256 === sha256
 
 const nowhere: Sink = { write: () => {} }
 
@@ -470,9 +471,10 @@ export interface RestoreResult {
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
   Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([read, reached]) =>
     attemptAsync(options.store, async () => {
-      const { isAsWritten, manifest, path } = read
+      const { manifest, path } = read
+      const isTrusted = read.isAsWritten && isAsRecorded(options, read.sha256)
       // What it says of places cannot be trusted: below a folder of the user's choice it does no harm.
-      if (!isAsWritten && options.out === undefined && options.place === undefined) {
+      if (!isTrusted && options.out === undefined && options.place === undefined) {
         throw new BackupError({ reason: "changed", store: options.store, path })
       }
       const cipher = manifest.key !== null ? await decrypterOf(options.store, options.cipher) : undefined
@@ -481,7 +483,7 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
       const restored: Array<string> = []
       const present: Array<string> = []
       const kept: Array<string> = []
-      const problems: Array<BackupProblem> = isAsWritten ? [] : [{ path, problem: "manifest-changed" }]
+      const problems: Array<BackupProblem> = isTrusted ? [] : [{ path, problem: "manifest-changed" }]
       const clear = leftoverRemover()
       try {
         for (const file of manifest.files) {

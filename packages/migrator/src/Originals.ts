@@ -53,12 +53,15 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     })
   ).pipe(orNothingStored(options.database, options.run))
   if (backup === undefined) return yield* new NoBackup({ run })
-  const { backupId, path: store } = backup
+  const { backupId, manifestSha256, path: store } = backup
+  const { cipher, onProgress } = options
   const about = { run, backup_id: backupId, store }
+  const asked = { store, backup: backupId, manifestSha256, cipher, onProgress }
   if (options.test) {
-    const { manifest } = yield* findBackup(store, backupId)
-    const { onProgress } = options
-    const { problems } = yield* verifyBackup({ store, backup: backupId, cipher: options.cipher, onProgress })
+    const { isAsWritten, manifest, path, sha256 } = yield* findBackup(store, backupId)
+    // Nothing would be put back by it, which is to be known before anything is undone.
+    if (!isAsWritten || sha256 !== manifestSha256) return yield* new BackupError({ reason: "changed", store, path })
+    const { problems } = yield* verifyBackup(asked)
     const lost = new Set(problems.map(({ path }) => path))
     const there = manifest.files.filter(({ path }) => isThere(path))
     const present = yield* Effect.try({
@@ -74,8 +77,7 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     }
     return would
   }
-  const { cipher, onProgress } = options
-  const result = yield* restoreBackup({ store, backup: backupId, cipher, onProgress })
+  const result = yield* restoreBackup(asked)
   const restored: RestoredOriginals = {
     ...about,
     restored: result.restored,

@@ -7,6 +7,7 @@ import {
   listBackups,
   makeBackup,
   restoreBackup,
+  restoreOriginals,
   status,
   storedBackup,
   storedReport,
@@ -444,6 +445,35 @@ describe("a migration with a backup", () => {
       )
       assert.deepStrictEqual(row, { run: report.run, files: 2n, manifest_sha256: report.backup?.manifest_sha256 })
       assert.strictEqual(yield* storedBackup(database, store, report.run), report.backup?.manifest_sha256)
+    })
+  )
+
+  it.effect("gives originals back by no other manifest than the one that the run recorded", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf({ "a.json": '{"patients":[{"id":"1"}]}' })
+      const store = backupStoreOf(database)
+      yield* run(database, [source], { backup: { store } })
+      rmSync(join(source, "a.json"))
+      const restore = (test: boolean) => restoreOriginals({ database, run: "last", test })
+      const [manifest = ""] = filesBelow(join(store, "manifests"))
+      const text = readFileSync(manifest, "utf8")
+      // A name of the old form, which says nothing of the content.
+      const other = manifest.replace(/_[0-9a-f]{16}\.manifest$/, ".manifest")
+      assert.notStrictEqual(other, manifest)
+      rmSync(manifest)
+      writeFileSync(other, text.replace("a.json", "b.json"))
+      for (const test of [true, false]) {
+        const error = yield* Effect.flip(restore(test))
+        assert.deepInclude(error, { _tag: "BackupError", reason: "changed", path: other })
+      }
+      assert.deepStrictEqual(readdirSync(source), [])
+      const manifestSha256 = sha256(text)
+      const out = join(folder, "out")
+      const elsewhere = yield* restoreBackup({ store, backup: "last", manifestSha256, out })
+      assert.deepStrictEqual(elsewhere.problems, [{ path: other, problem: "manifest-changed" }])
+      writeFileSync(other, text)
+      assert.deepStrictEqual((yield* restore(true)).restored, [join(source, "a.json")])
+      assert.deepStrictEqual((yield* restore(false)).restored, [join(source, "a.json")])
     })
   )
 
