@@ -37,7 +37,8 @@ import {
   type Json,
   type MergeOptions,
   type Saved,
-  type SaveRequest
+  type SaveRequest,
+  type TagChanges
 } from "./Writing.ts"
 
 /** What went wrong; the message holds no values. `cause` is the error of the service. */
@@ -107,6 +108,7 @@ export interface PromisedCohortStore {
     options?: { readonly seq?: number | undefined; readonly name?: string | undefined }
   ) => Promise<Changed>
   readonly rename: (nameOrId: string, name: string) => Promise<Changed>
+  readonly retag: (nameOrId: string, changes: TagChanges) => Promise<Changed>
   readonly addTags: (nameOrId: string, tags: ReadonlyArray<string>) => Promise<Changed>
   readonly removeTags: (nameOrId: string, tags: ReadonlyArray<string>) => Promise<Changed>
   readonly tags: () => Promise<ReadonlyArray<TagCount>>
@@ -159,6 +161,7 @@ export const openCohortStore = async (config: StoreConfig): Promise<PromisedCoho
       ),
     restore: (nameOrId, options) => settled(store.restore(nameOrId, options)),
     rename: (nameOrId, name) => settled(store.rename(nameOrId, name)),
+    retag: (nameOrId, changes) => settled(store.retag(nameOrId, changes)),
     addTags: (nameOrId, tags) => settled(store.addTags(nameOrId, tags)),
     removeTags: (nameOrId, tags) => settled(store.removeTags(nameOrId, tags)),
     tags: () => settled(store.tags),

@@ -100,6 +100,12 @@ export interface MergeOptions {
   readonly overwrite?: boolean | undefined
 }
 
+export interface TagChanges {
+  /** Tags that the cohort then has; one that is to be removed too stays. */
+  readonly add?: ReadonlyArray<string> | undefined
+  readonly remove?: ReadonlyArray<string> | undefined
+}
+
 type Problem = NameTaken | InvalidRequest | SqlError.SqlError
 
 /** The changes that `CohortStore` offers. */
@@ -116,6 +122,11 @@ export interface Writing {
     options?: { readonly seq?: number | undefined; readonly name?: string | undefined }
   ) => Effect.Effect<Changed, CohortNotFound | Problem>
   readonly rename: (nameOrId: string, name: string) => Effect.Effect<Changed, CohortNotFound | Problem>
+  /** Adds tags and removes others in one revision. */
+  readonly retag: (
+    nameOrId: string,
+    changes: TagChanges
+  ) => Effect.Effect<Changed, CohortNotFound | InvalidRequest | SqlError.SqlError>
   readonly addTags: (
     nameOrId: string,
     tags: ReadonlyArray<string>
@@ -497,11 +508,13 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
 
   const retag = Effect.fnUntraced(function* (
     nameOrId: string,
-    change: (tags: ReadonlyArray<string>) => ReadonlyArray<string>
+    add: ReadonlyArray<string>,
+    remove: ReadonlyArray<string>
   ) {
     const head = yield* lookup.live(nameOrId)
-    const tags = distinct(change(head.tags))
-    return tags.length === head.tags.length ? unchanged(head) : yield* appendRevision(head, { tags })
+    const kept = head.tags.filter((tag) => add.includes(tag) || !remove.includes(tag))
+    const tags = distinct([...kept, ...add])
+    return sameTags(tags, head.tags) ? unchanged(head) : yield* appendRevision(head, { tags })
   })
 
   const clone = Effect.fnUntraced(function* (nameOrId: string, name: string, options: CloneOptions = {}) {
@@ -562,17 +575,13 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
     ),
     restore: Effect.fn("CohortStore.restore")((nameOrId, options) => alone(restore(nameOrId, options))),
     rename: Effect.fn("CohortStore.rename")((nameOrId, name) => alone(rename(nameOrId, name))),
+    retag: Effect.fn("CohortStore.retag")((nameOrId, { add = [], remove = [] }) =>
+      alone(Effect.andThen(checkTags(add), retag(nameOrId, add, remove)))
+    ),
     addTags: Effect.fn("CohortStore.addTags")((nameOrId, tags) =>
-      alone(
-        Effect.andThen(
-          checkTags(tags),
-          retag(nameOrId, (present) => [...present, ...tags])
-        )
-      )
+      alone(Effect.andThen(checkTags(tags), retag(nameOrId, tags, [])))
     ),
-    removeTags: Effect.fn("CohortStore.removeTags")((nameOrId, tags) =>
-      alone(retag(nameOrId, (present) => present.filter((tag) => !tags.includes(tag))))
-    ),
+    removeTags: Effect.fn("CohortStore.removeTags")((nameOrId, tags) => alone(retag(nameOrId, [], tags))),
     clone: Effect.fn("CohortStore.clone")((nameOrId, name, options) => alone(clone(nameOrId, name, options))),
     merge: Effect.fn("CohortStore.merge")((sources, options) => alone(merge(sources, options)))
   }

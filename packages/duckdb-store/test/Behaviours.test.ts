@@ -287,6 +287,16 @@ describe("existence and tags", () => {
     assert.strictEqual((await refusal(store.addTags("tagged", [" "]))).code, "bad-tag")
   })
 
+  it("adds and removes tags in one revision, or does neither", async () => {
+    const { seq } = await store.save({ name: "retagged", entities: {}, tags: ["one", "two"] })
+    assert.strictEqual((await refusal(store.retag("retagged", { add: [" "], remove: ["one"] }))).code, "bad-tag")
+    assert.deepStrictEqual((await store.load("retagged")).tags, ["one", "two"])
+    const changed = await store.retag("retagged", { add: ["three"], remove: ["one"] })
+    assert.deepInclude(changed, { isChanged: true, seq: seq + 1 })
+    assert.deepStrictEqual((await store.load("retagged")).tags, ["two", "three"])
+    assert.isFalse((await store.retag("retagged", { add: ["two"], remove: ["two", "never"] })).isChanged)
+  })
+
   it("renames by name or id, to a name that is free", async () => {
     const { cohortId } = await store.save({ name: "before", entities: { patients: [patient] } })
     await store.rename("before", "after")

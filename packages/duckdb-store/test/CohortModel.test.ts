@@ -266,6 +266,20 @@ const steps = [
         model.add(cohort, saved(answer).cohortId, { ...head, change: "saved", tags })
       })
   ),
+  fc.tuple(name, tags, tags).map(
+    ([short, add, remove]) =>
+      new Step(`retag ${short} ${add.join()} without ${remove.join()}`, async (model, real) => {
+        const answer = await call(real.store.retag(full(real, short), { add, remove }))
+        const cohort = model.live(full(real, short))
+        if (cohort === undefined) return assert.strictEqual(answer, "CohortNotFound")
+        const head = model.head(cohort)
+        const kept = head.tags.filter((tag) => add.includes(tag) || !remove.includes(tag))
+        const tags = [...new Set([...kept, ...add])]
+        const isChanged = tags.join() !== head.tags.join()
+        assert.strictEqual(saved(answer).isChanged, isChanged)
+        if (isChanged) model.add(cohort, saved(answer).cohortId, { ...head, change: "saved", tags })
+      })
+  ),
   fc.tuple(name, name).map(
     ([from, to]) =>
       new Step(`clone ${from} ${to}`, async (model, real) => {

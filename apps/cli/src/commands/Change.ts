@@ -98,16 +98,7 @@ export const runTag = Effect.fnUntraced(function* (session: Session, command: Ta
       })
     )
   }
-  return yield* change(
-    session,
-    command,
-    "tagged",
-    Effect.fnUntraced(function* (cohorts) {
-      const removed = yield* cohorts.removeTags(name, remove)
-      const added = yield* cohorts.addTags(name, add)
-      return { ...added, isChanged: removed.isChanged || added.isChanged }
-    })
-  )
+  return yield* change(session, command, "tagged", (cohorts) => cohorts.retag(name, { add, remove }))
 })
 
 export interface MergeCommand extends CommonOptions {
