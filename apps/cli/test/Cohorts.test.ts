@@ -212,6 +212,17 @@ describe("mallard export --format", () => {
     assert.sameMembers(readdirSync(join(folder, "tables")), ["patients.parquet", "encounters.parquet"])
     const odd = await mallard("export", cohort.name, "--format", "v1", "--out", "odd.json")
     assert.include(odd.stderr, "! lone-surrogate: diabetes.json /patients/1: ")
+    writeFileSync(
+      join(folder, "keys.json"),
+      '{"name":"keys","Jo Doe 1961-02-03":1,"product":"x","patients":[{"id":"p"}]}'
+    )
+    assert.strictEqual((await mallard("import", "keys.json")).code, 0)
+    const masked = await mallard("export", "keys", "--format", "v1", "--out", "v1.json", "--json")
+    assert.match(
+      masked.stderr,
+      /^! outside-entities: keys\.json \/\*: .+\n! outside-entities: keys\.json \/product: .+\n$/
+    )
+    assert.include(masked.stdout, "/Jo Doe 1961-02-03")
   })
 
   it("ends a file with its document, and what is printed with a line feed that --compact leaves out", async () => {

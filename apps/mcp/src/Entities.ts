@@ -1,5 +1,5 @@
 /** Entities as tools take and give them. */
-import type { Cohort, CohortEntity, CohortStore } from "@mallard/duckdb-store"
+import { type Cohort, type CohortEntity, type CohortStore, shownPointer } from "@mallard/duckdb-store"
 import { toJsonText, UnsupportedValue } from "@mallard/entity-serializers"
 import { kindOfTypeKey, kinds, parseJson } from "@mallard/schema"
 import { Effect, Predicate } from "effect"
@@ -68,7 +68,7 @@ export const jsonOf = (value: unknown): Effect.Effect<string, ToolError> =>
       new ToolError({
         message:
           cause instanceof UnsupportedValue
-            ? `A value cannot be stored exactly (${cause.code}) at ${cause.pointer}. Give it as text, or use import_cohort with the document, which keeps every spelling.`
+            ? `A value cannot be stored exactly (${cause.code}) at ${shownPointer(cause.pointer)}. Give it as text, or use import_cohort with the document, which keeps every spelling.`
             : "The entities are no JSON that can be stored."
       })
   })

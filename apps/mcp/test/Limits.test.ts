@@ -52,6 +52,20 @@ describe("a page", () => {
   })
 })
 
+describe("a value that cannot be stored exactly", () => {
+  it("is refused with its place, in which keys that may be values are left out", async () => {
+    const { to } = await serve(makeFolder())
+    const assistant = await connect("current", to)
+    const patient = { id: "p", name: { "Jo Doe": 2 ** 60 } }
+    const { isError, text } = await assistant.call("add_entities", {
+      name_or_id: "A",
+      entities: { patients: [patient] }
+    })
+    assert.isTrue(isError)
+    assert.include(text, "(unsafe-integer) at /name/*. ")
+  })
+})
+
 describe("an export to files", () => {
   it("goes below a root, asks before it replaces, and never through a link", async () => {
     const folder = makeFolder()

@@ -13,7 +13,7 @@ import {
   UnsupportedValue,
   type ValueRemark
 } from "@mallard/entity-serializers"
-import { JSON_KIND, kindByCode, kinds, parsePath } from "@mallard/schema"
+import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Semaphore } from "effect"
 import { type SqlError } from "effect/sql"
@@ -29,6 +29,7 @@ import { type ConflictRule, mergeMembers, type MergeReport } from "./Merging.ts"
 import { isName, madeUpName, type NameHints, uniqueName } from "./Naming.ts"
 import { contentDigest, type NewRevision, revisionRow } from "./Revision.ts"
 import { cohortRecogniser, type DocumentFacts, type Recogniser, storedRecogniser } from "./Recognise.ts"
+import { shownPointer } from "./ShownPointer.ts"
 
 /** JSON: its text, which keeps every spelling, or a plain value. */
 export type Json = string | object
@@ -630,28 +631,6 @@ const jsonProblem = (cause: JsonProblem, pointer = ""): InvalidRequest =>
     detail: `${cause.message}, byte ${cause.offset}`,
     cause
   })
-
-const vocabulary: ReadonlySet<string> = new Set([
-  "entities",
-  "data",
-  "name",
-  "description",
-  "tags",
-  "product",
-  ...kinds.flatMap(({ columns, typeKeys }) => [
-    ...typeKeys,
-    ...columns.flatMap(({ paths }) =>
-      paths.flatMap((path) => parsePath(path).flatMap((step) => (step._tag === "Key" ? [step.key] : [])))
-    )
-  ])
-])
-
-/** A pointer whose keys outside the known vocabulary are `*`: they may be values. */
-const shownPointer = (pointer: string): string =>
-  pointer
-    .split("/")
-    .map((token) => (token === "" || /^\d+$/.test(token) || vocabulary.has(token) ? token : "*"))
-    .join("/")
 
 const readDocument = (
   writer: BatchWriter,

@@ -4,6 +4,7 @@ import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
+import { shownPointer } from "@mallard/duckdb-store/ShownPointer"
 import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
 import { mayHoldLines } from "@mallard/entity-serializers/Lines"
 import { Effect } from "effect"
@@ -87,8 +88,9 @@ const exportAs = Effect.fnUntraced(function* (
     remarks = exported.remarks
     tellFiles(session, command, exported.paths, remarks)
   }
+  // What reads stderr may be a log; with --json the remarks on stdout have all keys.
   for (const { code, message, path, pointer } of remarks) {
-    terminal.error(`! ${code}: ${printable(path)} ${printable(pointer)}: ${message}\n`)
+    terminal.error(`! ${code}: ${printable(path)} ${printable(shownPointer(pointer))}: ${message}\n`)
   }
   return undefined
 })
