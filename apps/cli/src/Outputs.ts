@@ -238,8 +238,11 @@ const discardAll = async (files: ReadonlyArray<PendingFile>): Promise<void> => {
 const MAX_NAME_BYTES = 150
 const reserved = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i
 
-/** A file name for a cohort that every system takes, not among `taken` in any case; it is added to them. */
-export const safeName = (name: string, taken: Set<string>): string => {
+/**
+ * A file name for a cohort that every system takes, with its extension, if any; not among `taken` in any case, and added to
+ * them. What is compared is the whole name: the file of `a` and the folder of `a.json` are in each other's way.
+ */
+export const safeName = (name: string, taken: Set<string>, extension = ""): string => {
   let plain = name
     .toWellFormed()
     .normalize("NFC")
@@ -247,8 +250,8 @@ export const safeName = (name: string, taken: Set<string>): string => {
     .replace(/^[. ]+|[. ]+$/g, "_")
   if (Buffer.byteLength(plain) > MAX_NAME_BYTES) plain = shortened(plain)
   if (plain === "" || reserved.test(plain)) plain = `_${plain}`
-  let unique = plain
-  for (let number = 2; taken.has(unique.toLowerCase()); number++) unique = `${plain}-${number}`
+  let unique = plain + extension
+  for (let number = 2; taken.has(unique.toLowerCase()); number++) unique = `${plain}-${number}${extension}`
   taken.add(unique.toLowerCase())
   return unique
 }

@@ -542,15 +542,24 @@ describe("mallard export", () => {
       "a.json": '{"name":"../up","patients":[{"id":"1"}]}',
       "b.json": '{"name":".._up","patients":[{"id":"2"}]}',
       "c.json": '{"name":"CON","patients":[{"id":"3"}]}',
+      // The folder of a cohort has the name that the file of another would have.
+      "d.json": '{"name":"two","patients":[{"id":"4"}]}',
+      "saved/two/scenario.json": '{"name":"two.json"}',
+      "saved/two/patients.json": '{"patients":[{"id":"t1"}]}',
       ...folderCohort
     })
     const outcome = await run(folder, ["export", "--all", ...db, "--out", "all", "--compact"])
     assert.strictEqual(outcome.code, 0, outcome.stderr)
     const names = readdirSync(join(folder, "all"))
-    assert.lengthOf(names, 4)
+    assert.lengthOf(names, 6)
     assert.includeMembers(names, ["bob", "_CON.json"])
-    const texts = names.filter((name) => name !== "bob").map((name) => readFileSync(join(folder, "all", name), "utf8"))
-    assert.deepEqual(texts.map((text) => JSON.parse(text).patients[0].id).sort(), ["1", "2", "3"])
+    const isFile = (name: string): boolean => statSync(join(folder, "all", name)).isFile()
+    assert.lengthOf(
+      names.filter((name) => name.startsWith("two.json") || name === "two-2.json"),
+      2
+    )
+    const texts = names.filter(isFile).map((name) => readFileSync(join(folder, "all", name), "utf8"))
+    assert.deepEqual(texts.map((text) => JSON.parse(text).patients[0].id).sort(), ["1", "2", "3", "4"])
     assert.deepEqual(
       readdirSync(folder).filter((name) => name.includes("up") && name !== "test.duckdb.backups"),
       []

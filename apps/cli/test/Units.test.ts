@@ -53,6 +53,10 @@ describe("names of files", () => {
       ["a/b", "A_B", "a:b", "..", "", "nul", "é".repeat(300)].map((name) => safeName(name, taken)),
       ["a_b", "A_B-2", "a_b-3", "_", "_-2", "_nul", "é".repeat(75)]
     )
+    assert.deepEqual(
+      [safeName("c", taken, ".json"), safeName("C.json", taken), safeName("c", taken), safeName("C", taken, ".json")],
+      ["c.json", "C.json-2", "c", "C-2.json"]
+    )
   })
 })
 

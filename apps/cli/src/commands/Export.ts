@@ -167,10 +167,9 @@ const exportAll = Effect.fnUntraced(function* (
   for (const parts of Map.groupBy(stored, ({ cohortId }) => cohortId).values()) {
     const [first] = parts
     if (first === undefined) continue
-    const name = safeName(first.cohortName, taken)
-    const extension = mayHoldLines(first.path) ? "ndjson" : "json"
-    const paths =
-      parts.length === 1 ? [join(folder, `${name}.${extension}`)] : yield* pathsBelow(join(folder, name), parts)
+    const extension = parts.length > 1 ? "" : mayHoldLines(first.path) ? ".ndjson" : ".json"
+    const place = join(folder, safeName(first.cohortName, taken, extension))
+    const paths = parts.length === 1 ? [place] : yield* pathsBelow(place, parts)
     parts.forEach(({ contentId, part }, index) => {
       const key = keyOf(contentId, part)
       targets.set(key, [...(targets.get(key) ?? []), paths[index]!])
