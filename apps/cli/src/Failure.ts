@@ -104,6 +104,7 @@ const failures: ReadonlySet<string> = new Set([
   "bad-json",
   "no-file",
   "folder",
+  "too-large",
   "not-read",
   "not-written",
   "own-tables"

@@ -1,4 +1,13 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
@@ -71,6 +80,42 @@ describe("mallard import and save", () => {
       folder
     )
     assert.include(piped.stdout, "✓ piped: created", piped.stderr)
+  })
+
+  it("take NDJSON as a migration does, and what an export wrote of it", async () => {
+    const { folder, json, mallard } = filled()
+    const rows = '{"resourceType":"Patient","id":"1"}\n{"resourceType":"Claim","id":"2","total":4.50}\n'
+    const documents = '{"name":"one","patients":[{"id":"p","w":1E2}]}\n{"note": 1}\n'
+    writeFiles(folder, { "rows.ndjson": rows, "documents.jsonl": documents })
+    const migrated = await run(folder, ["migrate", "rows.ndjson", "documents.jsonl", "--db", "other.duckdb"])
+    assert.strictEqual(migrated.code, 0, migrated.stderr)
+    for (const name of ["rows.ndjson", "documents.jsonl"]) {
+      const { name: cohort_name } = await json("import", name)
+      const other = await run(folder, ["show", cohort_name, "--db", "other.duckdb", "--json"])
+      const { digest, entities, parts } = JSON.parse(other.stdout)
+      assert.deepInclude(await json("show", cohort_name), { digest, entities, parts })
+    }
+    assert.strictEqual((await mallard("export", "rows", "--out", "back.ndjson")).code, 0)
+    assert.strictEqual(readFileSync(join(folder, "back.ndjson"), "utf8"), rows)
+    assert.deepInclude(await json("import", "back.ndjson", "--as", "rows", "--overwrite"), { outcome: "unchanged" })
+    writeFiles(folder, { "cut.ndjson": '{"a":1}\n{"b":' })
+    const cut = await mallard("import", "cut.ndjson")
+    assert.strictEqual(cut.code, 1)
+    assert.include(cut.stderr, "The text is no JSON document. (")
+    assert.strictEqual((await mallard("verify")).code, 0)
+  })
+
+  it("refuse a file that is too large to be held, before it is read", async () => {
+    const { folder, mallard } = filled()
+    writeFileSync(join(folder, "large.json"), "")
+    truncateSync(join(folder, "large.json"), 2 ** 28 + 1)
+    const words = /large[.]json: The file is larger than 256 MiB, .*`mallard migrate` reads files of any size[.]/
+    const outcome = await mallard("import", "large.json")
+    assert.deepStrictEqual([outcome.code, outcome.stdout], [1, ""])
+    assert.match(outcome.stderr, words)
+    const script = '"$0" "$1" import - < large.json; cat large.json | "$0" "$1" import -'
+    const piped = await runOther("sh", ["-c", script, process.execPath, program], folder)
+    assert.match(piped.stderr, /^mallard: -: The file is larger than 256 MiB.*\n.*-: The file is larger than 256 MiB/)
   })
 
   it("refuse what is no JSON, and say nothing of what is in it", async () => {

@@ -46,6 +46,7 @@ export const RequestReason = Schema.Literals([
   "own-tables",
   "no-file",
   "folder",
+  "too-large",
   "not-read",
   "not-written"
 ])
@@ -74,6 +75,8 @@ const texts: Readonly<Record<RequestReason, string>> = {
     "The database holds tables or views that are not Mallard's, which a purge would lose. Move them to a database of their own first.",
   "no-file": "There is nothing at the path. Check how it is spelt.",
   folder: "It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
+  "too-large":
+    "The file is larger than 256 MiB, which is too much to be taken as a whole. `mallard migrate` reads files of any size.",
   "not-read": "The file cannot be read, or is not UTF-8. Check the path and the permissions, or save it as UTF-8.",
   "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk."
 }

@@ -5,7 +5,7 @@
 import { Cause, Effect, Exit, Scope } from "effect"
 import { parseJson } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
-import { readFile } from "node:fs/promises"
+import { readFile, stat } from "node:fs/promises"
 import { basename } from "node:path"
 import {
   type Cohort,
@@ -35,6 +35,7 @@ import {
   type Changed,
   type CloneOptions,
   type Json,
+  MAX_DOCUMENT_BYTES,
   type MergeOptions,
   type Saved,
   type SaveRequest,
@@ -175,8 +176,12 @@ export const openCohortStore = async (config: StoreConfig): Promise<PromisedCoho
     import: async (path, options = {}) => {
       const text = await settled(
         Effect.tryPromise({
-          try: async () => new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path)),
-          catch: (cause) => new InvalidRequest({ reason: "not-read", cause })
+          try: async () => {
+            if ((await stat(path)).size > MAX_DOCUMENT_BYTES) throw new InvalidRequest({ reason: "too-large" })
+            return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path))
+          },
+          catch: (cause) =>
+            cause instanceof InvalidRequest ? cause : new InvalidRequest({ reason: "not-read", cause })
         })
       )
       const fallbackName = basename(path).replace(/\.json$/i, "")

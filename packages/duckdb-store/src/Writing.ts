@@ -34,6 +34,9 @@ import { shownPointer } from "./ShownPointer.ts"
 /** JSON: its text, which keeps every spelling, or a plain value. */
 export type Json = string | object
 
+/** Bytes of the largest file that is taken as one document: it is held in memory, more than once. */
+export const MAX_DOCUMENT_BYTES = 2 ** 28
+
 /** What to save. `entities` or `document` is needed. */
 export interface SaveRequest extends NameHints {
   /** Without it the document's own name, else one made up from keywords, context or the day. */
@@ -50,7 +53,7 @@ export interface SaveRequest extends NameHints {
   readonly product?: string | undefined
   /** Makes this the next revision of a cohort that has the name. */
   readonly overwrite?: boolean | undefined
-  /** How the document is to be read; without it as a cohort file. */
+  /** How the document is to be read; without it as a cohort file. Rules for lines take NDJSON. */
   readonly recogniser?: Recogniser | undefined
   /** Name of the file within the cohort; without it the cohort's name with `.json`. */
   readonly path?: string | undefined
@@ -407,7 +410,7 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
               ? prepare({ ...given, entities: new RawJson(list.text) })
               : Effect.fail(new InvalidRequest({ reason: "not-an-object" }))
           )
-        : yield* prepare(document)
+        : yield* prepareDocument(document, request.recogniser)
     return yield* stage({
       document: prepared,
       recogniser: request.recogniser ?? cohortRecogniser(),
@@ -591,10 +594,25 @@ export const makeWriting = Effect.fnUntraced(function* (sql: DuckDbSqlClient, he
 
 /** JSON text that has been looked at once. */
 interface Prepared {
-  /** The compact text. */
+  /** The compact text; of NDJSON the text as it is. */
   readonly text: string
   readonly bytes: number
   readonly sha256: string
+}
+
+/** NDJSON, which is no JSON text, is left as it is: reading it tells what is wrong with it. */
+const prepareDocument = (
+  document: Json,
+  recogniser: Recogniser | undefined
+): Effect.Effect<Prepared, InvalidRequest> => {
+  const tag = recogniser?.rules.tag
+  if ((tag !== "documents" && tag !== "lines") || typeof document !== "string" || !document.isWellFormed())
+    return prepare(document)
+  return Effect.sync(() => ({
+    text: document,
+    bytes: Buffer.byteLength(document),
+    sha256: hash("sha256", document, "hex")
+  }))
 }
 
 const prepare = (json: Json): Effect.Effect<Prepared, InvalidRequest> =>

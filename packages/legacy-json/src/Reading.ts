@@ -270,7 +270,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   }
   const { bytes, encoding } = text.success
   const stem = stemOf(file.name)
-  let guess = guessOf(hintOf(file, bytes))
+  let guess = guessOf(rootHintOf(file.name, bytes))
   const tokenizer = documents.entities.tokenizer
   for (let attempt = 0; ; attempt++) {
     // The tokenizer wants a zero byte behind the text; of the file's own buffer there is one to spare.
@@ -307,11 +307,11 @@ const isSpace = (byte: number | undefined): boolean => byte === 32 || byte === 1
 
 const isBlank = (bytes: Uint8Array): boolean => bytes.every(isSpace)
 
-/** What the first bytes show of the root. */
-const hintOf = (file: SourceFile, bytes: Uint8Array): RootHint => {
-  const lines = mayHoldLines(file.name)
+/** What the name of a file and its first bytes, as UTF-8, show of the root. */
+export const rootHintOf = (name: string, bytes: Uint8Array): RootHint => {
+  const lines = mayHoldLines(name)
   return {
-    stem: stemOf(file.name),
+    stem: stemOf(name),
     lines,
     isArray: rootByteOf(bytes) === OPEN_ARRAY,
     keys: rowKeysOf(bytes, lines),
@@ -398,7 +398,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   tokenizer.p = 0
   tokenizer.base = 0
   yield* refill()
-  const guess = guessOfLarge(hintOf(file, window.subarray(0, length)))
+  const guess = guessOfLarge(rootHintOf(file.name, window.subarray(0, length)))
   const result = yield* drive(documents, guess.rules, options.onWindow, refill())
   if (result instanceof JsonProblem) {
     const position = yield* positionInFile(file, result.offset, true)

@@ -2,49 +2,49 @@
 import { hash } from "node:crypto"
 import type { Recogniser, SaveRequest } from "@mallard/duckdb-store"
 import { cohortMeta, type DocumentResult } from "@mallard/entity-serializers"
-import { type EncodingProblem, guessOf, secondRules, toUtf8, variantOf } from "@mallard/legacy-json"
-import { parseJson } from "@mallard/schema"
+import {
+  type EncodingProblem,
+  guessOf,
+  type RootHint,
+  rootHintOf,
+  secondRules,
+  toUtf8,
+  variantOf
+} from "@mallard/legacy-json"
 import { Result } from "effect"
 
-/** The bytes of a file called `name` as a document of its own, or where they are no text. */
+/**
+ * The bytes of a file called `name` as a document of its own, or where they are no text. As for a migration, the name says
+ * whether they are NDJSON. Their text has to fit into one string.
+ */
 export const legacyDocument = (bytes: Uint8Array, name: string): Result.Result<SaveRequest, EncodingProblem> =>
   Result.map(toUtf8(bytes), (text) => {
     const document = Buffer.from(text.bytes.buffer, text.bytes.byteOffset, text.bytes.length).toString("utf8")
     const stem = name.replace(/\.[^.]*$/, "")
     return {
       document,
-      recogniser: recogniserOf(document, stem),
+      recogniser: recogniserOf({ ...rootHintOf(name, text.bytes), stem }),
       fallbackName: stem,
       path: name,
       source: { bytes: bytes.length, sha256: hash("sha256", bytes, "hex"), encoding: text.encoding }
     }
   })
 
-const recogniserOf = (text: string, stem: string): Recogniser => {
-  const isArray = text.trimStart().startsWith("[")
-  const { rules, variant } = guessOf({ stem, lines: false, isArray, keys: firstKeys(text), said: () => undefined })
+const recogniserOf = (hint: RootHint): Recogniser => {
+  const { rules, variant } = guessOf(hint)
   let second: ReturnType<typeof secondRules>
   return {
     rules,
-    again: (result) => (second = secondRules(result, stem)),
+    again: (result) => (second = secondRules(result, hint.stem)),
     facts: ({ captures, collections, rootKeys }: DocumentResult) => {
       const isWhole = second?.tag === "entity"
       const meta = cohortMeta(isWhole ? new Map() : captures)
       const known = second === undefined && rootKeys === undefined && collections.length > 0 ? variant : undefined
-      return { ...meta, format: known ?? variantOf(rootKeys, collections, captures, isWhole) }
+      const areDocuments = rules.tag === "documents" && rootKeys === undefined
+      return {
+        ...meta,
+        format: known ?? (areDocuments ? "lines" : variantOf(rootKeys, collections, captures, isWhole))
+      }
     }
-  }
-}
-
-/** Keys of the first object of a root array: they tell what its elements are. */
-const firstKeys = (text: string): ReadonlyArray<string> => {
-  if (!text.trimStart().startsWith("[")) return []
-  try {
-    const list = parseJson(text)
-    const first: unknown = Array.isArray(list) ? list.find((one) => typeof one === "object" && one !== null) : undefined
-    return typeof first === "object" && first !== null ? Object.keys(first) : []
-  } catch {
-    // Python's NaN, or no JSON at all, which the reader will tell.
-    return []
   }
 }
