@@ -443,12 +443,13 @@ const rowJson = ({ columns }: Table): string =>
 
 /** An expression for a value as JSON: numbers as DuckDB writes them, times with a `T`. */
 const valueJson = (column: string, type: string): string => {
-  if (/^(?:U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|BOOLEAN|DECIMAL)/.test(type)) return `${column}::VARCHAR`
-  if (/^(?:FLOAT|DOUBLE|REAL)/.test(type))
+  // Lists first: their types begin as those of their elements do.
+  if (/\[|^(?:STRUCT|MAP|UNION)/.test(type)) return `to_json(${column})::VARCHAR`
+  if (/^(?:U?(?:TINY|SMALL|BIG|HUGE)?INT(?:EGER)?|BOOLEAN|DECIMAL(?:\(.*\))?)$/.test(type)) return `${column}::VARCHAR`
+  if (/^(?:FLOAT|DOUBLE|REAL)$/.test(type))
     return `CASE WHEN isnan(${column}) THEN 'NaN' WHEN isinf(${column}) THEN CASE WHEN ${column} > 0 THEN 'Infinity' ELSE '-Infinity' END ELSE ${column}::VARCHAR END`
   if (type === "JSON") return jsonOf(column)
   if (/^(?:TIMESTAMP)/.test(type)) return `to_json(replace(${column}::VARCHAR, ' ', 'T'))::VARCHAR`
-  if (/\[|^(?:STRUCT|MAP|UNION)/.test(type)) return `to_json(${column})::VARCHAR`
   return `to_json(${column}::VARCHAR)::VARCHAR`
 }
 

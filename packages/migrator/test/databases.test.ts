@@ -145,6 +145,26 @@ describe("databases of HealthSim", () => {
     )
   }
 
+  it.effect("may have columns of lists and of types whose names begin as those of numbers do", () =>
+    Effect.gen(function* () {
+      const { database, path } = yield* folderWith("1.7")
+      yield* build(path, [
+        "ALTER TABLE patients ADD COLUMN scores INTEGER[]",
+        "ALTER TABLE patients ADD COLUMN waits INTERVAL",
+        "ALTER TABLE patients ADD COLUMN weights DOUBLE[2]",
+        "ALTER TABLE patients ADD COLUMN seen TIMESTAMP[]",
+        "UPDATE patients SET scores = [1, NULL], waits = INTERVAL 3 DAYS, weights = ['1.5', 'nan'], seen = ['2025-01-02 03:04:05'] WHERE id = 'b1'"
+      ])
+      const report = yield* run(database, [path])
+      assert.strictEqual(report.outcome, "done")
+      const added = '"scores":[1,null],"waits":"3 days","weights":[1.5,NaN],"seen":["2025-01-02 03:04:05"]}]}}'
+      assert.strictEqual(
+        (yield* exported(database)).get("Bét/a/Bét_a.json"),
+        betaText("cohort").replace("}]}}", `,${added}`)
+      )
+    })
+  )
+
   it.effect("are read through a window when a cohort is large", () =>
     Effect.gen(function* () {
       const { folder, path } = yield* folderWith("1.7")
