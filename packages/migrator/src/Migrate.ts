@@ -229,7 +229,9 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
         )
     )
   ).pipe(
-    Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+    Effect.catchTag("SqlError", (cause) =>
+      Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
+    )
   )
   yield* reach("verify/done")
   const verification: Verification = {

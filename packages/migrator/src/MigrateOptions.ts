@@ -120,10 +120,11 @@ const lacks = {
   other: ["", "check the disk, and the database with `mallard doctor`"]
 } as const
 
-/** The database failed in the middle of a run; what had been committed is whole. */
+/** The database failed in the middle of a run, while it was written unless it says otherwise; what had been committed is whole. */
 export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("MigrationFailed", {
   database: Schema.String,
-  cause: Schema.Defect()
+  cause: Schema.Defect(),
+  while: Schema.optional(Schema.Literals(["writing", "reading"]))
 }) {
   /** What could not be had, as far as that can be told. */
   get lack(): "space" | "memory" | undefined {
@@ -131,7 +132,12 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   }
   override get message(): string {
     const [what, next] = lacks[this.lack ?? "other"]
-    return `Writing to ${printablePath(this.database)} failed${what}. Nothing is half stored, and what was stored before is whole: ${next}, then run the same command again.`
+    const database = printablePath(this.database)
+    const [failed, kept] =
+      this.while === "reading"
+        ? [`Reading ${database} failed`, "That changed nothing of what is stored"]
+        : [`Writing to ${database} failed`, "Nothing is half stored, and what was stored before is whole"]
+    return `${failed}${what}. ${kept}: ${next}, then run the same command again.`
   }
 }
 

@@ -98,7 +98,9 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
         }
         return full
       }).pipe(
-        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+        Effect.catchTag("SqlError", (cause) =>
+          Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
+        )
       )
     })
   )

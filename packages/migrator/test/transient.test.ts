@@ -48,7 +48,14 @@ describe("a database that cannot be written", () => {
       assert.strictEqual(lackOf(within(text)), lack)
       const { message } = new MigrationFailed({ database: "/db", cause: within(text) })
       assert.include(message, says)
+      assert.match(message, /^Writing to \/db failed/)
       assert.notInclude(message, "secret")
     }
+  })
+
+  it("is not said to have been written when it was read", () => {
+    const { message } = new MigrationFailed({ database: "/db", cause: new Error("IO Error"), while: "reading" })
+    assert.match(message, /^Reading \/db failed\./)
+    assert.notInclude(message, "Writing")
   })
 })

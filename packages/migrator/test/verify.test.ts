@@ -657,6 +657,7 @@ describe("verify as a command", () => {
         if (Result.isSuccess(result)) return result.success.mismatched > 0 ? "found" : "sound"
         const error = result.failure
         if (error._tag === "StoreError") return error.reason
+        if (error._tag === "MigrationFailed") assert.strictEqual(error.while, "reading")
         return error._tag
       })
       for (const part of [0, 0.3, 0.7, 0.95]) {

@@ -30,7 +30,9 @@ export const rehearse = Effect.fnUntraced(function* (
           return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory(yield* readRuns()) }
         })
       ).pipe(
-        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
+        Effect.catchTag("SqlError", (cause) =>
+          Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
+        )
       )
     : {
         heads: new Map<string, StoredHead>(),
