@@ -504,8 +504,12 @@ export class BatchWriter {
       this.members.count === 0
         ? undefined
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
-    if (writers.length === 0 && memberWriter === undefined) return
     this.writtenBytes += this.waitingBytes
+    if (writers.length === 0 && memberWriter === undefined) {
+      // What was read without a row is text of documents: it would fill the buffer.
+      this.empty()
+      return
+    }
     yield* Effect.try({
       try: () => {
         this.heap.load(tokenizer.output, tokenizer.o, batch.aux.bytes, batch.aux.length)

@@ -119,6 +119,29 @@ describe("the batch writer", () => {
     )
   )
 
+  it.effect("writes and lets go of a document's text, also of one without entities", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        const text = `{"story":"${"word ".repeat(20_000)}"}`
+        yield* writer.transaction(
+          undefined,
+          Effect.gen(function* () {
+            stage(writer, "story", text)
+            assert.strictEqual(writer.waitingBytes, text.length)
+            yield* writer.flush
+            assert.strictEqual(writer.waitingBytes, 0)
+            stage(writer, "another", text)
+          })
+        )
+        const store = yield* Effect.provide(CohortStore, CohortStore.layerNoDeps)
+        for (const name of ["story", "another"])
+          assert.deepStrictEqual((yield* store.load(name)).documents, [{ path: `${name}.json`, text }])
+        assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
+      }).pipe(Effect.provideService(DuckDbClient, client))
+    )
+  )
+
   it.effect("takes what digests need from DuckDB, if it shares memory", () =>
     withWriter((client) =>
       Effect.gen(function* () {
