@@ -59,6 +59,8 @@ const MUCH_BYTES = 512 << 20
 const NOT_HASHED: WindowSize = { members: 200_000, bytes: 96 << 20 }
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
+/** Bytes of a large document's pieces that are fetched at once. */
+const PIECES_BYTES = 24 << 20
 /** Elements whose texts come in one value. */
 const BLOCK = 512
 /** Blocks that are visited in one go. */
@@ -71,7 +73,10 @@ const COMMA_BYTE = 44
 /** The key under which a window holds a collection's elements. */
 const key = (contentId: number, part: number, collection: number): string => `${contentId}/${part}/${collection}`
 
-/** What is fetched at once: the blocks of collections, and the pieces of documents by content and part. */
+/**
+ * What is fetched at once: the blocks of collections, and the pieces of documents by content and part; none of a document
+ * larger than a window.
+ */
 interface Window {
   readonly blocks: Map<string, Array<Block>>
   readonly pieces: Map<string, Array<Buffer>>
@@ -171,15 +176,37 @@ const fetchPieces = Effect.fnUntraced(function* (client: DuckDbSqlClient, where:
   const pieces = new Map<string, Array<Buffer>>()
   const rows = yield* streamRows(
     client,
-    `SELECT content_id, part, encode(text) FROM mallard.part_texts t WHERE ${where} ORDER BY content_id, part, piece`
+    `SELECT content_id, part, piece, encode(text) FROM mallard.part_texts t WHERE ${where}`
   )
-  for (const [contentId, part, text] of rows) {
+  // Rows come in any order; DuckDB would need memory for all of their texts to sort them.
+  const inOrder = rows.toSorted(([, , left], [, , right]) => Number(left) - Number(right))
+  for (const [contentId, part, , text] of inOrder) {
     const at = pieceKey(Number(contentId), Number(part))
     const list = pieces.get(at)
     if (list === undefined) pieces.set(at, [blobBytes(text)])
     else list.push(blobBytes(text))
   }
   return pieces
+})
+
+/** The same of one large document, a slice at a time: `visit` gets each in turn. */
+const forEachSlice = Effect.fnUntraced(function* <E>(
+  client: DuckDbSqlClient,
+  part: CountedPart,
+  visit: (pieces: ReadonlyArray<Buffer>) => Effect.Effect<void, E>
+) {
+  const where = `t.content_id = ${part.contentId} AND t.part = ${part.part}`
+  const rows = yield* queryRows(
+    client,
+    `SELECT DISTINCT t.piece FROM mallard.part_texts t WHERE ${where} ORDER BY t.piece`
+  )
+  const numbers = rows.map(([piece]) => Number(piece))
+  const size = Math.max(1, Math.floor((PIECES_BYTES * numbers.length) / Math.max(part.bytes, 1)))
+  for (let from = 0; from < numbers.length; from += size) {
+    const last = numbers[Math.min(from + size, numbers.length) - 1]
+    const slice = yield* fetchPieces(client, `${where} AND t.piece BETWEEN ${numbers[from]} AND ${last}`)
+    yield* visit(slice.get(pieceKey(part.contentId, part.part)) ?? [])
+  }
 })
 
 /** The rows of a block, in the order of their ordinals. */
@@ -433,7 +460,7 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 const fetchParts = Effect.fnUntraced(function* (origin: Origin, parts: ReadonlyArray<CountedPart>) {
   const where = boundsOf(parts)
   const window: Window = {
-    pieces: yield* fetchPieces(origin.client, where("t")),
+    pieces: parts.some((part) => isSliced(origin, part)) ? new Map() : yield* fetchPieces(origin.client, where("t")),
     blocks: parts.some((part) => isLarge(origin, part)) ? new Map() : yield* fetchWindow(origin, where)
   }
   return window
@@ -483,6 +510,9 @@ const windowsOf = (
 /** A part that does not fit in a window, and so is alone in one. */
 const isLarge = (origin: Origin, part: CountedPart): boolean => membersAtOnce(origin, part) < part.members
 
+/** A part whose text may be larger than a window, and so is alone in one. */
+const isSliced = ({ windowSize }: Origin, { bytes }: CountedPart): boolean => bytes > windowSize.bytes
+
 /** Members of a part that are fetched at once, by their average size. */
 const membersAtOnce = ({ windowSize }: Origin, { bytes, members }: CountedPart): number =>
   Math.max(1, Math.min(windowSize.members, Math.floor((windowSize.bytes * members) / Math.max(bytes, 1))))
@@ -507,25 +537,29 @@ const visitPart = Effect.fnUntraced(function* <E>(
   const windowOf = isLarge(origin, part) ? yield* smallCollections(origin, part) : () => Effect.succeed(window)
   let collection = 0
   let label: Array<Buffer> | undefined
-  for (const bytes of window.pieces.get(pieceKey(part.contentId, part.part)) ?? []) {
-    let p = 0
-    for (;;) {
-      const mark = bytes.indexOf(LABEL, p)
-      const end = mark < 0 ? bytes.length : mark
-      if (label === undefined) visitor.text(bytes, p, end)
-      else label.push(bytes.subarray(p, end))
-      if (mark < 0) break
-      p = mark + 1
-      if (label === undefined) {
-        label = []
-        continue
+  const visit = Effect.fnUntraced(function* (pieces: ReadonlyArray<Buffer>) {
+    for (const bytes of pieces) {
+      let p = 0
+      for (;;) {
+        const mark = bytes.indexOf(LABEL, p)
+        const end = mark < 0 ? bytes.length : mark
+        if (label === undefined) visitor.text(bytes, p, end)
+        else label.push(bytes.subarray(p, end))
+        if (mark < 0) break
+        p = mark + 1
+        if (label === undefined) {
+          label = []
+          continue
+        }
+        const name = Buffer.concat(label).toString("utf8")
+        label = undefined
+        yield* visitCollection(origin, part, collection, name, yield* windowOf(collection), visitor)
+        collection++
       }
-      const name = Buffer.concat(label).toString("utf8")
-      label = undefined
-      yield* visitCollection(origin, part, collection, name, yield* windowOf(collection), visitor)
-      collection++
     }
-  }
+  })
+  if (!isSliced(origin, part)) return yield* visit(window.pieces.get(pieceKey(part.contentId, part.part)) ?? [])
+  yield* forEachSlice(origin.client, part, (pieces) => Effect.andThen(visit(pieces), visitor.pause ?? Effect.void))
 })
 
 /**

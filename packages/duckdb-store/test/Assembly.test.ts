@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { CohortStore, makeRenderer, visitParts } from "../src/index.ts"
-import { inNewStore } from "./support.ts"
+import { inNewStore, valuesOf } from "./support.ts"
 
 describe.each([
   ["DuckDB", 1],
@@ -48,6 +48,51 @@ describe.each([
         assert.deepStrictEqual(yield* visit(() => true), [hashed!])
         // Said to be another text, though it is the same one: the second time it is told whatever it is.
         assert.deepStrictEqual(yield* visit(() => false), [{ ...hashed!, isEnded: false }, hashed!])
+      }).pipe(Effect.provide(CohortStore.layerNoDeps))
+    )
+  )
+})
+
+/** The text that a visitor is told of the only document. */
+const visited = Effect.gen(function* () {
+  const client = yield* DuckDbClient
+  const texts: Array<string> = []
+  yield* visitParts(client, yield* makeRenderer(client), "true", {
+    start: () => {},
+    text: (bytes, start, end) => texts.push(bytes.toString("utf8", start, end)),
+    sound: () => {},
+    changed: () => assert.fail("no element was changed"),
+    gap: () => assert.fail("no element is missing"),
+    end: () => {}
+  })
+  return texts.join("")
+})
+
+describe("a document of much text without entities", () => {
+  it.effect("is read with less memory than all of its text takes", () =>
+    inNewStore(
+      Effect.gen(function* () {
+        const client = yield* DuckDbClient
+        const words = Array.from({ length: 36 }, (_, at) => `"${`value ${at} that stays text `.repeat(40_000)}"`)
+        const text = `{"stuff":[${words.join(",")}]}`
+        yield* (yield* CohortStore).save({ name: "words", document: text })
+        yield* client.unsafe("CHECKPOINT")
+        yield* client.unsafe("SET memory_limit = '50MB'")
+        assert.isTrue((yield* visited) === text)
+      }).pipe(Effect.provide(CohortStore.layerNoDeps))
+    )
+  )
+
+  it.effect("is read slice by slice where it is larger than what is fetched at once", () =>
+    inNewStore(
+      Effect.gen(function* () {
+        const words = (from: number) => Array.from({ length: 5000 }, (_, at) => `"value ${from + at}"`).join(",")
+        const text = `{"name":"slices","before":[${words(0)}],"patients":[{"id":"p"},{"id":"q"}],"between":[${words(5000)}],"claims":[{"claim_id":"c"}],"after":"\ufeff😀"}`
+        // How many pieces a slice holds is worked out from the size of the source: here a single one.
+        const source = { bytes: 2 ** 40, sha256: "0".repeat(64), encoding: "utf-8" }
+        yield* (yield* CohortStore).save({ name: "slices", document: text, source })
+        assert.isAbove(Number((yield* valuesOf("SELECT count(*) FROM mallard.part_texts"))[0]?.[0]), 3)
+        assert.strictEqual(yield* visited, text)
       }).pipe(Effect.provide(CohortStore.layerNoDeps))
     )
   )

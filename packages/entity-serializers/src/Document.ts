@@ -91,8 +91,11 @@ export interface DocumentResult {
  */
 export type Pause = "input" | "progress"
 
-/** Longest literal text of one piece, in UTF-16 units. */
-export const MAX_PIECE = 1 << 18
+/**
+ * Longest literal text of one piece, in UTF-16 units. DuckDB decompresses 2048 rows at once, however many of them are
+ * asked for: those of longer pieces would not fit in its memory.
+ */
+export const MAX_PIECE = 1 << 14
 const LF = 10
 /** No byte: the window ends here. */
 const ENDS = -1
