@@ -1,5 +1,5 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { DuckDBInstance } from "@duckdb/node-api"
+import { DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
 import {
   digestedTableNames,
   fixedTableNames,
@@ -683,5 +683,88 @@ describe("verify as a command", () => {
       // Most of a small file is empty space, which nothing reads.
       assert.isTrue(seen.has("damaged") || seen.has("not-a-database"), [...seen].join())
     })
+  )
+})
+
+/** How many statements an effect makes, and how long the longest is. */
+const statementsOf = Effect.fnUntraced(function* <A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const connection = DuckDBConnection.prototype
+  const { prepare, run } = connection
+  const seen = { count: 0, longest: 0 }
+  const note = (sql: string): void => {
+    seen.count++
+    seen.longest = Math.max(seen.longest, sql.length)
+  }
+  connection.prepare = function (sql) {
+    note(sql)
+    return Reflect.apply(prepare, this, [sql])
+  }
+  connection.run = function (sql, ...others) {
+    note(sql)
+    return Reflect.apply(run, this, [sql, ...others])
+  }
+  yield* Effect.ensuring(
+    effect,
+    Effect.sync(() => Object.assign(connection, { prepare, run }))
+  )
+  return seen
+})
+
+const indexes = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, at) => at)
+
+/** Encounters of a shape each, all with copies; every second one has a time that its column holds only nearly. */
+const manyEncounters = (count: number): string =>
+  JSON.stringify({
+    name: "encounters",
+    encounters: indexes(count).map((at) => ({
+      encounter_id: `e${at}`,
+      patient_id: "p1",
+      reason_for_visit: "a cough",
+      ...(at % 2 === 0 ? {} : { admission_time: "2024-01-02T03:04:05.123456789" }),
+      [`key ${at}`]: at
+    }))
+  })
+
+const databaseOf = Effect.fnUntraced(function* (text: string) {
+  const folder = yield* tempDirectory
+  const source = join(folder, "source")
+  yield* Effect.promise(() => writeFiles(source, { "many.json": text }))
+  const database = join(folder, "many.duckdb")
+  yield* run(database, [source], { verify: false })
+  return database
+})
+
+describe("verify of many shapes", () => {
+  it.live(
+    "makes statements that do not grow with their number, and finds each copy and each value that was changed",
+    () =>
+      Effect.gen(function* () {
+        const few = yield* databaseOf(manyEncounters(30))
+        const many = yield* databaseOf(manyEncounters(600))
+        const least = yield* statementsOf(verify({ database: few, sources: [] }))
+        const most = yield* statementsOf(verify({ database: many, sources: [] }))
+        assert.isAtMost(most.count - least.count, 5)
+        assert.isAtMost(most.longest - least.longest, 200)
+        yield* change(
+          many,
+          "UPDATE mallard.encounters SET patient_id = 'other' WHERE encounter_id IN ('e0', 'e598')",
+          "UPDATE mallard.encounters SET reason_for_visit = NULL WHERE encounter_id = 'e300'",
+          "UPDATE mallard.encounters SET admission_time = admission_time + INTERVAL 1 DAY WHERE encounter_id IN ('e1', 'e599')"
+        )
+        const { findings } = yield* verify({ database: many, sources: [] })
+        assert.deepStrictEqual(
+          findings
+            .map(({ code, where }) => `${code} ${where}`)
+            .toSorted(new Intl.Collator("en", { numeric: true }).compare),
+          [
+            "copy-changed mallard.encounters entity_id 1 column patient_id",
+            "copy-changed mallard.encounters entity_id 2 column admission_time",
+            "copy-changed mallard.encounters entity_id 301 column reason_for_visit",
+            "copy-changed mallard.encounters entity_id 599 column patient_id",
+            "copy-changed mallard.encounters entity_id 600 column admission_time"
+          ]
+        )
+      }),
+    120_000
   )
 })
