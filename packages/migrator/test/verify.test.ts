@@ -725,6 +725,19 @@ const manyEncounters = (count: number): string =>
     }))
   })
 
+/** Claims with a line each: as many of a shape each as with a template of their own, which more than 64 unknown keys bring. */
+const manyClaims = (count: number): string => {
+  const claim_lines = [{ line_number: 1, charge_amount: 2.5 }]
+  const unknown = Object.fromEntries(indexes(65).map((at) => [`unknown ${at}`, at]))
+  return JSON.stringify({
+    name: "claims",
+    claims: [
+      ...indexes(count).map((at) => ({ claim_id: `shaped ${at}`, claim_lines, [`key ${at}`]: at })),
+      ...indexes(count).map((at) => ({ claim_id: `folded ${at}`, claim_lines, ...unknown }))
+    ]
+  })
+}
+
 const databaseOf = Effect.fnUntraced(function* (text: string) {
   const folder = yield* tempDirectory
   const source = join(folder, "source")
@@ -763,6 +776,33 @@ describe("verify of many shapes", () => {
             "copy-changed mallard.encounters entity_id 599 column patient_id",
             "copy-changed mallard.encounters entity_id 600 column admission_time"
           ]
+        )
+      }),
+    120_000
+  )
+
+  // Links are compared some 2,000 at a time: each change stands in another part.
+  it.live(
+    "compares links in parts of the same size, and counts each that stands elsewhere",
+    () =>
+      Effect.gen(function* () {
+        const few = yield* databaseOf(manyClaims(2060))
+        const many = yield* databaseOf(manyClaims(2500))
+        const least = yield* statementsOf(verify({ database: few, sources: [] }))
+        const most = yield* statementsOf(verify({ database: many, sources: [] }))
+        assert.isAtMost(most.longest - least.longest, 1000)
+        const named = ["shaped 0", "shaped 2499", "folded 0", "folded 2499"]
+        const ids = `SELECT entity_id FROM mallard.claims WHERE claim_id IN (${named.map((name) => `'${name}'`).join(", ")})`
+        yield* change(
+          many,
+          `UPDATE mallard.links SET pointer = '/elsewhere/0' WHERE parent_entity_id IN (${ids})`,
+          // A row of a shape that does not exist has no places for its links.
+          "UPDATE mallard.claims SET shape_id = 1000000 WHERE claim_id = 'shaped 7'"
+        )
+        const { findings } = yield* verify({ database: many, sources: [] })
+        assert.deepStrictEqual(
+          findings.filter(({ code }) => code === "link-changed").map(({ message }) => message),
+          ["5 links of claims do not stand where their parent's template says"]
         )
       }),
     120_000

@@ -8,8 +8,7 @@ import {
   EntityIndex,
   EntityReader,
   rowValues,
-  ShapeDictionary,
-  splitFolded
+  ShapeDictionary
 } from "@mallard/entity-serializers"
 import type { EntityKind } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -226,6 +225,31 @@ const freshReader = (): ((code: number, text: string) => ReadonlyMap<string, Col
   }
 }
 
+/** Places of collections, or rows with a template of their own, that are compared at once. */
+const PLACES_AT_ONCE = 2048
+
+/** Where a collection stands in the rows of a shape, or in one row. */
+interface Place {
+  readonly id: number
+  readonly collection: number
+  readonly pointer: string
+  readonly list: boolean
+}
+
+const placesIn = (id: number, pointers: ReturnType<typeof collectionPointers>): ReadonlyArray<Place> =>
+  pointers.map(({ list, pointer }, collection) => ({ id, collection, pointer, list }))
+
+/** Places, ascending by id, in parts that keep those of an id together; one without any when there are none. */
+const inParts = (places: ReadonlyArray<Place>): ReadonlyArray<ReadonlyArray<Place>> => {
+  let part: Array<Place> = []
+  const parts = [part]
+  for (const place of places) {
+    if (part.length >= PLACES_AT_ONCE && part.at(-1)?.id !== place.id) parts.push((part = []))
+    part.push(place)
+  }
+  return parts
+}
+
 /** Links say where in their parent they stand; the parent's template says it too. */
 const checkPointers = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
@@ -234,36 +258,51 @@ const checkPointers = Effect.fnUntraced(function* (
   findings: Findings
 ) {
   if (kind.children.length === 0) return
-  const expected: Array<string> = []
-  for (const shape of shapes) {
-    collectionPointers(shape.template).forEach(({ pointer, list }, at) => {
-      expected.push(`(${shape.id}, ${at}, ${quoteText(pointer)}, ${list})`)
-    })
-  }
   const table = `mallard.${kind.table}`
-  const folded = yield* streamRows(
-    client,
-    `SELECT entity_id, encode(extra) FROM ${table} WHERE shape_id = 0 AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code})`
-  )
-  const foldedRows: Array<string> = []
-  for (const [id, extra] of folded) {
-    pointersOfFolded(blobText(extra)).forEach(({ pointer, list }, at) => {
-      foldedRows.push(`(${Number(id)}, ${at}, ${quoteText(pointer)}, ${list})`)
-    })
-  }
-  const values = (rows: ReadonlyArray<string>): string => (rows.length === 0 ? "(-1, 0, '', false)" : rows.join(", "))
-  const [row] = yield* queryRows(
-    client,
-    `WITH x(shape_id, collection, pointer, list) AS (VALUES ${values(expected)}), f(entity_id, collection, pointer, list) AS (VALUES ${values(foldedRows)})
+  /** How many links of some rows `e` stand elsewhere than the places say, which are given by the ids in a column of `e`. */
+  const countWrong = Effect.fnUntraced(function* (id: string, places: ReadonlyArray<Place>, rows: string) {
+    let wrong = 0
+    const parts = inParts(places)
+    for (const [at, part] of parts.entries()) {
+      // Every id is in the range of one part: what has no place is wrong too.
+      const first = at === 0 ? undefined : part[0]
+      const next = parts[at + 1]?.[0]
+      const range = `${first === undefined ? "" : ` AND e.${id} >= ${first.id}`}${next === undefined ? "" : ` AND e.${id} < ${next.id}`}`
+      // One text for all places: DuckDB takes much longer over values that are each an expression.
+      const [row] = yield* queryRows(
+        client,
+        `WITH p AS (SELECT unnest(from_json(${quoteText(JSON.stringify(part))}, '[{"id":"BIGINT","collection":"INTEGER","pointer":"VARCHAR","list":"BOOLEAN"}]'), recursive := true))
      SELECT count(*) FROM (
-       SELECT l.pointer, l.ordinal, l.child_kind, coalesce(x.pointer, f.pointer) AS place, coalesce(x.list, f.list) AS list
+       SELECT l.pointer, l.ordinal, l.child_kind, p.pointer AS place, p.list
        FROM mallard.links l JOIN ${table} e ON e.entity_id = l.parent_entity_id
-       LEFT JOIN x ON x.shape_id = e.shape_id AND x.collection = l.collection
-       LEFT JOIN f ON f.entity_id = e.entity_id AND f.collection = l.collection AND e.shape_id = 0
-       WHERE l.parent_kind = ${kind.code})
+       LEFT JOIN p ON p.id = e.${id} AND p.collection = l.collection
+       WHERE l.parent_kind = ${kind.code} AND ${rows}${range})
      WHERE place IS NULL OR pointer <> CASE WHEN list THEN place || '/' || ordinal ELSE place END OR child_kind NOT IN (${childCodes(kind).join(",")})`
+      )
+      wrong += Number(row?.[0] ?? 0)
+    }
+    return wrong
+  })
+  let wrong = yield* countWrong(
+    "shape_id",
+    shapes.toSorted((a, b) => a.id - b.id).flatMap(({ id, template }) => placesIn(id, collectionPointers(template))),
+    "e.shape_id <> 0"
   )
-  const wrong = Number(row?.[0] ?? 0)
+  let from = yield* nextId(client, "entity_id", `${table} WHERE shape_id = 0`)
+  while (from !== undefined) {
+    const end: number = from + PLACES_AT_ONCE
+    const range = `BETWEEN ${from} AND ${end - 1}`
+    const folded = yield* queryRows(
+      client,
+      // The first line is the template, and the lines behind it may be long.
+      `SELECT entity_id, encode(split_part(extra, chr(10), 1)) FROM ${table} WHERE shape_id = 0 AND entity_id ${range} AND entity_id IN (SELECT parent_entity_id FROM mallard.links WHERE parent_kind = ${kind.code} AND parent_entity_id ${range}) ORDER BY entity_id`
+    )
+    if (folded.length > 0) {
+      const own = folded.flatMap(([id, template]) => placesIn(Number(id), pointersOfFolded(blobText(template))))
+      wrong += yield* countWrong("entity_id", own, `e.shape_id = 0 AND e.entity_id ${range}`)
+    }
+    from = yield* nextId(client, "entity_id", `${table} WHERE shape_id = 0 AND entity_id >= ${end}`)
+  }
   if (wrong > 0)
     findings.add(
       "link-changed",
@@ -283,9 +322,9 @@ const checkPointers = Effect.fnUntraced(function* (
 })
 
 /** Where the collections of a row with a template of its own stand; a template that is none has none. */
-const pointersOfFolded = (extra: string): ReturnType<typeof collectionPointers> => {
+const pointersOfFolded = (template: string): ReturnType<typeof collectionPointers> => {
   try {
-    return collectionPointers(splitFolded(extra).template)
+    return collectionPointers(template)
   } catch {
     return []
   }
