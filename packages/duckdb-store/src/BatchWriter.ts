@@ -143,6 +143,12 @@ export interface Staged<A> {
   readonly committed: Effect.Effect<void, SqlError.SqlError>
 }
 
+interface OpenAppender {
+  readonly native: DuckDBAppender
+  /** Undefined as long as no chunks are written by it. */
+  writer: ChunkWriter | undefined
+}
+
 interface RowIds {
   /** By code of the kind. */
   readonly entities: ReadonlyArray<number>
@@ -170,6 +176,10 @@ export class BatchWriter {
   private readonly members = new MemberBatch()
   /** What a rehearsal, which has no rows, is asked instead of them. */
   private readonly memberIds = new MemberIds(MAX_DUPLICATES)
+  /** Rows of `part_texts` that wait to be written. */
+  private pieces: Array<Row> = []
+  /** How many pieces of the next revision have been saved already, by part. */
+  private readonly savedPieces = new Map<number, number>()
   /** Rows of the small tables that wait, by table. */
   private small = new Map<string, Array<Row>>()
   /** The first ids of the transaction that is being filled. */
@@ -184,7 +194,7 @@ export class BatchWriter {
   /** Compact text that the transaction has written. */
   private writtenBytes = 0
   private places = new Map<string, ReadonlyArray<Collection>>()
-  private appenders = new Map<string, { readonly native: DuckDBAppender; readonly writer: ChunkWriter | undefined }>()
+  private appenders = new Map<string, OpenAppender>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
 
@@ -401,6 +411,7 @@ export class BatchWriter {
   private endTransaction(): void {
     this.appender = undefined
     this.appenders = new Map()
+    this.savedPieces.clear()
   }
 
   private nextRowIds(): RowIds {
@@ -414,6 +425,7 @@ export class BatchWriter {
   private empty(): void {
     this.batch.clear()
     this.members.clear()
+    this.pieces = []
     this.documents.entities.tokenizer.o = 0
     this.documents.rebase()
   }
@@ -434,13 +446,14 @@ export class BatchWriter {
         digest: part.digest,
         encoding: part.encoding
       })
-      part.pieces.forEach((text, piece) => this.row("part_texts", { ...place, piece, text }))
+      this.addPieces(contentId, number, part.pieces)
       part.collections.forEach(({ pointer, list }, collection) =>
         this.record("collections", { ...place, collection, pointer: storable(pointer), list })
       )
       this.members.add(contentId, number, part.members)
       this.places.set(`${contentId}/${number}`, part.collections)
     })
+    this.savedPieces.clear()
     return id
   }
 
@@ -460,6 +473,18 @@ export class BatchWriter {
     members.count = 0
   }
 
+  /** Adds pieces of such a document: those before the ones that it still has when it is saved. */
+  savePieces(part: number, pieces: Array<string>): void {
+    this.addPieces(this.nextRevision, part, pieces)
+    pieces.length = 0
+  }
+
+  private addPieces(contentId: number, part: number, pieces: ReadonlyArray<string>): void {
+    const saved = this.savedPieces.get(part) ?? 0
+    pieces.forEach((text, at) => this.pieces.push({ content_id: contentId, part, piece: saved + at, text }))
+    this.savedPieces.set(part, saved + pieces.length)
+  }
+
   /** Adds a row of the ledger; its digest is worked out here. */
   record<Name extends DigestedTableName>(table: Name, values: LedgerValues<Name>): void {
     this.row(table, ledgerRow(table, values))
@@ -471,7 +496,7 @@ export class BatchWriter {
     else rows.push(row)
   }
 
-  /** Writes all waiting rows of entities, links and members into the transaction. */
+  /** Writes all waiting rows of entities, links and members, and the text of documents, into the transaction. */
   readonly flush: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => this.flushNow())
 
   private readonly flushNow = Effect.fnUntraced({ self: this }, function* () {
@@ -505,6 +530,7 @@ export class BatchWriter {
         ? undefined
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     this.writtenBytes += this.waitingBytes
+    if (this.pieces.length > 0) yield* this.writePieces
     if (writers.length === 0 && memberWriter === undefined) {
       // What was read without a row is text of documents: it would fill the buffer.
       this.empty()
@@ -595,6 +621,15 @@ export class BatchWriter {
     })
   })
 
+  private readonly writePieces = Effect.suspend(() => this.writePiecesNow())
+
+  private readonly writePiecesNow = Effect.fnUntraced({ self: this }, function* () {
+    const { native } = yield* this.opened("part_texts")
+    yield* this.appendRows(native, "part_texts", this.pieces)
+    // Else it would keep them until it has a chunk of rows, which are large.
+    yield* Effect.try({ try: () => native.flushSync(), catch: (cause) => toSqlError(cause, "append") })
+  })
+
   private count(table: string, rows: number): void {
     this.counts.set(table, (this.counts.get(table) ?? 0) + rows)
   }
@@ -602,15 +637,19 @@ export class BatchWriter {
   private readonly writer = Effect.fnUntraced(
     { self: this },
     function* (table: string, types: ReadonlyArray<DuckDBType>) {
-      let entry = this.appenders.get(table)
-      if (entry?.writer === undefined) {
-        const native = yield* this.appender!(table)
-        entry = { native, writer: new ChunkWriter(native, types) }
-        this.appenders.set(table, entry)
-      }
-      return entry.writer!
+      const entry = yield* this.opened(table)
+      return (entry.writer ??= new ChunkWriter(entry.native, types))
     }
   )
+
+  /** The appender of a table, one for the whole transaction. */
+  private readonly opened = Effect.fnUntraced({ self: this }, function* (table: string) {
+    const open = this.appenders.get(table)
+    if (open !== undefined) return open
+    const entry: OpenAppender = { native: yield* this.appender!(table), writer: undefined }
+    this.appenders.set(table, entry)
+    return entry
+  })
 
   private entityWriter(code: number): Effect.Effect<ChunkWriter, SqlError.SqlError> {
     const kind = kindByCode(code)
@@ -620,19 +659,25 @@ export class BatchWriter {
   }
 
   private readonly writeSmall = Effect.fnUntraced({ self: this }, function* (table: string, rows: ReadonlyArray<Row>) {
-    const native = yield* this.appender!(table)
-    const columns = tableColumns(table)
-    yield* Effect.try({
-      try: () => {
-        for (const row of rows) {
-          for (const { name, type } of columns) appendValue(native, type, row[name] ?? null)
-          native.endRow()
-        }
-      },
-      catch: (cause) => toSqlError(cause, "append")
-    })
-    this.count(table, rows.length)
+    yield* this.appendRows(yield* this.appender!(table), table, rows)
   })
+
+  private readonly appendRows = Effect.fnUntraced(
+    { self: this },
+    function* (native: DuckDBAppender, table: string, rows: ReadonlyArray<Row>) {
+      const columns = tableColumns(table)
+      yield* Effect.try({
+        try: () => {
+          for (const row of rows) {
+            for (const { name, type } of columns) appendValue(native, type, row[name] ?? null)
+            native.endRow()
+          }
+        },
+        catch: (cause) => toSqlError(cause, "append")
+      })
+      this.count(table, rows.length)
+    }
+  )
 
   private readonly writeLedger = Effect.fnUntraced({ self: this }, function* (runId: string | undefined) {
     const { first } = this

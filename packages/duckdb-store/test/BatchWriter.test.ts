@@ -142,6 +142,56 @@ describe("the batch writer", () => {
     )
   )
 
+  it.effect("writes pieces of a document that is still being read, and numbers them with those that come later", () =>
+    withWriter((client) =>
+      Effect.gen(function* () {
+        const writer = yield* BatchWriter.make(client)
+        const rows = queryRows(
+          client,
+          "SELECT part, piece, text FROM mallard.part_texts ORDER BY content_id, part, piece"
+        )
+        const pieces = ["one", "two"]
+        const given = writer.transaction(
+          undefined,
+          Effect.gen(function* () {
+            writer.savePieces(0, pieces)
+            writer.savePieces(1, ["other"])
+            yield* writer.publish
+            assert.deepStrictEqual(pieces, [])
+            assert.deepStrictEqual(yield* rows, [
+              [0, 0, "one"],
+              [0, 1, "two"],
+              [1, 0, "other"]
+            ])
+            return yield* Effect.fail("given up")
+          })
+        )
+        assert.strictEqual(yield* Effect.flip(given), "given up")
+        assert.deepStrictEqual(yield* rows, [])
+        yield* writer.transaction(
+          undefined,
+          Effect.gen(function* () {
+            writer.savePieces(0, ['{"a":1', ","])
+            yield* writer.flush
+            stage(writer, "rest", '{"b":2}')
+            stage(writer, "next", "{}")
+          })
+        )
+        assert.deepStrictEqual(yield* rows, [
+          [0, 0, '{"a":1'],
+          [0, 1, ","],
+          [0, 2, '{"b":2}'],
+          [0, 0, "{}"]
+        ])
+        const [count] = yield* queryRows(
+          client,
+          "SELECT row_count FROM mallard.commits WHERE table_name = 'part_texts'"
+        )
+        assert.deepStrictEqual(count?.map(Number), [4])
+      })
+    )
+  )
+
   it.effect("takes what digests need from DuckDB, if it shares memory", () =>
     withWriter((client) =>
       Effect.gen(function* () {

@@ -159,6 +159,7 @@ export class ReadThreads {
       const replies = yield* this.partsOf(thread, { file: plain, parts, maxDepth, maxEntityBytes, windowBytes })
       // The caller's `onWindow` saves them with the rest of the batch, as those of a file that is read here.
       const members = (documents.members = new MemberRows())
+      const pieces: Array<string> = (documents.pieces = [])
       for (;;) {
         const reply = yield* Queue.take(replies)
         if (reply.outcome === "failed") return yield* Schema.decodeSync(ReadFailure)(reply.failure)
@@ -167,9 +168,11 @@ export class ReadThreads {
           return yield* new ThreadLost()
         }
         onBytes?.(reply.bytes)
+        for (const piece of reply.pieces) pieces.push(piece)
         if (reply.part !== undefined) {
           documents.members = new MemberRows()
-          return { ...reply.part, file, members }
+          documents.pieces = []
+          return { ...reply.part, file, members, pieces }
         }
         const { memory } = reply.packed
         thread.worker.postMessage({ parts, memory } satisfies PartTaken, [memory])

@@ -83,8 +83,8 @@ export interface PartRead {
   /** SHA-256 of the compact text, lower-case hex. */
   readonly digest: string
   readonly collections: ReadonlyArray<Collection>
-  readonly pieces: ReadonlyArray<string>
-  /** Members that the caller has not taken during the reading. */
+  /** Pieces of its template, and members, that the caller has not taken during the reading. */
+  readonly pieces: Array<string>
   readonly members: MemberRows
   /** Entities by kind code. */
   readonly counts: ReadonlyArray<number>

@@ -176,6 +176,28 @@ describe("large files that a thread reads", () => {
     })
   )
 
+  it.live("give their text piece by piece, as when they are read here", () =>
+    Effect.gen(function* () {
+      const words = Array.from({ length: 200_000 }, (_, at) => `"a value ${at} that no kind takes"`).join(",")
+      const { documents, list, read, threads } = yield* setUpLarge({ "words.json": `{"words":[${words}]}` })
+      const [file] = list
+      assert(file !== undefined)
+      for (const pool of [threads, undefined]) {
+        const taken: Array<string> = []
+        let windows = 0
+        const take = Effect.sync(() => {
+          windows++
+          documents.settle()
+          taken.push(...documents.pieces.splice(0))
+        })
+        const part = yield* read(file, pool, take)
+        assert.isAbove(windows, 2)
+        assert.isAbove(taken.length, part!.pieces.length)
+        assert.strictEqual([...taken, ...part!.pieces].join(""), `{"words":[${words}]}`)
+      }
+    })
+  )
+
   it.live("are refused with the same words", () =>
     Effect.gen(function* () {
       const { list, read, threads } = yield* setUpLarge({

@@ -4,6 +4,8 @@ import { Effect } from "effect"
 import { rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Worker } from "node:worker_threads"
+import { vi } from "vitest"
+import { BatchWriter } from "@mallard/duckdb-store"
 import { verify, type MigrateOptions } from "@mallard/migrator"
 import { cohortFile, everyKind, savedFolders, variedSources } from "./fixtures.ts"
 import {
@@ -16,6 +18,7 @@ import {
   ledgerTables,
   migrated,
   outcomes,
+  query,
   remarksOf,
   rowCounts,
   run,
@@ -36,6 +39,9 @@ const compactBig = (count: number, size: number): string =>
 
 /** Much text that is no entity. */
 const wordy = `{"name":"wordy","story":${JSON.stringify("word ".repeat(400_000))},"entities":{"patients":[{"id":"p"}]},"numbers":[${Array.from({ length: 20_000 }, (_, at) => at).join(",")}]}`
+
+/** More than waits to be written at once. */
+const words = Array.from({ length: 300_000 }, (_, at) => `"a value ${at} that no kind takes"`).join(",")
 
 const isEmpty = (database: string) =>
   Effect.map(rowCounts(database), (counts) => Object.keys(counts).filter((table) => !ledgerTables.includes(table)))
@@ -85,6 +91,28 @@ for (const [reader, jobs] of [
         assert.strictEqual((yield* exported(database)).get("wordy/wordy.json"), compactText(wordy))
         assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [2, 0])
       })
+    )
+
+    it.effect(
+      "has its text written as it is read, in the pieces that it has when it is read whole, or not at all",
+      () =>
+        Effect.gen(function* () {
+          const sizes = { wholeFileBytes: 1 << 20, windowBytes: 1 << 18 }
+          const text = `{"name":"words","words":[${words}]}`
+          const pieces = (database: string) =>
+            query(database, "SELECT part, piece, md5(text) AS text FROM mallard.part_texts ORDER BY ALL")
+          const saved = vi.spyOn(BatchWriter.prototype, "savePieces")
+          const whole = yield* migrated({ "words.json": text })
+          assert.lengthOf(saved.mock.calls, 0)
+          const windows = yield* migrated({ "words.json": text }, { jobs, sizes })
+          assert.isAbove(saved.mock.calls.length, 0)
+          saved.mockRestore()
+          assert.deepStrictEqual([windows.report.verification.checked, windows.report.verification.mismatched], [1, 0])
+          assert.deepStrictEqual(yield* pieces(windows.database), yield* pieces(whole.database))
+          const broken = yield* migrated({ "words.json": `${text.slice(0, -2)}}` }, { jobs, sizes })
+          assert.deepStrictEqual(outcomes(broken.report), { "words.json": "rejected" })
+          assert.deepStrictEqual(yield* isEmpty(broken.database), [])
+        })
     )
 
     it.effect("leaves nothing behind when it turns out to be broken after rows were written", () =>

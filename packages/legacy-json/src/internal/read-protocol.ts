@@ -41,7 +41,8 @@ export type PartReply =
       readonly outcome: "read"
       readonly bytes: number
       readonly packed: PackedBatch
-      readonly part: Omit<PartRead, "file" | "members"> | undefined
+      readonly pieces: ReadonlyArray<string>
+      readonly part: Omit<PartRead, "file" | "members" | "pieces"> | undefined
     }
   | { readonly outcome: "failed"; readonly failure: typeof ReadFailure.Encoded }
   | { readonly outcome: "declined" }

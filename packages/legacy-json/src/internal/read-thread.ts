@@ -88,9 +88,11 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowByte
   let bytes = 0
   let before = reader.mark()
   /** Sends what has been read since the last time. */
-  const sendRead = (part: Omit<PartRead, "file" | "members"> | undefined): void => {
-    send({ outcome: "read", bytes, part, packed: packBatch(reader, documents.members, room.free.pop()) })
+  const sendRead = (part: Omit<PartRead, "file" | "members" | "pieces"> | undefined): void => {
+    const { pieces } = documents
+    send({ outcome: "read", bytes, part, pieces, packed: packBatch(reader, documents.members, room.free.pop()) })
     documents.members.count = 0
+    documents.pieces = []
     documents.rebase()
     before = reader.mark()
     bytes = 0
@@ -114,8 +116,9 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowByte
     )
   )
   if (Result.isSuccess(read) && read.success !== undefined) {
-    const { file: _, members, ...part } = read.success
+    const { file: _, members, pieces, ...part } = read.success
     documents.members = members
+    documents.pieces = pieces
     sendRead(part)
     return
   }

@@ -125,6 +125,7 @@ export class SourceReader {
     if (isLarge) tell(writer.entitiesInTransaction)
     if (!isLarge || !writer.wantsFlush) return Effect.void
     writer.saveMembers(part, writer.documents.members)
+    writer.savePieces(part, writer.documents.pieces)
     return writer.flush
   }
 }
