@@ -247,6 +247,9 @@ const itemsOf = Effect.fnUntraced(function* (
 ) {
   const items = new Map<string, ItemReport>()
   if (sources.length === 0) return items
+  // A ledger that was tampered with may not be readable; that has been found already, and excuses no source.
+  const stored = yield* Effect.catchDefect(readStored(client), () => Effect.succeed(undefined))
+  if (stored === undefined) return items
   const loader = new Loader({
     options: {
       ...defaultLimits,
@@ -261,7 +264,7 @@ const itemsOf = Effect.fnUntraced(function* (
       cwd
     },
     found: sources,
-    stored: yield* readStored(client),
+    stored,
     writer: BatchWriter.dry(),
     run: REHEARSAL,
     rejectedBefore: 0,

@@ -589,7 +589,7 @@ describe("verify as a command", () => {
     Effect.gen(function* () {
       const unnamed = '{"patients":[{"patient_id":"u"}]}'
       const profile = '{"profile_spec":{"ages":[1,2]}}'
-      const { database, source } = yield* folderOf({
+      const { database, folder, source } = yield* folderOf({
         "a.json": cohortFile("one", "p1"),
         "b.json": ` ${cohortFile("one", "p1")}`,
         "profile.json": profile,
@@ -639,6 +639,13 @@ describe("verify as a command", () => {
       const again = yield* compared
       assert.deepStrictEqual(findingsOf(again), [])
       assert.lengthOf(again.notes, 2)
+
+      // A ledger that cannot be read excuses nothing.
+      const copy = join(folder, "copy.duckdb")
+      copyFileSync(database, copy)
+      yield* change(copy, "UPDATE mallard.migration_items SET entities = 'x' WHERE outcome = 'migrated'")
+      const tampered = yield* verify({ database: copy, sources: [source] })
+      assert.includeMembers(findingsOf(tampered), ["later.json source-not-stored"])
 
       // What is undone is not held, whatever a run has said of it.
       yield* rollback({ database, run: first.run, cascade: false, test: false, program: "test" })
