@@ -621,6 +621,21 @@ describe("mallard verify", () => {
     assert.isFalse(existsSync(join(folder, "changed.json")))
   })
 
+  it.skipIf(process.platform !== "linux")("calls nothing damaged for want of space on the disk", async () => {
+    const patients = Array.from({ length: 40_000 }, (_, id) => ({ id, note: `${id * 7919}`.repeat(20) }))
+    const { folder } = await migrated({ "large.json": JSON.stringify({ name: "large", patients }) })
+    // No file may grow beyond 64 KiB, so that nothing can be put aside.
+    const script = `trap '' XFSZ; ulimit -f 64; "$0" "$1" verify --db test.duckdb --memory 30MB --jobs "$2" 2>&1`
+    for (const jobs of ["1", "2", "4"]) {
+      const outcome = await runOther("bash", ["-c", script, process.execPath, program, jobs], folder)
+      assert.strictEqual(outcome.code, 1, outcome.stdout)
+      assert.match(
+        outcome.stdout,
+        /needs more (?:space on the disk|memory than).*nothing is known to be wrong with it\./
+      )
+    }
+  })
+
   it("calls a file that no longer opens damaged", async () => {
     const { folder } = await migrated()
     const path = join(folder, "test.duckdb")

@@ -2,6 +2,8 @@ import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
 import { shellQuoted } from "../src/Database.ts"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
+import { MigrationFailed } from "@mallard/migrator"
+import { lackIn } from "../src/commands/Verify.ts"
 import { safeName } from "../src/Outputs.ts"
 import { parseSize } from "../src/Size.ts"
 import { wantsColour } from "../src/Terminal.ts"
@@ -57,6 +59,23 @@ describe("names of files", () => {
       [safeName("c", taken, ".json"), safeName("C.json", taken), safeName("c", taken), safeName("C", taken, ".json")],
       ["c.json", "C.json-2", "c", "C-2.json"]
     )
+  })
+})
+
+describe("a verification that fails", () => {
+  it("for want of space or memory says so, and nothing against the database", () => {
+    const lackOf = (message: string) =>
+      lackIn(
+        new MigrationFailed({ database: "/x.duckdb", cause: new Error("the driver", { cause: new Error(message) }) })
+      )
+    for (const message of ["IO Error: No space left on device", "IO Error: Could not write file: File too large"]) {
+      assert.deepInclude(lackOf(message), {
+        code: 1,
+        next: ["Free some space there, or give it more memory with --memory."]
+      })
+    }
+    assert.include(lackOf("Out of Memory Error: failed to pin")?.what, "needs more memory than DuckDB may have")
+    assert.isUndefined(lackOf("IO Error: Corrupt database file"))
   })
 })
 

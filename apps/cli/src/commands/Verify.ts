@@ -1,5 +1,5 @@
 /** `mallard verify`: proves that the database holds what was migrated, or names what is wrong with it. */
-import { type FullVerifyReport, verify } from "@mallard/migrator"
+import { type FullVerifyReport, type MigrationFailed, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
@@ -38,9 +38,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
       onProgress: (done, documents) => progress.step({ phase: "verify", done, documents })
     }).pipe(
       Effect.map((report) => resultOf(database, report)),
-      Effect.catchTag("MigrationFailed", (error) =>
-        Effect.fail(error.lack === "memory" ? needsMemory(database) : error)
-      ),
+      Effect.catchTag("MigrationFailed", (error) => Effect.fail(lackIn(error) ?? error)),
       Effect.catchCause((cause) => {
         const damage = damageOf(cause)
         return damage === undefined ? Effect.failCause(cause) : Effect.succeed(damaged(database, damage))
@@ -88,13 +86,24 @@ const damaged = (database: string, message: string): VerificationResult => ({
   notes: []
 })
 
-/** The failure that says nothing of the database. */
-const needsMemory = (database: string): CommandFailed =>
-  new CommandFailed({
+const lacks = {
+  memory: ["more memory than DuckDB may have", "Give it more with --memory, and see to the space beside the database."],
+  space: [
+    "more space on the disk beside it than there is",
+    "Free some space there, or give it more memory with --memory."
+  ]
+} as const
+
+/** The failure that says nothing of the database: it lacked memory, or space on the disk for what memory does not hold. */
+export const lackIn = ({ database, lack }: MigrationFailed): CommandFailed | undefined => {
+  if (lack === undefined) return undefined
+  const [what, next] = lacks[lack]
+  return new CommandFailed({
     code: exitCode.failed,
-    what: `Verifying ${printable(database)} needs more memory than DuckDB may have; nothing is known to be wrong with it.`,
-    next: ["Give it more with --memory, and see to the space beside the database."]
+    what: `Verifying ${printable(database)} needs ${what}; nothing is known to be wrong with it.`,
+    next: [next]
   })
+}
 
 /** Reasons of a `StoreError` that mean, of a file that is there, that it no longer is what was written. */
 const damageReasons: ReadonlySet<string> = new Set(["damaged", "wal", "not-a-database", "newer", "io"])
