@@ -14,6 +14,7 @@ import {
   hasLog,
   hasName,
   logPath,
+  makePrivate,
   nameDatabase,
   removeDatabase,
   temporaryPath
@@ -126,9 +127,12 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
   yield* Effect.ensuring(
     Effect.andThen(
       Effect.scoped(
-        Effect.flatMap(openFile({ ...config, path: building }), (sql) =>
-          Effect.provideService(migrate(0, config.program ?? defaultProgram, steps), DuckDbClient, sql)
-        )
+        Effect.gen(function* () {
+          const sql = yield* openFile({ ...config, path: building })
+          // Before anything is in it; a program that uses this package need not have an umask for private files.
+          yield* attempt(path, () => makePrivate(building))
+          yield* Effect.provideService(migrate(0, config.program ?? defaultProgram, steps), DuckDbClient, sql)
+        })
       ),
       reach("database/built").pipe(
         Effect.andThen(attempt(path, () => nameDatabase(building, path))),

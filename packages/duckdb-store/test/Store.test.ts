@@ -41,6 +41,7 @@ describe("a new database", () => {
       assert.deepStrictEqual(readdirSync(join(folder, "b")), ["store.duckdb"])
       assert.strictEqual(statSync(folder).mode & 0o777, 0o700)
       assert.strictEqual(statSync(join(folder, "b")).mode & 0o777, 0o700)
+      assert.strictEqual(statSync(path).mode & 0o777, 0o600)
       assert.deepStrictEqual(
         yield* withStore(
           { path, readonly: true },

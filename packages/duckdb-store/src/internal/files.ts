@@ -22,6 +22,9 @@ export const createFolderOf = (path: string): void => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
 }
 
+/** Lets the owner of a file alone read and change it, whatever the umask of the process. */
+export const makePrivate = (path: string): void => chmodSync(path, 0o600)
+
 /** Removes a database that was never finished, with what belongs to it. */
 export const removeDatabase = (path: string): void => {
   for (const file of [path, logPath(path), `${path}.tmp`]) rmSync(file, { recursive: true, force: true })
