@@ -8,9 +8,10 @@
  * changed afterwards, and nothing here deletes one that has a name.
  */
 import { randomUUID } from "node:crypto"
-import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs"
+import { closeSync, existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs"
 import { dirname, join, relative, resolve, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
+import { readFully } from "@mallard/duckdb-store/Disk"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
@@ -104,6 +105,8 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   const found: Array<{ readonly facts: StoredFile["facts"]; readonly entry: ManifestFile | undefined }> = []
   const skipped: Array<Manifest["skipped"][number]> = []
   const added = new Map<string, Incoming>()
+  const release = (handle: number): void =>
+    options.hold !== undefined && isDatabase(handle) ? options.hold(handle) : closeSync(handle)
   try {
     for (const file of options.files) {
       if (options.isStopped?.() === true) return undefined
@@ -114,12 +117,7 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
         continue
       }
       const isKnown = (sha256: string): boolean => added.has(sha256) || known.content(sha256) !== undefined
-      const stored = await storeFile(
-        file,
-        writer,
-        isKnown,
-        /\.(?:nd)?json$/i.test(file.name) ? undefined : options.hold
-      )
+      const stored = await storeFile(file, writer, isKnown, release)
       if (typeof stored === "string") {
         skipped.push({ path: file.path, reason: stored })
         continue
@@ -159,6 +157,19 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
   const sum = [...added.keys()].reduce((total, sha256) => total + (addedBytes.get(sha256) ?? 0), 0)
   return { report: reportOf(store, written.sha256, manifest, sum), skipped, isPlainAfterEncrypted }
 }
+
+/** Whether it is a database of DuckDB by what it begins with, whatever its name; one that cannot be read may be. */
+const isDatabase = (handle: number): boolean => {
+  const head = new Uint8Array(MAGIC.length)
+  try {
+    return readFully(handle, head, MAGIC_AT) === head.length && MAGIC.equals(head)
+  } catch {
+    return true
+  }
+}
+
+const MAGIC = Buffer.from("DUCK")
+const MAGIC_AT = 8
 
 /** Removes what killed runs left behind: files and scratch folders that never got a name. */
 const removeAbandoned = (store: string): void => {

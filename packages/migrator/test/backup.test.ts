@@ -21,7 +21,10 @@ import * as fc from "fast-check"
 import {
   appendFileSync,
   chmodSync,
+  closeSync,
+  copyFileSync,
   existsSync,
+  fstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -34,7 +37,7 @@ import {
 } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { assert } from "vitest"
-import { type Files, folderOf, query, run, sha256 } from "./support.ts"
+import { beginEmpty, type Files, folderOf, query, run, sha256 } from "./support.ts"
 
 const backUp = Effect.fnUntraced(function* (store: string, source: string, cipher?: CipherSettings) {
   const { sources } = yield* findSources([source])
@@ -167,6 +170,30 @@ describe("a backup", () => {
       const made = yield* makeBackup({ store, files: sources.flatMap(({ files }) => files), run: "r", program: "test" })
       assert.deepStrictEqual(made?.skipped, [{ path: join(source, "b.json"), reason: "changed" }])
       assert.strictEqual(made?.report.files, 1)
+    })
+  )
+
+  it.effect("keeps open what is a database, whatever its name, and nothing else", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf({ "a.jsonl": "[1]", "b.db": "[2]", "c.json": "[3]" })
+      yield* beginEmpty(database)
+      const copy = join(source, "d.jsonl")
+      copyFileSync(database, copy)
+      const { sources } = yield* findSources(filesBelow(source))
+      const held: Array<number> = []
+      const made = yield* makeBackup({
+        store: join(folder, "store"),
+        files: sources.flatMap(({ files }) => files),
+        run: "r",
+        program: "test",
+        hold: (descriptor) => held.push(descriptor)
+      })
+      assert.strictEqual(made?.report.files, 4)
+      assert.deepStrictEqual(
+        held.map((descriptor) => fstatSync(descriptor).ino),
+        [statSync(copy).ino]
+      )
+      for (const descriptor of held) closeSync(descriptor)
     })
   )
 })
