@@ -22,6 +22,7 @@ import {
   appendFileSync,
   chmodSync,
   closeSync,
+  constants,
   copyFileSync,
   existsSync,
   fstatSync,
@@ -37,6 +38,7 @@ import {
 } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { assert } from "vitest"
+import { encrypterOf } from "../src/internal/cipher.ts"
 import { beginEmpty, type Files, folderOf, query, run, sha256 } from "./support.ts"
 
 const backUp = Effect.fnUntraced(function* (store: string, source: string, cipher?: CipherSettings) {
@@ -301,6 +303,22 @@ describe("an encrypted backup", () => {
       assert.strictEqual((yield* backUp(store, source, cipher)).report.added_bytes, 0)
     })
   )
+
+  it("keeps the key that another run has given it while this one was making the first", () =>
+    withTempDirectory(async (folder) => {
+      const [store, other] = [join(folder, "store"), join(folder, "other")]
+      for (const path of [store, other]) mkdirSync(path)
+      const cipher = { passphrase: "correct horse" }
+      const first = await encrypterOf(other, cipher)
+      const second = encrypterOf(store, cipher)
+      // It has seen by now that there is none.
+      await import("age-encryption")
+      const identity = join(store, "identity.age")
+      copyFileSync(join(other, "identity.age"), identity, constants.COPYFILE_EXCL)
+      assert.strictEqual((await second).key, first.key)
+      assert.deepStrictEqual(readFileSync(identity), readFileSync(join(other, "identity.age")))
+      assert.deepStrictEqual(readdirSync(store), ["identity.age"])
+    }))
 
   it.effect("to a recipient opens with that identity, and not with another", () =>
     Effect.gen(function* () {

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { BackupError } from "../BackupError.ts"
-import { writeWhole } from "./atomic.ts"
+import { writeIfNone } from "./atomic.ts"
 
 /** With what to encrypt, or to open what is encrypted. */
 export interface CipherSettings {
@@ -49,7 +49,8 @@ export const encrypterOf = async (store: string, settings: CipherSettings): Prom
     if (!hasIdentity(store)) {
       const lock = new age.Encrypter()
       lock.setPassphrase(settings.passphrase)
-      writeWhole(identityPath(store), await lock.encrypt(await age.generateX25519Identity()))
+      // Where another run was quicker, its identity is the store's: contents may be locked with it already.
+      writeIfNone(identityPath(store), await lock.encrypt(await age.generateX25519Identity()))
     }
     const identity = await unlock(store, settings.passphrase)
     identities.push(identity)
