@@ -29,6 +29,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -444,6 +445,39 @@ describe("moving originals", () => {
     })
   )
 
+  it.effect("leaves what the backup has no copy of, or not all files of, and says so", () =>
+    Effect.gen(function* () {
+      const { "a/good.json": good, "case/patients.json": patients, "case/scenario.json": scenario } = files
+      const { database, folder, source } = yield* folderOf({
+        "a/good.json": good,
+        "case/patients.json": patients,
+        "case/scenario.json": scenario
+      })
+      const [inCase, away, old] = [join(source, "case"), join(folder, "away"), join(folder, "old")]
+      const moving = run(database, [source], { backup: { store: backupStoreOf(database) }, moveOriginals: old })
+      let copied = 0
+      // The folder is out of reach, as one of a network may be, from the second copy until the copies are made.
+      const report = yield* Effect.provideService(moving, Failpoints, (point) => {
+        if (point === "backup/copied" && ++copied === 2) renameSync(inCase, away)
+        if (point === "backup/listed") renameSync(away, inCase)
+      })
+      assert.strictEqual(report.outcome, "partly-done")
+      assert.deepStrictEqual(
+        report.moved?.map(({ path }) => path),
+        [join(source, "a", "good.json")]
+      )
+      assert.deepStrictEqual(report.notes, [
+        `Not copied, and in no backup of this run: ${join(inCase, "scenario.json")} (it was not there).`,
+        `Not moved: ${join(inCase, "patients.json")} (the backup does not have all files of its folder).`,
+        `Not moved: ${join(inCase, "scenario.json")} (the backup has no copy of it as it is now).`
+      ])
+      assert.deepStrictEqual((yield* storedReport(database, "last")).notes, report.notes)
+      const again = yield* moving
+      assert.deepStrictEqual([again.outcome, again.notes, filesBelow(source)], ["done", undefined, []])
+      assert.lengthOf(again.moved ?? [], 2)
+    })
+  )
+
   it.effect("does nothing without backup and proof, over what is there, or into the sources", () =>
     Effect.gen(function* () {
       const { database, folder, source } = yield* folderOf(files)
@@ -478,6 +512,22 @@ describe("moving originals", () => {
 })
 
 describe("a migration with a backup", () => {
+  it.effect("says which files could not be copied, in the report that is stored too", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ "a.json": '{"patients":[]}', "b.json": '{"patients":[]}' })
+      const report = yield* Effect.provideService(
+        run(database, [source], { backup: { store: backupStoreOf(database) } }),
+        Failpoints,
+        (point) => {
+          if (point === "backup/copied") rmSync(join(source, "b.json"))
+        }
+      )
+      const notes = [`Not copied, and in no backup of this run: ${join(source, "b.json")} (it was not there).`]
+      assert.deepStrictEqual(report.notes, notes)
+      assert.deepStrictEqual((yield* storedReport(database, "last")).notes, notes)
+    })
+  )
+
   it.effect("copies first, records it, and says in the report what was copied", () =>
     Effect.gen(function* () {
       const { database, source } = yield* folderOf({ "a.json": '{"patients":[{"id":"1"}]}', "bad.json": "{" })

@@ -2,6 +2,7 @@
 import { Schema } from "effect"
 import { SourceChange } from "../Incremental.ts"
 import { Environment, RunReport, UndoneCohort, Verification } from "../Report.ts"
+import { Manifest } from "./manifest.ts"
 
 /** `options` of the event `started`: what was asked. */
 export type RunOptions = { readonly [key: string]: Schema.Json }
@@ -34,7 +35,9 @@ export const RunFacts = Schema.Struct({
   /** Paths where sources were, and are no more. */
   removed: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Those of `removed` from which nothing is stored. */
-  removed_unstored: Schema.optionalKey(Schema.Array(Schema.String))
+  removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Files that were to be copied and could not be, so that no backup of the run has them. */
+  not_copied: Schema.optionalKey(Manifest.fields.skipped)
 })
 export type RunFacts = typeof RunFacts.Type
 

@@ -3,7 +3,7 @@ import { BatchWriter, checkpoint, type LedgerRun, openStore, queryRows, reach, r
 import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
-import { makeBackup } from "../Backup.ts"
+import { type BackupMade, makeBackup } from "../Backup.ts"
 import type { ChangedSource, PathHistory } from "../Incremental.ts"
 import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
 import { type BackupReport, type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
@@ -14,6 +14,7 @@ import { comparedWith, removedOf } from "./comparing.ts"
 import { environmentOf } from "./environment.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
+import { notCopiedNotes } from "./manifest.ts"
 import { startReadThreads } from "./readAhead.ts"
 import { recordBackup, recordRun } from "./recording.ts"
 import { isExceeded } from "./rejectLimit.ts"
@@ -105,7 +106,7 @@ const loadInto = Effect.fnUntraced(function* (
   const resumed = yield* recordBegin(writer, request, runs, duckdb, backup)
   yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
   yield* Effect.withSpan(loader.run(), "mallard.read")
-  const ended = yield* recordEnd(writer, request, loader, history, backup, { began, backupMs })
+  const ended = yield* recordEnd(writer, request, loader, history, made, { began, backupMs })
   yield* checkpoint(client)
   const loaded: Loaded = {
     ...ended,
@@ -116,7 +117,7 @@ const loadInto = Effect.fnUntraced(function* (
     duckdb,
     backup,
     backupMs,
-    notes: made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []
+    notes: [...(made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []), ...notCopiedNotes(made?.skipped ?? [])]
   }
   return loaded
 })
@@ -151,7 +152,7 @@ const recordEnd = Effect.fnUntraced(function* (
   { findMs, found, options, run, unreadable }: LoadRequest,
   loader: Loader,
   history: ReadonlyArray<PathHistory>,
-  backup: BackupReport | undefined,
+  made: BackupMade | undefined,
   times: { readonly began: number; readonly backupMs: number }
 ) {
   const { reports } = loader
@@ -160,15 +161,16 @@ const recordEnd = Effect.fnUntraced(function* (
   const all = [...items, ...unreadable]
   const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
   const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
-  const kept = backup === undefined ? yield* keepRejects(options, found, run, items) : undefined
+  const kept = made === undefined ? yield* keepRejects(options, found, run, items) : undefined
   const facts: RunFacts = {
     ignored: found.ignored,
     slowest: loader.slowest.list,
     ...changes.noted,
     ...(loader.interrupted ? {} : removedOf(changes.removed)),
+    ...(made === undefined || made.skipped.length === 0 ? {} : { not_copied: made.skipped }),
     timings: {
       find: findMs,
-      ...(backup === undefined ? {} : { backup: times.backupMs }),
+      ...(made === undefined ? {} : { backup: times.backupMs }),
       load: (yield* Clock.currentTimeMillis) - times.began - times.backupMs
     }
   }

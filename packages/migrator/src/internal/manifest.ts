@@ -108,3 +108,24 @@ export const commonFolder = (paths: ReadonlyArray<string>): string => {
   }
   return common
 }
+
+/** Notes are read by people: beyond these a number says how many more there are. */
+const MOST_NOTES = 20
+
+/** What a report says of files that could not be copied. */
+export const notCopiedNotes = (skipped: Manifest["skipped"]): ReadonlyArray<string> => [
+  ...skipped
+    .slice(0, MOST_NOTES)
+    .map(({ path, reason }) => `Not copied, and in no backup of this run: ${path} (${reasons[reason] ?? reason}).`),
+  ...(skipped.length > MOST_NOTES
+    ? [`${skipped.length - MOST_NOTES} more files could not be copied; the manifest of the backup names them.`]
+    : [])
+]
+
+const reasons: Readonly<Record<string, string>> = {
+  changed: "it changed meanwhile",
+  missing: "it was not there",
+  permission: "the operating system does not permit reading it",
+  "not-regular": "it is no regular file",
+  io: "reading it failed"
+}

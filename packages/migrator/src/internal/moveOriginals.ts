@@ -1,17 +1,18 @@
 /**
  * Moving originals out of the way, which happens only when the user says so: after the proof of what was stored, and after
- * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is.
+ * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is, and
+ * so does one of which the backup has no copy, or another.
  */
 import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
-import { type CipherSettings, verifyBackup } from "../Backup.ts"
+import { type CipherSettings, findBackup, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
 import { syncFolder, systemCode } from "@mallard/duckdb-store/Disk"
-import { commonFolder } from "./manifest.ts"
-import { isThere } from "./restore.ts"
+import { commonFolder, type ManifestFile } from "./manifest.ts"
+import { compareRestored, isThere } from "./restore.ts"
 
 /** Originals cannot be moved to a place among the sources: the next run would find them there. */
 export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused", { folder: Schema.String }) {
@@ -51,19 +52,25 @@ export const moveOriginals = (options: {
   readonly backup: BackupReport
   readonly cipher: CipherSettings | undefined
 }): Effect.Effect<Moved> =>
-  verifyBackup({ store: options.backup.path, backup: options.backup.backup_id, cipher: options.cipher }).pipe(
-    Effect.zip(Failpoints),
-    Effect.map(([{ problems }, reached]): Moved => {
+  Effect.gen(function* () {
+    const backup = { store: options.backup.path, backup: options.backup.backup_id }
+    const { manifest } = yield* findBackup(backup.store, backup.backup)
+    const { problems } = yield* verifyBackup({ ...backup, cipher: options.cipher })
+    return { copies: new Map(manifest.files.map((file) => [file.path, file])), problems, reached: yield* Failpoints }
+  }).pipe(
+    Effect.map(({ copies, problems, reached }): Moved => {
       if (problems.length > 0) return { moved: [], notes: [notMoved("the backup is damaged")] }
       const base = commonFolder(options.all.map(({ path }) => path))
       const moved: Array<{ readonly path: string; readonly to: string }> = []
       const notes: Array<string> = []
       const placeOf = (path: string): string => join(options.folder, relative(base, path))
       for (const { directory, files } of options.sources) {
-        const isMoved = directory !== undefined && moveFolder(directory, files, placeOf(directory), reached)
+        const uncopied = new Set(files.filter((file) => !isCopied(file, copies)))
+        const isMoved =
+          directory !== undefined && uncopied.size === 0 && moveFolder(directory, files, placeOf(directory), reached)
         for (const file of files) {
           const to = placeOf(file.path)
-          const problem = isMoved ? undefined : move(file, to, reached)
+          const problem = isMoved ? undefined : (uncopiedReason(file, uncopied) ?? move(file, to, reached))
           if (problem === undefined) moved.push({ path: file.path, to })
           else notes.push(`Not moved: ${file.path} (${problem}).`)
         }
@@ -73,6 +80,23 @@ export const moveOriginals = (options: {
     }),
     Effect.catch(() => Effect.succeed<Moved>({ moved: [], notes: [notMoved("the backup could not be read")] }))
   )
+
+/** Whether the backup has the bytes that the file has now. */
+const isCopied = (file: SourceFile, copies: ReadonlyMap<string, ManifestFile>): boolean => {
+  const copy = copies.get(file.path)
+  if (copy === undefined) return false
+  try {
+    return compareRestored(file.path, copy, "bytes")
+  } catch {
+    return false
+  }
+}
+
+/** Why a file of a source stays that is not copied as a whole: with a part of its files it would be another source. */
+const uncopiedReason = (file: SourceFile, uncopied: ReadonlySet<SourceFile>): string | undefined => {
+  if (uncopied.has(file)) return "the backup has no copy of it as it is now"
+  return uncopied.size > 0 ? "the backup does not have all files of its folder" : undefined
+}
 
 const notMoved = (why: string): string => `No original was moved: ${why}.`
 
