@@ -30,8 +30,12 @@ describe("mallard backup", () => {
     assert.deepInclude(listed.backups[0], { files: 3, encrypted: false })
     const misplaced = await run(folder, ["backup", "restore", "--out", cohort.file, ...db])
     assert.strictEqual(misplaced.code, 1)
-    assert.include(misplaced.stderr, `Cannot restore ${join(folder, cohort.file)}`)
-    assert.notInclude(misplaced.stderr, "--backup-dir")
+    assert.include(
+      misplaced.stdout,
+      `✗ ${join(cohort.file, cohort.file)}: not restored, its place cannot be written to; `
+    )
+    assert.include(misplaced.stdout, "[target-io]\n0 files restored, 3 not restored\n")
+    assert.notInclude(misplaced.stdout + misplaced.stderr, "--backup-dir")
     const [pack = ""] = readdirSync(join(store, "packs"))
     truncateSync(join(store, "packs", pack), 10)
     const damaged = await run(folder, ["backup", "verify", ...db])

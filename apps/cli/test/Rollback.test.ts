@@ -36,6 +36,19 @@ describe("mallard rollback --restore-files", () => {
     assert.include(without.stderr, "Nothing was undone; leave out --restore-files.")
   })
 
+  it("undoes the run and ends with 1 when a place cannot be written to", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })
+    await run(folder, ["migrate", "in", ...db])
+    rmSync(join(folder, "in"), { recursive: true })
+    writeFiles(folder, { in: "no folder" })
+    const undone = await run(folder, ["rollback", "last", ...db, "--restore-files"])
+    assert.strictEqual(undone.code, 1, undone.stderr)
+    assert.include(undone.stdout, "✓ a: taken away\n")
+    assert.include(undone.stdout, "✗ in/a.json: not put back, its place cannot be written to\n")
+    assert.include(undone.stdout, "0 originals put back, 1 not to be written\n")
+  })
+
   it("tells a copy that cannot be read from one that is damaged", async () => {
     const folder = makeFolder()
     writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })

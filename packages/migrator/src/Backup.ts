@@ -15,7 +15,7 @@ import { readFully } from "@mallard/duckdb-store/Disk"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
-import { type BackupProblem, BackupError, backupFailure, targetFailure } from "./BackupError.ts"
+import { type BackupProblem, BackupError, backupFailure, targetFailure, targetProblem } from "./BackupError.ts"
 import {
   areRecipients,
   type Cipher,
@@ -477,7 +477,7 @@ export interface RestoreResult {
 
 /**
  * Restores the files of a backup with bytes, modes and times (to the microsecond). What is there already is never
- * overwritten; a file whose copy is damaged is named and not written.
+ * overwritten; a file whose copy is damaged, or whose place cannot be written to, is named and not written.
  */
 export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreResult, BackupError> =>
   Effect.flatMap(Effect.zip(findBackup(options.store, options.backup), Failpoints), ([read, reached]) =>
@@ -511,7 +511,9 @@ export const restoreBackup = (options: RestoreOptions): Effect.Effect<RestoreRes
               else problems.push({ path: file.path, problem })
             }
           } catch (cause) {
-            throw targetFailure(options.store, target, cause)
+            const problem = targetProblem(cause)
+            if (problem === undefined) throw targetFailure(options.store, target, cause)
+            problems.push({ path: file.path, problem, target })
           }
           onBytes(file.bytes)
         }

@@ -22,15 +22,22 @@ export type BackupReason = typeof BackupReason.Type
 export interface BackupProblem {
   readonly path: string
   readonly problem: BackupProblemReason
+  /** The place restored to, where the fault is there. */
+  readonly target?: string
 }
 
-/** `pack-unreadable`: the system does not let the pack be read, which says nothing of what is in it. */
+/**
+ * `pack-unreadable`: the system does not let the pack be read, which says nothing of what is in it. `target-permission` and
+ * `target-io`: the same for the place restored to.
+ */
 export type BackupProblemReason =
   | "pack-missing"
   | "pack-unreadable"
   | "pack-truncated"
   | "content-changed"
   | "manifest-changed"
+  | TargetProblemReason
+export type TargetProblemReason = "target-permission" | "target-io"
 
 const texts: Readonly<Record<BackupReason, readonly [what: string, next: string]>> = {
   "not-found": ["there is no such backup", "`mallard backup list` shows what there is."],
@@ -124,3 +131,14 @@ export const targetFailure = (store: string, target: string, cause: unknown): Ba
   const reason = reasonOf(cause)
   return new BackupError({ reason: reason === "not-found" ? "io" : reason, store, target, cause })
 }
+
+/** What a failure at the place restored to says of that place alone; undefined if other places would fail too. */
+export const targetProblem = (cause: unknown): TargetProblemReason | undefined => {
+  if (systemCode(cause) === undefined || isLacking(cause)) return undefined
+  return reasonOf(cause) === "permission" ? "target-permission" : "target-io"
+}
+
+/** Whether the system has no more of something, for this file or any other. */
+export const isLacking = (cause: unknown): boolean => LACKING.has(systemCode(cause) ?? "")
+
+const LACKING: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EINTR"])

@@ -2,8 +2,9 @@
 import { findRun, readBackups } from "@mallard/duckdb-store"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
-import { BackupError, type BackupProblem } from "./BackupError.ts"
+import { BackupError, type BackupProblem, targetProblem } from "./BackupError.ts"
 import { orNothingStored } from "./internal/begun.ts"
+import type { ManifestFile } from "./internal/manifest.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
 import type { CopiesProgress } from "./MigrateOptions.ts"
 import { reading } from "./internal/reading.ts"
@@ -41,6 +42,8 @@ export interface RestoredOriginals {
   readonly damaged: ReadonlyArray<string>
   /** Not put back: the system does not let their copies be read. */
   readonly unreadable: ReadonlyArray<string>
+  /** Not put back: their places cannot be written to. */
+  readonly unwritable: ReadonlyArray<string>
 }
 
 /** Puts back byte by byte, with modes and times, what is missing of the files that a run read. */
@@ -63,17 +66,18 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
     if (!isAsWritten || sha256 !== manifestSha256) return yield* new BackupError({ reason: "changed", store, path })
     const { problems } = yield* verifyBackup(asked)
     const lost = new Set(problems.map(({ path }) => path))
-    const there = manifest.files.filter(({ path }) => isThere(path))
-    const present = yield* Effect.try({
-      try: () => new Set(there.filter((file) => compareRestored(file.path, file, "bytes"))),
+    const states = yield* Effect.try({
+      try: () => Map.groupBy(manifest.files, stateOf),
       catch: (cause) => new BackupError({ reason: "io", store, cause })
     })
+    const pathsOf = (state: ReturnType<typeof stateOf>) => (states.get(state) ?? []).map(pathOf)
     const would: RestoredOriginals = {
       ...about,
-      restored: manifest.files.filter((file) => !there.includes(file) && !lost.has(file.path)).map(pathOf),
-      present: [...present].map(pathOf),
-      kept: there.filter((file) => !present.has(file)).map(pathOf),
-      ...lostOf(problems)
+      restored: pathsOf("missing").filter((path) => !lost.has(path)),
+      present: pathsOf("present"),
+      kept: pathsOf("kept"),
+      ...lostOf(problems),
+      unwritable: pathsOf("unwritable").filter((path) => !lost.has(path))
     }
     return would
   }
@@ -88,11 +92,29 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
   return restored
 })
 
-const lostOf = (problems: ReadonlyArray<BackupProblem>): Pick<RestoredOriginals, "damaged" | "unreadable"> => {
-  const pathsOf = (isUnreadable: boolean): ReadonlyArray<string> => [
-    ...new Set(problems.filter(({ problem }) => (problem === "pack-unreadable") === isUnreadable).map(pathOf))
+/** What is where a file was. */
+const stateOf = (file: ManifestFile): "missing" | "present" | "kept" | "unwritable" => {
+  try {
+    if (!isThere(file.path)) return "missing"
+    return compareRestored(file.path, file, "bytes") ? "present" : "kept"
+  } catch (cause) {
+    if (targetProblem(cause) === undefined) throw cause
+    return "unwritable"
+  }
+}
+
+type Lost = "damaged" | "unreadable" | "unwritable"
+
+const lostOf = (problems: ReadonlyArray<BackupProblem>): Pick<RestoredOriginals, Lost> => {
+  const pathsOf = (lost: Lost): ReadonlyArray<string> => [
+    ...new Set(problems.filter((problem) => lostBy(problem) === lost).map(pathOf))
   ]
-  return { damaged: pathsOf(false), unreadable: pathsOf(true) }
+  return { damaged: pathsOf("damaged"), unreadable: pathsOf("unreadable"), unwritable: pathsOf("unwritable") }
+}
+
+const lostBy = ({ problem, target }: BackupProblem): Lost => {
+  if (target !== undefined) return "unwritable"
+  return problem === "pack-unreadable" ? "unreadable" : "damaged"
 }
 
 const pathOf = ({ path }: { readonly path: string }): string => path

@@ -7,7 +7,7 @@ import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
-import { targetFailure } from "./BackupError.ts"
+import { BackupError, targetFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
 import { orNothingStored } from "./internal/begun.ts"
 import type { Replayed } from "./MigrateOptions.ts"
@@ -199,12 +199,18 @@ const restoreRejects = Effect.fnUntraced(function* (
   for (const { reject, source } of group) {
     for (const path of pathsOf(reject)) places.set(path, join(out, source, relative(reject.path, path)))
   }
-  const { present, restored } = yield* restoreBackup({
+  const { present, problems, restored } = yield* restoreBackup({
     store: backup.store,
     backup: backup.backup_id,
     cipher,
     place: (path) => places.get(path)
   })
+  // A copy is there: to say that none was kept would be wrong.
+  const unwritable = problems.find(({ target }) => target !== undefined)
+  if (unwritable?.target !== undefined) {
+    const reason = unwritable.problem === "target-permission" ? "permission" : "io"
+    return yield* new BackupError({ reason, store: backup.store, target: unwritable.target })
+  }
   const done = new Set([...restored, ...present])
   return group.flatMap(({ reject }) => {
     const paths = pathsOf(reject)

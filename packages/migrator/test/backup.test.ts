@@ -4,7 +4,9 @@ import { findSources } from "@mallard/legacy-json"
 import {
   backupStoreOf,
   type CipherSettings,
+  exportRejects,
   listBackups,
+  listRejects,
   makeBackup,
   restoreBackup,
   restoreOriginals,
@@ -280,6 +282,39 @@ describe("restoring", () => {
       )
       assert.strictEqual(readFileSync(join(source, "a.json"), "utf8"), "[1]")
       assert.strictEqual(readFileSync(join(source, "b.json"), "utf8"), "[4]")
+    })
+  )
+
+  it.effect("names each place that cannot be written to, and goes on with the rest", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* folderOf({ "a/x.json": "{", "a/y.json": "{,", "b.json": '["b"' })
+      const store = backupStoreOf(database)
+      yield* run(database, [source], { backup: { store } })
+      for (const name of ["a", "b.json"]) rmSync(join(source, name), { recursive: true })
+      writeFileSync(join(source, "a"), "no folder")
+      const paths = ["a/x.json", "a/y.json"].map((name) => join(source, name))
+      const result = yield* restoreBackup({ store, backup: "last" })
+      assert.deepStrictEqual(
+        result.problems,
+        paths.map((path) => ({ path, problem: "target-io" as const, target: path }))
+      )
+      assert.deepStrictEqual(result.restored, [join(source, "b.json")])
+      rmSync(join(source, "b.json"))
+      const would = yield* restoreOriginals({ database, run: "last", test: true })
+      const { damaged, restored, unwritable } = yield* restoreOriginals({ database, run: "last", test: false })
+      assert.deepStrictEqual([would.restored, would.unwritable], [restored, unwritable])
+      assert.deepStrictEqual(
+        { damaged, restored, unwritable },
+        { damaged: [], restored: result.restored, unwritable: paths }
+      )
+      assert.strictEqual(readFileSync(join(source, "a"), "utf8"), "no folder")
+      const rejects = yield* listRejects(database, undefined)
+      const error = yield* Effect.flip(exportRejects({ rejects, out: join(source, "a", "out") }))
+      assert.match(error.message, /^Cannot restore .+x\.json: reading or writing failed\. /)
+      assert.lengthOf(
+        filesBelow(folder).filter((path) => path.includes(".tmp")),
+        0
+      )
     })
   )
 })

@@ -145,16 +145,22 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
   if (check.problems.length > 0) return yield* new Ended({ code: codeOf(check.problems) })
 })
 
-/** What cannot be read need not be damaged. */
+/** What cannot be read or written to need not be damaged. */
 const codeOf = (found: ReadonlyArray<BackupProblem>): number =>
-  found.every(({ problem }) => problem === "pack-unreadable") ? exitCode.failed : exitCode.damaged
+  found.every(({ problem, target }) => problem === "pack-unreadable" || target !== undefined)
+    ? exitCode.failed
+    : exitCode.damaged
 
 const problems = {
   "pack-missing": "the pack that holds its copy is gone",
   "pack-unreadable": "the pack that holds its copy cannot be read",
   "pack-truncated": "the pack that holds its copy is cut off",
   "content-changed": "its copy is not what was copied",
-  "manifest-changed": "the manifest is not as it was written"
+  "manifest-changed": "the manifest is not as it was written",
+  "target-permission":
+    "the operating system does not permit it; check who may write there, or name another folder with --out",
+  "target-io":
+    "its place cannot be written to; check that it lies in a folder, and the disk, or name another folder with --out"
 } as const
 
 export const runBackupRestore = Effect.fnUntraced(function* (session: Session, command: RestoreCommand) {
@@ -175,9 +181,9 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
   const { kept, present, restored } = result
   if (command.json) terminal.out(`${JSON.stringify({ store, ...result })}\n`)
   else {
-    for (const { path, problem } of result.problems) {
+    for (const { path, problem, target } of result.problems) {
       terminal.out(
-        `${terminal.paint("red", "✗")} ${shownPath(path, session.cwd)}: not restored, ${problems[problem]} [${problem}]\n`
+        `${terminal.paint("red", "✗")} ${shownPath(target ?? path, session.cwd)}: not restored, ${problems[problem]} [${problem}]\n`
       )
     }
     for (const path of kept) {

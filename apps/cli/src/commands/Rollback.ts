@@ -150,7 +150,8 @@ const tell = Effect.fnUntraced(function* (
         .join("")
     )
   if (files !== undefined && files.damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
-  if (files !== undefined && files.unreadable.length > 0) return yield* new Ended({ code: exitCode.failed })
+  if (files !== undefined && files.unreadable.length + files.unwritable.length > 0)
+    return yield* new Ended({ code: exitCode.failed })
   const isPartly = report.outcome === "partly-done" || (files !== undefined && files.kept.length > 0)
   if (isPartly) return yield* new Ended({ code: exitCode.rejects })
 })
@@ -163,11 +164,15 @@ const fileLines = (session: Session, report: UndoReport, files: RestoredOriginal
     ...(files.present.length > 0 ? [`${grouped(files.present.length)} there already`] : []),
     ...(files.kept.length > 0 ? [`${grouped(files.kept.length)} left as they are`] : []),
     ...(files.damaged.length > 0 ? [`${grouped(files.damaged.length)} damaged`] : []),
-    ...(files.unreadable.length > 0 ? [`${grouped(files.unreadable.length)} unreadable`] : [])
+    ...(files.unreadable.length > 0 ? [`${grouped(files.unreadable.length)} unreadable`] : []),
+    ...(files.unwritable.length > 0 ? [`${grouped(files.unwritable.length)} not to be written`] : [])
   ]
   return [
     ...files.damaged.map((path) => `${paint("red", "✗")} ${shown(path)}: not put back, its copy is damaged`),
     ...files.unreadable.map((path) => `${paint("red", "✗")} ${shown(path)}: not put back, its copy cannot be read`),
+    ...files.unwritable.map(
+      (path) => `${paint("red", "✗")} ${shown(path)}: not put back, its place cannot be written to`
+    ),
     ...files.kept.map((path) => `${paint("yellow", "-")} ${shown(path)}: left as it is, other bytes are there`),
     sums.join(", ")
   ]

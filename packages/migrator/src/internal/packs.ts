@@ -9,7 +9,7 @@ import { promisify } from "node:util"
 import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
 import { readFully, syncFolder, systemCode, writeAll } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile } from "@mallard/legacy-json"
-import { BackupError, type BackupProblemReason } from "../BackupError.ts"
+import { BackupError, type BackupProblemReason, isLacking } from "../BackupError.ts"
 import { asidePath } from "@mallard/duckdb-store/Leftovers"
 import type { Cipher } from "./cipher.ts"
 import type { ManifestFile } from "./manifest.ts"
@@ -288,7 +288,6 @@ export class PackReader {
 }
 
 const MISSING: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR", "EISDIR"])
-const LACKING: ReadonlySet<string> = new Set(["ENOSPC", "EMFILE", "ENFILE", "ENOMEM", "EINTR"])
 
 /** Gives a content to a sink and compares it with its SHA-256; says what is wrong with it. */
 export const readContent = async (
@@ -305,10 +304,9 @@ export const readContent = async (
     try {
       frame = reader.read(content.pack, offset, length)
     } catch (cause) {
-      const code = systemCode(cause) ?? ""
       // What the system lacks, other packs lack too.
-      if (LACKING.has(code)) throw cause
-      return MISSING.has(code) ? "pack-missing" : "pack-unreadable"
+      if (isLacking(cause)) throw cause
+      return MISSING.has(systemCode(cause) ?? "") ? "pack-missing" : "pack-unreadable"
     }
     if (frame === undefined) return "pack-truncated"
     let text: Uint8Array

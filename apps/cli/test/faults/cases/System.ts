@@ -199,7 +199,10 @@ const denialsOfDatabase: ReadonlyArray<
     "to restore into a folder",
     ({ folder }) => mkdirSync(join(folder, "out"), { mode: 0o555 }),
     ({ database, folder }) => ["backup", "restore", "--db", database, "--out", join(folder, "out", "there")],
-    { code: 1, says: /Cannot restore .*: the operating system does not permit it\. Check who may write there; --out/ }
+    {
+      code: 1,
+      says: /not restored, the operating system does not permit it; check who may write there, .*\[target-permission\]/
+    }
   ],
   [
     "to export into a folder",
