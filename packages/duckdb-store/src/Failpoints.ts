@@ -10,9 +10,10 @@ export const failpoints = [
   /** The sources are found; one of their files has been read. */
   "sources/found",
   "sources/read",
-  /** A new database is complete and has no name yet; it has one. */
+  /** A new database is complete and has no name yet; it has one. One is open, and nothing of it has been read. */
   "database/built",
   "database/named",
+  "database/opened",
   /** The tables of a version are there, not yet committed; they are. */
   "tables/changed",
   "tables/committed",

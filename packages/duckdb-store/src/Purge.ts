@@ -1,16 +1,17 @@
 /**
  * The only real deletion: deleted cohorts with their history, and the entities that no other cohort has. What stays is
  * copied to a new file, which is verified and then takes the place of the old one, so that nothing of what was removed is
- * left in it. Until that moment the old file is untouched.
+ * left in it. Until that moment the old file is untouched, and locked: nobody commits into what is about to go.
  */
 
-import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Effect } from "effect"
+import { type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
+import { Effect, Scope } from "effect"
 import { resolve } from "node:path"
 import { reach } from "./Failpoints.ts"
-import { copyKept, keptContents, keptEntities, ownTablesSql } from "./internal/copying.ts"
-import { bytesOf, removeDatabase, replaceDatabase, stampOf, temporaryPath } from "./internal/files.ts"
+import { attachFormer, copyKept, detachFormer, keptContents, keptEntities, ownTablesSql } from "./internal/copying.ts"
+import { bytesOf, hasLog, removeDatabase, replaceDatabase, temporaryPath } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
+import { whileLocked } from "./LockWait.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
 import { storedKinds } from "./Tables.ts"
@@ -45,14 +46,18 @@ export interface PurgeOptions {
   readonly cohorts?: ReadonlyArray<string> | undefined
 }
 
-/** What a purge would remove. Reads only. */
-export const planPurge = Effect.fnUntraced(function* (sql: DuckDbSqlClient, wanted?: ReadonlyArray<string>) {
+/** What a purge would remove from the database whose tables lie in `schema`. Reads only. */
+export const planPurge = Effect.fnUntraced(function* (
+  sql: DuckDbSqlClient,
+  wanted?: ReadonlyArray<string>,
+  schema: "mallard" | "former.mallard" = "mallard"
+) {
   const found = yield* query<{
     readonly cohort_id: string
     readonly name: string
     readonly revisions: number
     readonly saved_at: string
-  }>(sql, purgeStatements.deleted)
+  }>(sql, deletedSql(schema))
   const cohorts = found
     .filter(({ cohort_id, name }) => wanted === undefined || wanted.includes(name) || wanted.includes(cohort_id))
     .map((row): PurgedCohort => ({
@@ -66,18 +71,18 @@ export const planPurge = Effect.fnUntraced(function* (sql: DuckDbSqlClient, want
   const condition = keeping(cohorts)
   const [documents] = yield* query<{ readonly count: bigint }>(
     sql,
-    `SELECT count(*) AS count FROM mallard.parts WHERE content_id NOT IN (${keptContents("mallard", condition)})`
+    `SELECT count(*) AS count FROM ${schema}.parts WHERE content_id NOT IN (${keptContents(schema, condition)})`
   )
   const counts = yield* query<{ readonly kind: number; readonly kept: bigint }>(
     sql,
-    `WITH ${keptEntities("mallard", condition)} SELECT kind, count(*) AS kept FROM kept GROUP BY kind`
+    `WITH ${keptEntities(schema, condition)} SELECT kind, count(*) AS kept FROM kept GROUP BY kind`
   )
   const kept = new Map(counts.map((row) => [row.kind, Number(row.kept)]))
   const entities: Record<string, number> = {}
   for (const { code, kind, table } of storedKinds) {
     const [row] = yield* query<{ readonly count: bigint }>(
       sql,
-      `SELECT count(*) AS count FROM mallard.${quoteName(table)}`
+      `SELECT count(*) AS count FROM ${schema}.${quoteName(table)}`
     )
     const gone = Number(row?.count ?? 0) - (kept.get(code) ?? 0)
     if (gone > 0) entities[kind] = gone
@@ -86,48 +91,77 @@ export const planPurge = Effect.fnUntraced(function* (sql: DuckDbSqlClient, want
 })
 
 /**
- * Removes deleted cohorts for good. The database must not be open: neither in this process nor in another. A database
- * that does not verify, or that holds tables or views of its owner, is left as it is.
+ * Removes deleted cohorts for good. The database must not be open: neither in this process nor in another, and no other can
+ * open it until this is done. A database that does not verify, or that holds tables or views of its owner, is left as it is.
  */
 export const purge = Effect.fn("purge")(function* (config: StoreConfig, options: PurgeOptions = {}) {
   const path = resolve(config.path)
   const attempt = <A>(act: () => A) => Effect.try({ try: act, catch: (cause) => toStoreError(path, cause) })
   // Opening it for writing brings it up to date and cleans up after a writer that was killed.
-  const plan = yield* Effect.scoped(
+  const planned = yield* Effect.scoped(
     Effect.flatMap(openStore({ ...config, path }), (sql) => planPurge(sql, options.cohorts))
   ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(toStoreError(path, cause))))
-  const bytesBefore = yield* attempt(() => bytesOf(path))
-  if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
+  const bytes = yield* attempt(() => bytesOf(path))
+  if (planned.cohorts.length === 0) return { ...planned, bytesBefore: bytes, bytesAfter: bytes } satisfies PurgeReport
   yield* reach("purge/planned")
   const building = temporaryPath(`${path}.purged`)
   const rebuild = Effect.gen(function* () {
     yield* attempt(() => removeDatabase(building))
-    const stamp = yield* attempt(() => stampOf(path))
-    yield* Effect.scoped(
+    const last = yield* Effect.scope
+    const replace = Effect.acquireRelease(
+      attempt(() => replaceDatabase(building, path)),
+      (letGo) => Effect.sync(letGo)
+    ).pipe(Scope.provide(last))
+    const report = yield* Effect.scoped(
       Effect.gen(function* () {
         const sql = yield* openStore({ ...config, path: building })
-        yield* copyKept(sql, path, { revisions: keeping(plan.cohorts) }).pipe(
-          Effect.catchTag("SqlError", (cause) => Effect.fail(toStoreError(path, cause)))
-        )
+        yield* hold(sql, path)
+        // What was deleted may have been restored meanwhile.
+        const plan = yield* planPurge(sql, options.cohorts, "former.mallard")
+        const bytesBefore = yield* attempt(() => bytesOf(path))
+        if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
+        yield* copyKept(sql, path, { revisions: keeping(plan.cohorts) })
+        const bytesAfter = yield* attempt(() => bytesOf(building))
+        yield* reach("purge/copied")
+        if (renamesOpenFiles) {
+          yield* replace
+          // In this order: whoever waits finds the new file, and that is locked until all is done.
+          yield* detachFormer(sql)
+        }
+        return { ...plan, bytesBefore, bytesAfter } satisfies PurgeReport
       })
-    )
-    const bytesAfter = yield* attempt(() => bytesOf(building))
-    if ((yield* attempt(() => stampOf(path))) !== stamp) return yield* new StoreError({ reason: "locked", path })
-    yield* reach("purge/copied")
-    yield* attempt(() => replaceDatabase(building, path))
+    ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(toStoreError(path, cause))))
+    if (report.cohorts.length === 0) return report
+    if (!renamesOpenFiles) yield* replace
     yield* reach("purge/replaced")
-    return { ...plan, bytesBefore, bytesAfter } satisfies PurgeReport
+    return report
   })
-  return yield* Effect.ensuring(rebuild, Effect.ignore(attempt(() => removeDatabase(building))))
+  return yield* Effect.ensuring(Effect.scoped(rebuild), Effect.ignore(attempt(() => removeDatabase(building))))
 })
+
+const deletedSql = (schema: string): string => `SELECT cohort_id, name, seq AS revisions, saved_at FROM (
+  SELECT * FROM ${schema}.recorded_revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
+) WHERE change = 'deleted' ORDER BY name, cohort_id`
 
 /** The statements of this module that do not depend on the plan. */
 export const purgeStatements = {
-  deleted: `SELECT cohort_id, name, seq AS revisions, saved_at FROM (
-  SELECT * FROM mallard.recorded_revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
-) WHERE change = 'deleted' ORDER BY name, cohort_id`,
+  deleted: deletedSql("mallard"),
   foreign: ownTablesSql
 } as const
+
+/** Windows does not; there the old file is free for the moment before the rename. */
+const renamesOpenFiles = process.platform !== "win32"
+
+/** Keeps the database at `path` from everyone else, as long as `sql` is open. */
+const hold = (sql: DuckDbSqlClient, path: string) =>
+  whileLocked(
+    attachFormer(sql, path, "alone").pipe(
+      Effect.mapError((cause) => toStoreError(path, toOpenError(cause.reason.cause, path), hasLog(path)))
+    )
+  ).pipe(
+    // Someone wrote to it since it was cleaned up, and was killed.
+    Effect.andThen(() => (hasLog(path) ? Effect.fail(new StoreError({ reason: "locked", path })) : Effect.void))
+  )
 
 /** The condition on revisions to keep. Ids are UUIDs. */
 const keeping = (cohorts: ReadonlyArray<PurgedCohort>): string =>

@@ -4,13 +4,14 @@
  */
 
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Context, Effect, Layer, type Scope } from "effect"
+import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
 import { basename, dirname, resolve } from "node:path"
 import {
   createFolderOf,
+  fileNumber,
   hasLog,
   hasName,
   logPath,
@@ -61,7 +62,7 @@ const openNow = (
     const path = resolve(config.path)
     if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
     const log = hasLog(path)
-    const sql = yield* openFile({ ...config, path })
+    const sql = yield* openNamed({ ...config, path })
     yield* prepare(sql, { ...config, path }, steps).pipe(
       Effect.provideService(DuckDbClient, sql),
       Effect.mapError((cause) => toStoreError(path, cause, log))
@@ -109,6 +110,21 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
       Effect.mapError((cause) => toStoreError(config.path, cause, log))
     )
   })
+
+/**
+ * Opens the file that has this name. What a purge replaces between the moments at which DuckDB opens it and locks it would
+ * have no name any more, and what is committed into it would be lost.
+ */
+const openNamed = Effect.fnUntraced(function* (config: StoreConfig) {
+  const { path } = config
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const found = yield* attempt(path, () => fileNumber(path))
+  const sql = yield* Scope.provide(openFile(config), scope)
+  yield* reach("database/opened")
+  if (found === (yield* attempt(path, () => fileNumber(path)))) return sql
+  yield* Scope.close(scope, Exit.void)
+  return yield* new StoreError({ reason: "locked", path })
+})
 
 /** Builds a new database aside. If another process is quicker, its database stands. */
 const create = Effect.fnUntraced(function* (config: StoreConfig, steps: ReadonlyArray<Migration>) {

@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import { readdirSync, readFileSync, statSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
-import { CohortStore, purge, purgeStatements, verifyDatabase } from "../src/index.ts"
-import { temporaryFolder, valuesOf, withStore } from "./support.ts"
+import { CohortStore, type Failpoint, Failpoints, purge, purgeStatements, verifyDatabase } from "../src/index.ts"
+import { type Finished, runChild, temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const withCohorts = <A, E>(path: string, use: (store: CohortStore["Service"]) => Effect.Effect<A, E, DuckDbClient>) =>
   withStore({ path }, Effect.provide(Effect.flatMap(CohortStore, use), CohortStore.layerNoDeps))
@@ -139,7 +140,107 @@ describe("a purge", () => {
     })
   )
 
+  it.effect("lets no other process open the database until it is done, and loses nothing of one that waits", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const path = join(folder, "cohorts.duckdb")
+      const waits = join(folder, "waits")
+      yield* fill(path)
+      const reasons: Array<string> = []
+      let writing: Promise<Finished> | undefined
+      const reached = (point: Failpoint): void => {
+        if (point === "checkpoint/begun") reasons.push(tryOpening(path))
+        if (point !== "purge/copied") return
+        reasons.push(tryOpening(path))
+        writing = start(saveWaiting(path, waits))
+        // The purge goes on when the writer has met the lock.
+        for (let tries = 0; tries < 600 && !existsSync(waits); tries++) {
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+        }
+      }
+      const { cohorts } = yield* Effect.provideService(purge({ path }), Failpoints, reached)
+      assert.strictEqual(cohorts.length, 2)
+      // At the checkpoint of the copy, and when that is verified; what came before is the making of the new file.
+      assert.deepStrictEqual(reasons.slice(-2), ["locked", "locked"])
+      assert.isTrue(existsSync(waits))
+      assert.deepInclude(yield* Effect.promise(async () => writing), { code: 0, stderr: "" })
+      yield* withCohorts(
+        path,
+        Effect.fnUntraced(function* (store) {
+          assert.deepStrictEqual(
+            (yield* store.list).map(({ name }) => name),
+            ["meanwhile", "stayed"]
+          )
+          assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
+        })
+      )
+    })
+  )
+
+  it.effect("goes by what is deleted when nobody else can change it any more", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      yield* fill(path)
+      const reached = (point: Failpoint): void => {
+        if (point === "purge/planned") runNow(restoring(path))
+      }
+      const { cohorts } = yield* Effect.provideService(purge({ path }), Failpoints, reached)
+      assert.deepStrictEqual(
+        cohorts.map(({ name }) => name),
+        ["gone too"]
+      )
+      yield* withCohorts(path, (store) => Effect.map(store.exists("gone"), assert.isTrue))
+    })
+  )
+
   it("changes no row of the old file", () => {
     for (const statement of Object.values(purgeStatements)) assert.match(statement, /^SELECT/)
   })
 })
+
+/** Runs a module text in a process of its own, and gives what it printed. */
+const runNow = (source: string): string =>
+  execFileSync(process.execPath, ["--input-type=module-typescript", "-e", source], {
+    cwd: join(import.meta.dirname, ".."),
+    encoding: "utf8"
+  })
+
+/** Runs a module text in a process of its own, at once and beside this one. */
+const start = (source: string): Promise<Finished> => Effect.runPromise(runChild(source))
+
+/** What another process is told that opens the database now and does not wait. */
+const tryOpening = (path: string): string =>
+  runNow(`
+    import { LockWait, openStore } from "@mallard/duckdb-store"
+    import { Effect } from "effect"
+    const opened = Effect.as(Effect.scoped(openStore({ path: ${JSON.stringify(path)} })), "opened")
+    const told = Effect.catch(opened, (error) => Effect.succeed(error.reason))
+    process.stdout.write(await Effect.runPromise(Effect.provideService(told, LockWait, { milliseconds: 0 })))
+  `)
+
+const restoring = (path: string): string => `
+  import { openCohortStore } from "@mallard/duckdb-store"
+  await using store = await openCohortStore({ path: ${JSON.stringify(path)} })
+  await store.restore("gone")
+`
+
+/** Saves a cohort as soon as the database is free; makes a file when it has to wait. */
+const saveWaiting = (path: string, waits: string): string => `
+  import { CohortStore, LockWait, openStore } from "@mallard/duckdb-store"
+  import { DuckDbClient } from "@mallard/sql-duckdb"
+  import { Effect } from "effect"
+  import { writeFileSync } from "node:fs"
+  const save = CohortStore.use((store) => store.save({ name: "meanwhile", entities: { patients: [{ id: "p5" }] } }))
+  await Effect.runPromise(
+    Effect.scoped(
+      Effect.flatMap(openStore({ path: ${JSON.stringify(path)} }), (sql) =>
+        Effect.provideService(Effect.provide(save, CohortStore.layerNoDeps), DuckDbClient, sql)
+      )
+    ).pipe(
+      Effect.provideService(LockWait, {
+        milliseconds: Infinity,
+        onWait: () => writeFileSync(${JSON.stringify(waits)}, "")
+      })
+    )
+  )
+`

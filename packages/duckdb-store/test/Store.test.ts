@@ -1,11 +1,22 @@
 import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
-import { DuckDbOpenError } from "@mallard/sql-duckdb"
+import { DuckDbClient, DuckDbOpenError } from "@mallard/sql-duckdb"
 import { Effect, Exit } from "effect"
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs"
+import { TestClock } from "effect/testing"
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import {
   deleteUnrecordedRows,
+  type Failpoint,
   Failpoints,
   idColumns,
   inspectSchema,
@@ -157,6 +168,26 @@ describe("an existing database", () => {
       assert.closeTo(Date.parse(since), Date.now() - process.uptime() * 1000, 5000)
       assert.match(message, /: it is open elsewhere \(process \d+, [\w.+-]+, running since [\dT:-]+Z\)\. Wait until/)
     })
+  )
+
+  it.effect("that another takes the place of while it is opened is let go of, and the other is opened", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const path = join(folder, "store.duckdb")
+      const other = join(folder, "other.duckdb")
+      const mark = (name: string) =>
+        Effect.flatMap(DuckDbClient, (sql) => sql.unsafe(`CREATE TABLE main.${name} (x INT)`))
+      yield* withStore({ path }, mark("old"))
+      yield* withStore({ path: other }, mark("new"))
+      let times = 0
+      const replacing = (point: Failpoint): void => {
+        if (point === "database/opened" && times++ === 0) renameSync(other, path)
+      }
+      yield* Effect.provideService(withStore({ path }, mark("written")), Failpoints, replacing)
+      assert.strictEqual(times, 2)
+      const tables = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main' ORDER BY table_name"
+      assert.deepStrictEqual(yield* withStore({ path, readonly: true }, valuesOf(tables)), [["new"], ["written"]])
+    }).pipe(TestClock.withLive)
   )
 
   it.effect("with tables of somebody else is foreign and stays as it was", () =>

@@ -48,9 +48,19 @@ export const keptEntities = (schema: string, condition: string): string => `RECU
   SELECT l.child_kind, l.child_entity_id FROM kept k JOIN ${schema}.links l ON l.parent_kind = k.kind AND l.parent_entity_id = k.entity_id
 )`
 
-/** Copies what stays from the database at `path` into the new one that `sql` has open, with ids dense from 1 again. */
+/** Opens the database to copy from beside the one that `sql` has open: to read it only, or so that nobody else can open it. */
+export const attachFormer = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path: string, hold: "shared" | "alone") {
+  yield* query(sql, `ATTACH ${quoteText(path)} AS former${hold === "shared" ? " (READ_ONLY)" : ""}`)
+})
+
+/** Lets go of the database that was copied from. */
+export const detachFormer = (sql: DuckDbSqlClient) => Effect.asVoid(query(sql, "DETACH former"))
+
+/**
+ * Copies what stays from the attached database, that at `path`, into the new one that `sql` has open, with ids dense from 1
+ * again.
+ */
 export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path: string, kept: Kept) {
-  yield* query(sql, `ATTACH ${quoteText(path)} AS former (READ_ONLY)`)
   const [foreign] = yield* query<{ readonly count: bigint }>(sql, ownTablesSql, [
     JSON.stringify(tableNames.map((name) => `mallard.${name}`)),
     JSON.stringify(views.map(({ name, schema }) => `${schema}.${name}`))
@@ -97,7 +107,6 @@ export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path:
       )
     }).pipe(Effect.provideService(DuckDbClient, sql))
   )
-  yield* query(sql, "DETACH former")
   yield* checkpoint(sql)
   const { findingCount } = yield* verifyDatabase(sql)
   if (findingCount > 0) return yield* new StoreError({ reason: "damaged", path })

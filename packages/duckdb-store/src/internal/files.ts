@@ -1,6 +1,18 @@
 /** The files of a database: folders, temporary names, and what makes a rename last. */
 
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs"
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync
+} from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { syncPath, systemCode } from "../Disk.ts"
 
@@ -49,19 +61,28 @@ export const nameDatabase = (from: string, to: string): boolean => {
   return true
 }
 
-/** Puts a finished, closed database in the place of another, with its permissions, and makes sure that this lasts. */
-export const replaceDatabase = (from: string, to: string): void => {
+/**
+ * Puts a finished database in the place of another, with its permissions, and makes sure that this lasts. Gives what lets go
+ * of the new one, to be called when this process has it open no more: closing any handle of a file gives up the process's
+ * locks on it.
+ */
+export const replaceDatabase = (from: string, to: string): (() => void) => {
   chmodSync(from, statSync(to).mode & 0o777)
-  syncPath(from)
-  renameSync(from, to)
-  syncPath(dirname(to))
+  const handle = openSync(from, "r")
+  try {
+    fsyncSync(handle)
+    renameSync(from, to)
+    syncPath(dirname(to))
+  } catch (cause) {
+    closeSync(handle)
+    throw cause
+  }
+  return () => closeSync(handle)
 }
 
-/** What tells whether a file has been written to. */
-export const stampOf = (path: string): string => {
-  const { ino, mtimeNs, size } = statSync(path, { bigint: true })
-  return `${ino} ${mtimeNs} ${size}`
-}
+/** What tells a file from another that has its name later; undefined where there is none. */
+export const fileNumber = (path: string): bigint | undefined =>
+  statSync(path, { bigint: true, throwIfNoEntry: false })?.ino
 
 /** Size of a file in bytes. */
 export const bytesOf = (path: string): number => statSync(path).size

@@ -8,7 +8,7 @@ import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import { InvalidRequest } from "../CohortErrors.ts"
-import { copyKept, type Kept } from "./copying.ts"
+import { attachFormer, copyKept, detachFormer, type Kept } from "./copying.ts"
 import { hasName, nameDatabase, removeDatabase, temporaryPath } from "./files.ts"
 import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
@@ -63,7 +63,9 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
     const report = yield* Effect.scoped(
       Effect.gen(function* () {
         const sql = yield* openStore({ ...config, path: building, readonly: false })
+        yield* attachFormer(sql, path, "shared")
         yield* copyKept(sql, path, damage.kept)
+        yield* detachFormer(sql)
         return yield* countsOf(sql)
       })
     ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new StoreError({ reason: "damaged", path, cause }))))
