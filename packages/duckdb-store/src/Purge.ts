@@ -1,7 +1,8 @@
 /**
  * The only real deletion: deleted cohorts with their history, and the entities that no other cohort has. What stays is
  * copied to a new file, which is verified and then takes the place of the old one, so that nothing of what was removed is
- * left in it. Until that moment the old file is untouched, and locked: nobody commits into what is about to go.
+ * left in it but ids and paths of sources in what runs recorded. Until that moment the old file is untouched, and locked:
+ * nobody commits into what is about to go.
  */
 
 import { type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
@@ -120,7 +121,7 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
         const plan = yield* planPurge(sql, options.cohorts, "former.mallard")
         const bytesBefore = yield* attempt(() => bytesOf(path))
         if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
-        yield* copyKept(sql, path, { revisions: keeping(plan.cohorts) })
+        yield* copyKept(sql, path, { revisions: keeping(plan.cohorts), forgetsNames: true })
         const bytesAfter = yield* attempt(() => bytesOf(building))
         yield* reach("purge/copied")
         if (renamesOpenFiles) {

@@ -9,12 +9,12 @@ import {
   storedReport,
   verify
 } from "@mallard/migrator"
-import { openStore, planUndo, queryRows, type RevisionFacts } from "@mallard/duckdb-store"
+import { openStore, planUndo, purge, queryRows, type RevisionFacts } from "@mallard/duckdb-store"
 import { withTempDirectory } from "@mallard/testkit"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
-import { mkdirSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { isDeepStrictEqual } from "node:util"
 import { assert } from "vitest"
@@ -45,6 +45,32 @@ const documentOf = (name: string, version: number): string =>
   })
 
 describe("undoing a run", () => {
+  it.effect("leaves no name behind of a cohort that is purged afterwards", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({
+        "a.json": documentOf("Gone-Person", 1),
+        "b.json": documentOf("Kept-Person", 1)
+      })
+      writeFileSync(join(source, "b.json"), documentOf("Kept-Person", 2))
+      yield* run(database, [source], { onConflict: "replace" })
+      const undone = yield* undoing(database, report.run)
+      const gone = undone.cohorts.find(({ cohort }) => cohort === "Gone-Person")
+      assert.isTrue(readFileSync(database).includes("Gone-Person"))
+      yield* purge({ path: database })
+      const bytes = readFileSync(database)
+      assert.deepStrictEqual([bytes.includes("Gone-Person"), bytes.includes("Kept-Person")], [false, true])
+      const stored = yield* storedReport(database, undone.run ?? "")
+      assert.deepStrictEqual(
+        stored.undone?.map(({ action, cohort }) => [cohort, action]).sort(),
+        [
+          [gone?.cohort_id, "deleted"],
+          ["Kept-Person", "kept"]
+        ].sort()
+      )
+      assert.strictEqual((yield* verify({ database, sources: [] })).findingCount, 0)
+    })
+  )
+
   it.effect("of new cohorts takes them away, and migrating again brings them back", () =>
     Effect.gen(function* () {
       const { database, report, source } = yield* migrated({

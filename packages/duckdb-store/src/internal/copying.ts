@@ -2,7 +2,7 @@
 
 import { JSON_KIND, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Clock, Effect } from "effect"
+import { Clock, Effect, Option, Schema } from "effect"
 import { randomUUID } from "node:crypto"
 import { checkpoint, commitInto } from "../Checkpoint.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
@@ -13,6 +13,7 @@ import {
   digestedTableNames,
   idColumns,
   storedKinds,
+  type TableColumn,
   tableColumns,
   tableNames
 } from "../Tables.ts"
@@ -29,6 +30,8 @@ export interface Kept {
   readonly rows?: string | undefined
   /** Whether parts of the tables of entities cannot be read. */
   readonly isDamaged?: boolean | undefined
+  /** Whether what runs recorded of cohorts that are not kept shows their ids in the place of their names. */
+  readonly forgetsNames?: boolean | undefined
   /** Whether tables and views of the owner are left behind; without it they are a reason to refuse. */
   readonly leavesOwnTables?: boolean | undefined
 }
@@ -79,8 +82,11 @@ export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path:
         }
       }
       for (const statement of copiesSql) yield* query(sql, statement)
+      if (kept.forgetsNames === true) yield* rewriteRuns(sql)
       for (const table of same) {
-        yield* query(sql, `INSERT INTO mallard.${table} SELECT * FROM former.mallard.${table} t WHERE ${rowsOf(kept)}`)
+        const isRewritten = table === "migration_runs" && kept.forgetsNames === true
+        const from = isRewritten ? rewrittenRunsSql : `SELECT * FROM former.mallard.${table} t`
+        yield* query(sql, `INSERT INTO mallard.${table} ${from} WHERE ${rowsOf(kept)}`)
       }
       for (const table of renumbered) yield* copyDigested(sql, table, rowsOf(kept))
       const counts: Array<{ readonly table: string; readonly count: number }> = []
@@ -238,11 +244,7 @@ const copyDigested = Effect.fnUntraced(function* (
 ) {
   const columns = tableColumns(table).filter(({ name }) => name !== "row_digest")
   const { changed, from, order } = sources[table]
-  const cells = columns.map(({ name, type }) => {
-    const value = changed[name] ?? `t.${quoteName(name)}`
-    // Texts travel as bytes: nothing depends on how the client decodes them.
-    return `${type === "VARCHAR" ? `encode(${value})` : value} AS ${quoteName(name)}`
-  })
+  const cells = columns.map((column) => cellSql(column, changed[column.name]))
   for (let offset = 0; ; offset += rowsAtOnce) {
     const rows = yield* query<Readonly<Record<string, LedgerValue | Uint8Array>>>(
       sql,
@@ -264,6 +266,65 @@ const copyDigested = Effect.fnUntraced(function* (
 })
 
 const rowsPerInsert = 64
+
+const rewrittenRunsSql = `SELECT t.* REPLACE (coalesce(w.options, t.options) AS options, coalesce(w.row_digest, t.row_digest) AS row_digest)
+FROM former.mallard.migration_runs t LEFT JOIN rewritten_runs w ON w.old_digest = t.row_digest`
+
+/** What an undoing run recorded of cohorts. */
+const StoredUndoing = Schema.fromJsonString(
+  Schema.StructWithRest(
+    Schema.Struct({
+      undone: Schema.Array(
+        Schema.StructWithRest(Schema.Struct({ cohort_id: Schema.String, cohort: Schema.String }), [
+          Schema.Record(Schema.String, Schema.Json)
+        ])
+      )
+    }),
+    [Schema.Record(Schema.String, Schema.Json)]
+  )
+)
+const readUndoing = Schema.decodeUnknownOption(StoredUndoing)
+
+/** Puts aside how the rows of runs are to read that name cohorts which are not kept. */
+const rewriteRuns = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
+  yield* query(sql, "CREATE TEMP TABLE rewritten_runs (old_digest VARCHAR, options VARCHAR, row_digest VARCHAR)")
+  const cohorts = yield* query<{ readonly id: string }>(
+    sql,
+    "SELECT DISTINCT CAST(cohort_id AS VARCHAR) AS id FROM former.mallard.revisions WHERE revision_id IN (SELECT old_id FROM kept_revisions)"
+  )
+  const kept = new Set(cohorts.map(({ id }) => id))
+  const found = yield* query<{ readonly old_digest: string }>(
+    sql,
+    `SELECT DISTINCT row_digest AS old_digest FROM former.mallard.migration_runs WHERE contains(options, '"undone":[')`
+  )
+  const columns = tableColumns("migration_runs").filter(({ name }) => name !== "row_digest")
+  const cells = columns.map((column) => cellSql(column))
+  // One at a time: what a run recorded may be large.
+  for (const { old_digest } of found) {
+    const [row] = yield* query<Readonly<Record<string, LedgerValue | Uint8Array>>>(
+      sql,
+      `SELECT ${cells.join(", ")} FROM former.mallard.migration_runs t WHERE t.row_digest = ?`,
+      [old_digest]
+    )
+    if (row === undefined) continue
+    const texts = columns.map(({ name, type }) => digestText(type, plainValue(row[name] ?? null)))
+    const at = columns.findIndex(({ name }) => name === "options")
+    const undoing = Option.getOrUndefined(readUndoing(texts[at]))
+    // A row that changed since it was written stays as it is, for the copy to be refused.
+    if (undoing === undefined || rowDigest(texts) !== old_digest) continue
+    const undone = undoing.undone.map((one) => (kept.has(one.cohort_id) ? one : { ...one, cohort: one.cohort_id }))
+    const options = JSON.stringify({ ...undoing, undone })
+    yield* query(sql, "INSERT INTO rewritten_runs VALUES (?, ?, ?)", [
+      old_digest,
+      options,
+      rowDigest(texts.with(at, options))
+    ])
+  }
+})
+
+/** Texts travel as bytes: nothing depends on how the client decodes them. */
+const cellSql = ({ name, type }: TableColumn, value = `t.${quoteName(name)}`): string =>
+  `${type === "VARCHAR" ? `encode(${value})` : value} AS ${quoteName(name)}`
 
 const plainValue = (value: LedgerValue | Uint8Array): LedgerValue =>
   value instanceof Uint8Array ? Buffer.from(value).toString("utf8") : value
