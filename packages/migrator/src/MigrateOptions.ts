@@ -76,7 +76,7 @@ export interface Sizes {
   readonly batchBytes: number
   /** A batch that has taken so long is stored as it is, so that what became of its items is told. */
   readonly batchMs: number
-  /** Files up to this size are read whole, larger ones through a window. */
+  /** Files up to this size are read whole, larger ones through a window. Sources that are larger in all are written as they are read. */
   readonly wholeFileBytes: number
   readonly windowBytes: number
   /** Files from `least` to `most` bytes are read by threads of their own when there are `total` bytes of them. */

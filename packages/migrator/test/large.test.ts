@@ -209,6 +209,43 @@ for (const [reader, jobs] of [
     )
   })
 
+describe("a folder of files that are large together", () => {
+  it.effect("is written file by file, with the rows that it has when it is written as a whole, or not at all", () =>
+    Effect.gen(function* () {
+      const names = ["patients", "encounters", "claims", "members", "prescriptions"]
+      const files = Object.fromEntries(
+        names.map((name, part) => [
+          `visit/${name}.json`,
+          `{"patients":[{"id":"p${part}"},{"id":"all"}],"words":[${words.slice(0, 4_000_000 + part).replace(/,[^,]*$/, "")}]}`
+        ])
+      )
+      const sizes = { wholeFileBytes: 16 << 20 }
+      const rows = (database: string) =>
+        Effect.all([
+          query(database, "SELECT part, piece, md5(text) AS text FROM mallard.part_texts ORDER BY ALL"),
+          query(database, "SELECT * FROM mallard.cohort_members ORDER BY ALL"),
+          query(database, "SELECT entity_id, digest::VARCHAR AS digest FROM mallard.patients ORDER BY ALL")
+        ])
+      const saved = vi.spyOn(BatchWriter.prototype, "savePieces")
+      const whole = yield* migrated(files)
+      assert.lengthOf(saved.mock.calls, 0)
+      const parts = yield* migrated(files, { sizes })
+      assert.isAbove(saved.mock.calls.length, 0)
+      saved.mockRestore()
+      assert.deepStrictEqual(outcomes(parts.report), { visit: "migrated" })
+      assert.deepStrictEqual([parts.report.verification.checked, parts.report.verification.mismatched], [5, 0])
+      assert.deepStrictEqual(yield* rows(parts.database), yield* rows(whole.database))
+      assert.deepStrictEqual(outcomes(yield* run(parts.database, [parts.source], { sizes })), { visit: "unchanged" })
+      const broken = yield* migrated(
+        { ...files, "visit/prescriptions.json": "{" },
+        { sizes: { wholeFileBytes: 15 << 20 } }
+      )
+      assert.deepStrictEqual(outcomes(broken.report), { visit: "rejected" })
+      assert.deepStrictEqual(yield* isEmpty(broken.database), [])
+    })
+  )
+})
+
 describe("a thread that reads a large file", () => {
   it.effect("is not needed to the end: what it had read is read again", () =>
     Effect.gen(function* () {

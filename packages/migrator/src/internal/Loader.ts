@@ -300,7 +300,7 @@ export class Loader {
       if (ahead && batch.end === firstHeavy) return
       if (ahead && (isLarge || (writer.wantsFlush && !(writer.isCommitting && writer.waitingBytes < AHEAD_BYTES))))
         return
-      // A large file is written as it is read, so it has a transaction of its own.
+      // A large source is written as it is read, so it has a transaction of its own.
       const { batchBytes, batchEntities, batchMs } = this.sizes
       if (
         batch.end > batch.first &&
@@ -384,7 +384,7 @@ export class Loader {
       const takeBack = Effect.sync(() => writer.rollback(mark))
       const isLarge = this.reader.isLarge(source)
       const notStored = Effect.fnUntraced(function* (report: ItemReport) {
-        // Rows of a large file may be written already: only giving up the transaction takes them back.
+        // Rows of a large source may be written already: only giving up the transaction takes them back.
         if (isLarge) return yield* new LargeItemFailed({ report })
         yield* takeBack
         return { number, report, revisionId: undefined } satisfies StagedItem

@@ -21,7 +21,7 @@ import { bytesOf } from "./sourceFiles.ts"
 import type { KnownItem, Stored } from "./stored.ts"
 import { retryTransient } from "./transient.ts"
 
-/** The run is to be stopped in the middle of a large file. */
+/** The run is to be stopped in the middle of a large source. */
 export class ReadingStopped extends Schema.TaggedError<ReadingStopped>()("ReadingStopped", {}) {}
 
 export type SourceRead =
@@ -55,7 +55,7 @@ export class SourceReader {
 
   /** Whether a source is written as it is read, so that only its transaction takes it back. */
   isLarge(source: Source): boolean {
-    return source.files.some((file) => file.bytes > this.sizes.wholeFileBytes)
+    return bytesOf(source) > this.sizes.wholeFileBytes
   }
 
   /**
@@ -95,11 +95,12 @@ export class SourceReader {
                 }
               }
             : {}),
-          onWindow: Effect.suspend(() => this.onWindow(isLarge, index, tell)),
+          onWindow: Effect.suspend(() => this.onWindow(isLarge, index, writer.documents, tell)),
           onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
         })
-        // Rows of a large file may be written already, and are not taken back for a second attempt.
-        const part = yield* (isLarge ? reading : retryTransient(reading, takeBack)).pipe(
+        // Rows of a file read through a window may be written already, and are not taken back for a second attempt.
+        const isWindowed = file.bytes > this.sizes.wholeFileBytes
+        const part = yield* (isWindowed ? reading : retryTransient(reading, takeBack)).pipe(
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
         yield* reach("sources/read")
@@ -109,6 +110,12 @@ export class SourceReader {
         }
         if (part === undefined) return known!
         parts.push(part)
+        if (isLarge && index < source.files.length - 1) {
+          // Many files would take as much room as one: nothing of this one is kept here while others are read.
+          writer.saveMembers(index, part.members)
+          writer.savePieces(index, part.pieces)
+          yield* this.onWindow(isLarge, index, part, tell)
+        }
       }
       return { _tag: "Whole", parts }
     }
@@ -117,15 +124,17 @@ export class SourceReader {
   private onWindow(
     isLarge: boolean,
     part: number,
+    { members, pieces }: Pick<PartRead, "members" | "pieces">,
     tell: (entities: number) => void
   ): Effect.Effect<void, ReadingStopped | SqlError.SqlError> {
     const { writer } = this
+    if (!isLarge) return Effect.void
     if (this.options.isStopped?.() === true) return Effect.fail(new ReadingStopped())
     // The transaction is its own, so all that is in it comes from this source.
-    if (isLarge) tell(writer.entitiesInTransaction)
-    if (!isLarge || !writer.wantsFlush) return Effect.void
-    writer.saveMembers(part, writer.documents.members)
-    writer.savePieces(part, writer.documents.pieces)
+    tell(writer.entitiesInTransaction)
+    if (!writer.wantsFlush) return Effect.void
+    writer.saveMembers(part, members)
+    writer.savePieces(part, pieces)
     return writer.flush
   }
 }
