@@ -36,7 +36,7 @@ describe("mallard rollback --restore-files", () => {
     assert.include(without.stderr, "Nothing was undone; leave out --restore-files.")
   })
 
-  it("undoes the run and ends with 1 when a place cannot be written to", async () => {
+  it("undoes nothing and ends with 1 when a place cannot be written to", async () => {
     const folder = makeFolder()
     writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })
     await run(folder, ["migrate", "in", ...db])
@@ -44,9 +44,9 @@ describe("mallard rollback --restore-files", () => {
     writeFiles(folder, { in: "no folder" })
     const undone = await run(folder, ["rollback", "last", ...db, "--restore-files"])
     assert.strictEqual(undone.code, 1, undone.stderr)
-    assert.include(undone.stdout, "✓ a: taken away\n")
-    assert.include(undone.stdout, "✗ in/a.json: not put back, its place cannot be written to\n")
-    assert.include(undone.stdout, "0 originals put back, 1 not to be written\n")
+    assert.include(undone.stderr, "Nothing was undone: 1 original cannot be put back.\n")
+    assert.include(undone.stderr, "in/a.json: its place cannot be written to\n")
+    assert.lengthOf(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), 1)
   })
 
   it("tells a copy that cannot be read from one that is damaged", async () => {
@@ -66,7 +66,26 @@ describe("mallard rollback --restore-files", () => {
       assert.strictEqual(test.code, code, test.stderr)
       assert.include(test.stdout, `✗ in/a.json: not put back, its copy ${word}\n`)
       assert.include(test.stdout, `0 originals would be put back, ${sum}\n`)
+      const refused = await run(folder, ["rollback", "last", ...db, "--restore-files"])
+      assert.strictEqual(refused.code, code, refused.stderr)
+      assert.strictEqual(refused.stdout, "")
+      assert.include(refused.stderr, `in/a.json: its copy ${word}\n`)
+      assert.include(refused.stderr, "Leave out --restore-files to undo the cohorts all the same.\n")
+      assert.lengthOf(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), 1)
     }
+    const without = await run(folder, ["rollback", "last", ...db])
+    assert.include(without.stdout, "✓ a: taken away\n")
+  })
+
+  it("undoes the run when the files whose copies are damaged are still at their place", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })
+    await run(folder, ["migrate", "in", ...db])
+    rmSync(join(folder, "test.duckdb.backups/packs"), { recursive: true })
+    const undone = await run(folder, ["rollback", "last", ...db, "--restore-files"])
+    assert.strictEqual(undone.code, 0, undone.stderr)
+    assert.include(undone.stdout, "✓ a: taken away\n")
+    assert.include(undone.stdout, "0 originals put back, 1 there already\n")
   })
 })
 

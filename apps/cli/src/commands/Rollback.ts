@@ -48,6 +48,7 @@ export const runRollback = Effect.fnUntraced(function* (session: Session, comman
       const would = command.restoreFiles
         ? yield* restoreOriginals({ database, run, cipher, test: true, onProgress })
         : undefined
+      if (would !== undefined && !test) yield* refuseLost(session, would)
       const undone = would?.run ?? run
       const report = yield* rollback({ database, run: undone, cascade, test, program: session.program, onProgress })
       if (would === undefined || test) return { report, files: would }
@@ -68,6 +69,29 @@ export const runRollback = Effect.fnUntraced(function* (session: Session, comman
   )
   yield* tell(session, command, report, files)
 })
+
+/** Refuses while nothing is undone yet: whoever undoes a run to have its originals back would be left with neither. */
+const refuseLost = (session: Session, would: RestoredOriginals): Effect.Effect<void, CommandFailed> => {
+  const there = new Set([...would.present, ...would.kept])
+  const missing = (paths: ReadonlyArray<string>) => paths.filter((path) => !there.has(path))
+  const damaged = missing(would.damaged)
+  const lost = [
+    ...damaged.map((path) => ({ path, why: "its copy is damaged" })),
+    ...missing(would.unreadable).map((path) => ({ path, why: "its copy cannot be read" })),
+    ...missing(would.unwritable).map((path) => ({ path, why: "its place cannot be written to" }))
+  ]
+  if (lost.length === 0) return Effect.void
+  return Effect.fail(
+    new CommandFailed({
+      code: damaged.length > 0 ? exitCode.damaged : exitCode.failed,
+      what: `Nothing was undone: ${counted(lost.length, "original")} cannot be put back.`,
+      next: [
+        ...lost.map(({ path, why }) => `${shownPath(path, session.cwd)}: ${why}`),
+        "Leave out --restore-files to undo the cohorts all the same."
+      ]
+    })
+  )
+}
 
 const progressOf = (
   session: Session,
