@@ -4,8 +4,10 @@ import { findSources } from "@mallard/legacy-json"
 import { defaultLimits, type MigrateOptions } from "@mallard/migrator"
 import { toSqlError } from "@mallard/sql-duckdb"
 import { tempDirectory, writeFiles } from "@mallard/testkit"
-import { Effect, Predicate } from "effect"
+import { Effect, Fiber, Predicate } from "effect"
+import { TestClock } from "effect/testing"
 import { rmSync } from "node:fs"
+import { setImmediate } from "node:timers/promises"
 import { join } from "node:path"
 import { Loader } from "../src/internal/Loader.ts"
 import { exported, type Files, itemOf, migrated, outcomes, remarksOf, run } from "./support.ts"
@@ -130,6 +132,46 @@ describe("a batch whose commit fails", () => {
       assert.strictEqual(failures(), 1)
     })
   )
+
+  for (const [text, commits] of [
+    ["No space left on device", 4],
+    ["File too large", 2]
+  ] as const) {
+    it.effect(`because of "${text}" is not done again to its end, nor is what comes later tried`, () =>
+      Effect.gen(function* () {
+        const writer = BatchWriter.dry()
+        const stage: BatchWriter["stage"] = writer.stage.bind(writer)
+        let tried = 0
+        writer.stage = (runId, body) =>
+          Effect.map(stage(runId, body), (staged) => {
+            tried++
+            return { ...staged, committed: Effect.fail(toSqlError(new Error(`IO Error: ${text}`), "commit")) }
+          })
+        let told = 0
+        const loading = yield* Effect.forkChild(
+          loaded({ ...files, "c.json": cohortOf("third", "3") }, 2, writer, {
+            onProgress: ({ phase }) => (phase === "item" ? told++ : 0)
+          })
+        )
+        // The pauses pass at once; reading takes real time in between.
+        const passing = yield* Effect.forkChild(
+          Effect.forever(
+            Effect.andThen(
+              TestClock.adjust("1 second"),
+              Effect.promise(() => setImmediate())
+            )
+          )
+        )
+        assert.deepStrictEqual(
+          yield* Fiber.join(loading),
+          ["a", "b", "c", "d"].map((name) => `${name}.json failed not-stored`)
+        )
+        yield* Fiber.interrupt(passing)
+        assert.strictEqual(told, 4)
+        assert.strictEqual(tried, commits)
+      })
+    )
+  }
 })
 
 describe("a name that `rename` would give, and that another source bears", () => {

@@ -35,7 +35,7 @@ import { bytesOf } from "./sourceFiles.ts"
 import { entityTeller, SourceReader } from "./SourceReader.ts"
 import type { Stored } from "./stored.ts"
 import { takeBackDisowned, type TakenBack } from "./takingBack.ts"
-import { isOutOfSpace, SpacePauses } from "./transient.ts"
+import { SpacePauses } from "./transient.ts"
 import { verdictOf } from "./verdict.ts"
 
 /** Sources of a batch must not be stored after all; the batch is read again without them. */
@@ -264,16 +264,14 @@ export class Loader {
     { self: this },
     function* (first: number, end: number, error: SqlError.SqlError): Effect.fn.Return<number, SqlError.SqlError> {
       if (end - first <= 1) {
-        const pause = isOutOfSpace(error) ? this.pauses.next(first, !this.isStopped) : undefined
+        const pause = this.pauses.next(first, error, !this.isStopped)
         if (pause !== undefined) {
           yield* Effect.sleep(pause)
           const after = yield* this.batch(first, 1)
           yield* this.settle()
           return after
         }
-        const report = failedItem(this.order.sources[first]!, error)
-        this.outcomes.leave(first, report)
-        this.tell([{ number: first, report, revisionId: undefined }])
+        this.leaveFailed(first, error)
         return first + 1
       }
       let next = first
@@ -512,15 +510,26 @@ export class Loader {
 
   /** Whether no further source is to be begun. */
   private get isOver(): boolean {
-    return this.hasTooManyRejects() || this.isStopped
+    return this.pauses.full !== undefined || this.hasTooManyRejects() || this.isStopped
   }
 
   /** Notes of sources that are not begun any more why that is. */
   private leaveRest(from: number, end: number): void {
+    const { full } = this.pauses
+    if (full !== undefined && !this.isStopped) {
+      for (let number = from; number < end; number++) this.leaveFailed(number, full)
+      return
+    }
     const isRejected = this.hasTooManyRejects()
     if (!isRejected) this.interrupted = true
     const report = isRejected ? notReachedItem : interruptedItem
     for (let number = from; number < end; number++) this.outcomes.leave(number, report(this.order.sources[number]!))
+  }
+
+  private leaveFailed(number: number, error: SqlError.SqlError): void {
+    const report = failedItem(this.order.sources[number]!, error)
+    this.outcomes.leave(number, report)
+    this.tell([{ number, report, revisionId: undefined }])
   }
 
   private get isStopped(): boolean {

@@ -2,6 +2,7 @@
 import { causesOf, systemCode } from "@mallard/duckdb-store/Disk"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
+import type { SqlError } from "effect/sql"
 
 const codes: ReadonlySet<string> = new Set(["EBUSY", "EAGAIN", "EMFILE", "ENFILE", "ETIMEDOUT", "ESTALE", "EINTR"])
 
@@ -32,8 +33,8 @@ export const retryTransient = <A, E, R>(
     )
   })
 
-/** Whether the disk was full. DuckDB's text, which tells, lies below Effect's error. */
-export const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
+/** Whether the disk was full, which may pass. DuckDB's text, which tells, lies below Effect's error. */
+const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
 
 /** What could not be had when something was not written, as far as that can be told. */
 export const lackOf = (error: unknown): "space" | "memory" | undefined => {
@@ -48,15 +49,17 @@ const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]
 
 /** How long sources wait until they are stored once more after the disk was full. */
 export class SpacePauses {
+  /** Why a source could not be stored after all pauses: then the disk is full, and none that comes later is tried. */
+  full: SqlError.SqlError | undefined
   /** How often items were tried again, by number. */
   private readonly attempts = new Map<number, number>()
-  private wasInVain = false
 
-  /** Undefined if the source is to wait no more; then those that come later do not either, one after the other. */
-  next(number: number, mayWait: boolean): number | undefined {
+  /** Undefined if the source is to wait no more. A file that may not grow further will not after a pause either. */
+  next(number: number, error: SqlError.SqlError, mayWait: boolean): number | undefined {
+    if (lackOf(error) !== "space") return undefined
     const tried = this.attempts.get(number) ?? 0
-    const pause = mayWait && !this.wasInVain ? SPACE_PAUSES_MS[tried] : undefined
-    if (pause === undefined) this.wasInVain = true
+    const pause = mayWait && isOutOfSpace(error) ? SPACE_PAUSES_MS[tried] : undefined
+    if (pause === undefined) this.full = error
     else this.attempts.set(number, tried + 1)
     return pause
   }
