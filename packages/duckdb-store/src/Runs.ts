@@ -65,7 +65,10 @@ export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound"
   }
 }
 
-/** All runs in the order in which they first committed; times are not to be trusted for that. */
+/**
+ * All runs in the order in which they first committed. Rows are never taken away, so it is that of the rows: times are not
+ * to be trusted for it, and a copy of the database does not have the commits.
+ */
 export const readRuns = Effect.fn("Runs.readRuns")(function* () {
   const sql = yield* DuckDbClient
   const rows = yield* query<{
@@ -202,8 +205,7 @@ FROM mallard.migration_runs s
 LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
 LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event = 'verified'
 LEFT JOIN (SELECT run_id, count(*) AS revisions, min(revision_id) AS first_revision FROM mallard.recorded_revisions GROUP BY run_id) r ON r.run_id = s.run_id
-LEFT JOIN (SELECT run_id, min(commit_id) AS commit_id FROM mallard.commits GROUP BY run_id) c ON c.run_id = s.run_id
-WHERE s.event = 'started' ORDER BY c.commit_id, s.at`,
+WHERE s.event = 'started' ORDER BY s.rowid`,
   backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256
 FROM mallard.migration_backups b ORDER BY b.at`,
   rejects: `SELECT run_id, item, path, outcome, bytes, remarks FROM mallard.migration_items

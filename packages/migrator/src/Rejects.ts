@@ -71,7 +71,8 @@ const readEvery = Effect.fnUntraced(function* () {
   )
   const storedBy = new Map<string, string>()
   const paths = new Map<string, ReadonlyArray<string>>()
-  for (const { path, runId } of yield* readStoredSince()) {
+  const storedSince = (yield* readStoredSince()).toSorted((left, right) => orderOf(left.runId) - orderOf(right.runId))
+  for (const { path, runId } of storedSince) {
     const replayed = replays.get(`${runId} ${path}`)
     if (replayed !== undefined) storedBy.set(replayed, runId)
     paths.set(path, [...(paths.get(path) ?? []), runId])

@@ -9,7 +9,17 @@ import {
   storedReport,
   verify
 } from "@mallard/migrator"
-import { openStore, planUndo, purge, queryRows, type RevisionFacts } from "@mallard/duckdb-store"
+import {
+  findRun,
+  openCohortStore,
+  openStore,
+  planUndo,
+  purge,
+  queryRows,
+  rebuild,
+  type RevisionFacts
+} from "@mallard/duckdb-store"
+import { DuckDbClient } from "@mallard/sql-duckdb"
 import { withTempDirectory } from "@mallard/testkit"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -330,6 +340,107 @@ describe("a savepoint", () => {
       assert.deepStrictEqual(yield* shown(database), before)
       const unknown = yield* Effect.flip(restoreSavepoint({ ...place, name: "other", test: false }))
       assert.strictEqual(unknown._tag, "SavepointNotFound")
+    })
+  )
+})
+
+describe("what a purge leaves", () => {
+  const place = (database: string) => ({ database, program: "test" })
+  const ids = (database: string) => Effect.map(listRuns(database), (runs) => runs.map(({ run: id }) => id))
+  const lastRun = (database: string) =>
+    Effect.scoped(
+      Effect.flatMap(openStore({ path: database, readonly: true }), (client) =>
+        Effect.provideService(
+          Effect.map(findRun("last"), ({ runId }) => runId),
+          DuckDbClient,
+          client
+        )
+      )
+    )
+  const purged = Effect.fnUntraced(function* (database: string, name: string) {
+    yield* Effect.promise(async () => {
+      await using store = await openCohortStore({ path: database })
+      await store.delete(name)
+    })
+    assert.strictEqual((yield* purge({ path: database })).cohorts.length, 1)
+  })
+
+  it.effect("is the order of the runs, with the last one last", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({ "0.json": documentOf("gone", 1) })
+      const made = [report.run]
+      const migrateNext = Effect.fnUntraced(function* (name: string) {
+        writeFileSync(join(source, `${name}.json`), documentOf(name, 1))
+        made.push((yield* run(database, [join(source, `${name}.json`)])).run)
+      })
+      for (const name of ["a", "b", "gone too"]) yield* migrateNext(name)
+      for (const [name, next] of [
+        ["gone", "d"],
+        ["gone too", "e"]
+      ] as const) {
+        yield* purged(database, name)
+        assert.deepStrictEqual(yield* ids(database), made)
+        assert.strictEqual(yield* lastRun(database), made.at(-1))
+        yield* migrateNext(next)
+        assert.deepStrictEqual(yield* ids(database), made)
+        assert.strictEqual(yield* lastRun(database), made.at(-1))
+      }
+      const undone = yield* undoing(database, "last")
+      assert.deepStrictEqual(
+        undone.cohorts.map(({ action, cohort }) => [cohort, action]),
+        [["e", "deleted"]]
+      )
+    })
+  )
+
+  it.effect("are savepoints that restore the state of their moment", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "0.json": documentOf("gone", 1) })
+      const write = (name: string, version: number) =>
+        writeFileSync(join(source, `${name}.json`), documentOf(name, version))
+      yield* createSavepoint({ ...place(database), name: "nothing kept" })
+      write("a", 1)
+      write("gone too", 1)
+      yield* run(database, [source])
+      const before = yield* shown(database)
+      yield* createSavepoint({ ...place(database), name: "clean" })
+      const kept = ({ listed, texts }: typeof before) => ({
+        listed: listed.filter(({ name }) => !String(name).startsWith("gone")),
+        texts: texts.filter(([path]) => !path.startsWith("gone"))
+      })
+      yield* purged(database, "gone")
+      write("a", 4)
+      yield* run(database, [join(source, "a.json")], { onConflict: "replace" })
+      yield* purged(database, "gone too")
+      write("b", 4)
+      yield* run(database, [join(source, "b.json")])
+      yield* restoreSavepoint({ ...place(database), name: "clean", test: false })
+      assert.deepStrictEqual(yield* shown(database), kept(before))
+      yield* restoreSavepoint({ ...place(database), name: "nothing kept", test: false })
+      assert.deepStrictEqual(yield* cohorts(database), [])
+      assert.strictEqual((yield* verify({ database, sources: [] })).findingCount, 0)
+    })
+  )
+
+  it.effect("are savepoints, also where a damaged cohort was left behind", () =>
+    Effect.gen(function* () {
+      const { database, folder, source } = yield* migrated({ "0.json": documentOf("spoilt", 1) })
+      const out = join(folder, "rebuilt.duckdb")
+      yield* createSavepoint({ ...place(database), name: "nothing kept" })
+      writeFileSync(join(source, "a.json"), documentOf("a", 1))
+      yield* run(database, [source])
+      yield* Effect.scoped(
+        Effect.flatMap(openStore({ path: database }), (client) =>
+          client.unsafe("UPDATE mallard.revisions SET description = 'other' WHERE revision_id = 1")
+        )
+      )
+      assert.strictEqual((yield* rebuild({ path: database }, out)).left.length, 1)
+      assert.deepStrictEqual(
+        (yield* listSavepoints(out)).map(({ revision }) => revision),
+        [0]
+      )
+      yield* restoreSavepoint({ ...place(out), name: "nothing kept", test: false })
+      assert.deepStrictEqual(yield* cohorts(out), [])
     })
   )
 })

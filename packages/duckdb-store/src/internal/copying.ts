@@ -82,11 +82,11 @@ export const copyKept = Effect.fnUntraced(function* (sql: DuckDbSqlClient, path:
         }
       }
       for (const statement of copiesSql) yield* query(sql, statement)
-      if (kept.forgetsNames === true) yield* rewriteRuns(sql)
+      yield* rewriteRuns(sql, kept.forgetsNames === true)
       for (const table of same) {
-        const isRewritten = table === "migration_runs" && kept.forgetsNames === true
-        const from = isRewritten ? rewrittenRunsSql : `SELECT * FROM former.mallard.${table} t`
-        yield* query(sql, `INSERT INTO mallard.${table} ${from} WHERE ${rowsOf(kept)}`)
+        const from = table === "migration_runs" ? rewrittenRunsSql : `SELECT t.* FROM former.mallard.${table} t`
+        // Runs are in the order of their rows: which commits they made is not copied.
+        yield* query(sql, `INSERT INTO mallard.${table} ${from} WHERE ${rowsOf(kept)} ORDER BY t.rowid`)
       }
       for (const table of renumbered) yield* copyDigested(sql, table, rowsOf(kept))
       const counts: Array<{ readonly table: string; readonly count: number }> = []
@@ -228,9 +228,10 @@ LEFT JOIN kept_revisions p ON p.old_id = k.predecessor JOIN kept_contents c ON c
     changed: { content_id: "c.new_id" }
   },
   migration_items: {
-    from: `(SELECT * FROM former.mallard.migration_items WHERE revision_id IS NULL OR revision_id IN (SELECT old_id FROM kept_revisions)) t
+    from: `(SELECT *, rowid AS position FROM former.mallard.migration_items WHERE revision_id IS NULL OR revision_id IN (SELECT old_id FROM kept_revisions)) t
 LEFT JOIN kept_revisions k ON k.old_id = t.revision_id`,
-    order: "t.run_id, t.item",
+    // An item may have several rows, and pages of rows need one order.
+    order: "t.run_id, t.item, t.position",
     changed: { revision_id: "k.new_id" }
   }
 }
@@ -285,8 +286,19 @@ const StoredUndoing = Schema.fromJsonString(
 )
 const readUndoing = Schema.decodeUnknownOption(StoredUndoing)
 
-/** Puts aside how the rows of runs are to read that name cohorts which are not kept. */
-const rewriteRuns = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
+/** What a savepoint recorded: `revision` is the last one before it. */
+const StoredSavepoint = Schema.fromJsonString(
+  Schema.StructWithRest(Schema.Struct({ savepoint: Schema.String, revision: Schema.Int }), [
+    Schema.Record(Schema.String, Schema.Json)
+  ])
+)
+const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
+
+/**
+ * Puts aside how the rows of runs are to read that tell the number of a revision, which is another one now, or, if names are
+ * forgotten, that name cohorts which are not kept.
+ */
+const rewriteRuns = Effect.fnUntraced(function* (sql: DuckDbSqlClient, forgetsNames: boolean) {
   yield* query(sql, "CREATE TEMP TABLE rewritten_runs (old_digest VARCHAR, options VARCHAR, row_digest VARCHAR)")
   const cohorts = yield* query<{ readonly id: string }>(
     sql,
@@ -295,10 +307,28 @@ const rewriteRuns = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
   const kept = new Set(cohorts.map(({ id }) => id))
   const found = yield* query<{ readonly old_digest: string }>(
     sql,
-    `SELECT DISTINCT row_digest AS old_digest FROM former.mallard.migration_runs WHERE contains(options, '"undone":[')`
+    `SELECT DISTINCT row_digest AS old_digest FROM former.mallard.migration_runs
+WHERE contains(options, '"savepoint":')${forgetsNames ? ` OR contains(options, '"undone":[')` : ""}`
   )
   const columns = tableColumns("migration_runs").filter(({ name }) => name !== "row_digest")
   const cells = columns.map((column) => cellSql(column))
+  const rewritten = Effect.fnUntraced(function* (text: string | null | undefined) {
+    const savepoint = Option.getOrUndefined(readSavepoint(text))
+    if (savepoint !== undefined) {
+      // The last revision before it may be gone: then it is the last one of those that are kept.
+      const [last] = yield* query<{ readonly id: bigint }>(
+        sql,
+        "SELECT coalesce(max(new_id), 0) AS id FROM kept_revisions WHERE old_id <= CAST(? AS BIGINT)",
+        [String(savepoint.revision)]
+      )
+      const revision = Number(last?.id ?? 0n)
+      return revision === savepoint.revision ? undefined : JSON.stringify({ ...savepoint, revision })
+    }
+    const undoing = forgetsNames ? Option.getOrUndefined(readUndoing(text)) : undefined
+    if (undoing === undefined) return undefined
+    const undone = undoing.undone.map((one) => (kept.has(one.cohort_id) ? one : { ...one, cohort: one.cohort_id }))
+    return JSON.stringify({ ...undoing, undone })
+  })
   // One at a time: what a run recorded may be large.
   for (const { old_digest } of found) {
     const [row] = yield* query<Readonly<Record<string, LedgerValue | Uint8Array>>>(
@@ -309,11 +339,9 @@ const rewriteRuns = Effect.fnUntraced(function* (sql: DuckDbSqlClient) {
     if (row === undefined) continue
     const texts = columns.map(({ name, type }) => digestText(type, plainValue(row[name] ?? null)))
     const at = columns.findIndex(({ name }) => name === "options")
-    const undoing = Option.getOrUndefined(readUndoing(texts[at]))
+    const options = yield* rewritten(texts[at])
     // A row that changed since it was written stays as it is, for the copy to be refused.
-    if (undoing === undefined || rowDigest(texts) !== old_digest) continue
-    const undone = undoing.undone.map((one) => (kept.has(one.cohort_id) ? one : { ...one, cohort: one.cohort_id }))
-    const options = JSON.stringify({ ...undoing, undone })
+    if (options === undefined || rowDigest(texts) !== old_digest) continue
     yield* query(sql, "INSERT INTO rewritten_runs VALUES (?, ?, ?)", [
       old_digest,
       options,
