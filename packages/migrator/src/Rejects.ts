@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSyn
 import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
-import { type CipherSettings, filesOf, restoreBackup } from "./Backup.ts"
+import { type CipherSettings, findBackup, restoreBackup } from "./Backup.ts"
 import { BackupError, targetFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
 import { orNothingStored } from "./internal/begun.ts"
@@ -128,7 +128,7 @@ const Index = Schema.Struct({
 export interface ExportedRejects {
   readonly out: string
   readonly exported: ReadonlyArray<{ readonly reject: Reject; readonly source: string }>
-  /** Those whose bytes no backup holds. */
+  /** Those of which no backup holds every file. */
   readonly missing: ReadonlyArray<Reject>
 }
 
@@ -188,14 +188,16 @@ const restoreRejects = Effect.fnUntraced(function* (
 ) {
   const backup = group[0]?.reject.backup ?? null
   if (backup === null) return []
-  const files = (yield* filesOf(backup.store, backup.backup_id)).map(({ path }) => path)
+  const { manifest } = yield* findBackup(backup.store, backup.backup_id)
+  const files = manifest.files.map(({ path }) => path)
   const inBackup = new Set(files)
   const byFolder = Map.groupBy(files, dirname)
-  // A reject is a file, or a folder whose files are one source.
-  const pathsOf = ({ path }: Reject): ReadonlyArray<string> => [
-    ...(inBackup.has(path) ? [path] : []),
-    ...(byFolder.get(path) ?? [])
-  ]
+  const lacking = new Set(manifest.skipped.flatMap(({ path }) => [path, dirname(path)]))
+  const isLacking = ({ path, remarks }: Reject): boolean =>
+    lacking.has(path) || remarks.some(({ part }) => part !== undefined && !inBackup.has(join(path, part)))
+  // A reject is a file, or a folder whose files are one source: without one of them it would be stored as if it were whole.
+  const pathsOf = (reject: Reject): ReadonlyArray<string> =>
+    isLacking(reject) ? [] : [...(inBackup.has(reject.path) ? [reject.path] : []), ...(byFolder.get(reject.path) ?? [])]
   const places = new Map<string, string>()
   for (const { reject, source } of group) {
     for (const path of pathsOf(reject)) places.set(path, join(out, source, relative(reject.path, path)))

@@ -1,5 +1,6 @@
 /** Rejected sources: kept to the byte, exported, mended, and replayed through the same pipeline. */
 import { backupStoreOf, exportRejects, listRejects, readExport, status, storedReport } from "@mallard/migrator"
+import { Failpoints } from "@mallard/duckdb-store"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
@@ -129,6 +130,29 @@ describe("rejected sources", () => {
       )
     })
   )
+
+  for (const isBackedUp of [true, false]) {
+    it.effect(
+      `of which not every file was copied are missing, ${isBackedUp ? "also" : "not only"} in a full backup`,
+      () =>
+        Effect.gen(function* () {
+          const { database, folder, source } = yield* folderOf(files)
+          const store = backupStoreOf(database)
+          const keeping = isBackedUp ? { backup: { store } } : { rejectStore: store }
+          yield* Effect.provideService(run(database, [source], keeping), Failpoints, (point) => {
+            if (point === "backup/copied") rmSync(join(source, "case", "scenario.json"), { force: true })
+          })
+          const out = join(folder, "mend")
+          const result = yield* exportRejects({ rejects: yield* listRejects(database, undefined), out })
+          assert.deepStrictEqual(
+            result.missing.map(({ path }) => path),
+            [join(source, "case")]
+          )
+          assert.deepStrictEqual(readdirSync(out), ["2", "3", "rejects.index"])
+          assert.strictEqual((yield* readExport(out)).size, 2)
+        })
+    )
+  }
 
   it.effect("cannot be replayed from a folder whose index leads elsewhere", () =>
     Effect.gen(function* () {
