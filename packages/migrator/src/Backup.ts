@@ -546,6 +546,16 @@ const placeBelow = (out: string, base: string, path: string): string => {
 export const isBackupStore = (folder: string): boolean =>
   ["packs", "manifests"].some((name) => existsSync(join(folder, name)))
 
+/** Whether the last backup of a store is encrypted; where none can be read, whether the store has a key of its own. */
+export const isLastEncrypted = (store: string): boolean => {
+  try {
+    const last = readManifests(store).findLast(({ manifest }) => manifest !== undefined)?.manifest
+    return last === undefined ? hasIdentity(store) : last.key !== null
+  } catch {
+    return hasIdentity(store)
+  }
+}
+
 /** SHA-256 of every content of which a store has a copy that is not encrypted; none where there is no store that can be read. */
 export const contentsInClear = (store: string): ReadonlySet<string> => {
   try {

@@ -1,5 +1,13 @@
 /** Rejected sources: kept to the byte, exported, mended, and replayed through the same pipeline. */
-import { backupStoreOf, exportRejects, listRejects, readExport, status, storedReport } from "@mallard/migrator"
+import {
+  backupStoreOf,
+  exportRejects,
+  listBackups,
+  listRejects,
+  readExport,
+  status,
+  storedReport
+} from "@mallard/migrator"
 import { Failpoints } from "@mallard/duckdb-store"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -163,6 +171,33 @@ describe("rejected sources", () => {
       assert.isTrue(existsSync(index))
       writeFileSync(index, readFileSync(index, "utf8").replace('"1/case"', '"../source"'))
       assert.strictEqual((yield* Effect.flip(readExport(out)))._tag, "ExportUnreadable")
+    })
+  )
+})
+
+describe("rejected sources beside encrypted copies", () => {
+  it.effect("are not copied without a key, and the report says so, the stored one too", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf(files)
+      const store = backupStoreOf(database)
+      const recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+      yield* run(database, [source], { backup: { store, cipher: { recipients: [recipient] } } })
+      const { backups: before } = yield* listBackups(store)
+      writeFileSync(join(source, "late.json"), '{"name":"late","patients":[{"id":"4"}')
+      const report = yield* run(database, [source], { rejectStore: store })
+      assert.isTrue(report.items.some(({ outcome, path }) => outcome === "rejected" && path.endsWith("late.json")))
+      assert.deepStrictEqual((yield* listBackups(store)).backups, before)
+      const stored = yield* storedReport(database, "last")
+      for (const { notes = [] } of [report, stored]) {
+        assert.include(notes.join(), "The rejected files were not copied")
+        assert.include(notes.join(), "--backup-passphrase-file")
+      }
+      const reject = (yield* listRejects(database, "last")).find(({ path }) => path.endsWith("late.json"))
+      assert.isNull(reject?.backup)
+      // In a store of its own there is nothing that is encrypted.
+      const other = yield* run(database, [source], { rejectStore: `${store}-plain` })
+      assert.isUndefined(other.notes)
+      assert.lengthOf((yield* listBackups(`${store}-plain`)).backups, 1)
     })
   )
 })

@@ -37,7 +37,9 @@ export const RunFacts = Schema.Struct({
   /** Those of `removed` from which nothing is stored. */
   removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Files that were to be copied and could not be, so that no backup of the run has them. */
-  not_copied: Schema.optionalKey(Manifest.fields.skipped)
+  not_copied: Schema.optionalKey(Manifest.fields.skipped),
+  /** Whether rejected files were left out of a store whose copies are encrypted. */
+  rejects_not_copied: Schema.optionalKey(Schema.Boolean)
 })
 export type RunFacts = typeof RunFacts.Type
 

@@ -3,7 +3,7 @@ import { BatchWriter, checkpoint, type LedgerRun, openStore, queryRows, reach, r
 import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
-import { type BackupMade, makeBackup } from "../Backup.ts"
+import { type BackupMade, isLastEncrypted, makeBackup } from "../Backup.ts"
 import type { ChangedSource, PathHistory } from "../Incremental.ts"
 import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
 import { type BackupReport, type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
@@ -14,7 +14,7 @@ import { comparedWith, removedOf } from "./comparing.ts"
 import { environmentOf } from "./environment.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
-import { notCopiedNotes } from "./manifest.ts"
+import { notCopiedNotes, REJECTS_NOT_COPIED } from "./manifest.ts"
 import { startReadThreads } from "./readAhead.ts"
 import { recordBackup, recordRun } from "./recording.ts"
 import { isExceeded } from "./rejectLimit.ts"
@@ -117,7 +117,11 @@ const loadInto = Effect.fnUntraced(function* (
     duckdb,
     backup,
     backupMs,
-    notes: [...(made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []), ...notCopiedNotes(made?.skipped ?? [])]
+    notes: [
+      ...(made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []),
+      ...notCopiedNotes(made?.skipped ?? []),
+      ...(ended.rejectsLeftOut ? [REJECTS_NOT_COPIED] : [])
+    ]
   }
   return loaded
 })
@@ -161,13 +165,16 @@ const recordEnd = Effect.fnUntraced(function* (
   const all = [...items, ...unreadable]
   const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
   const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
-  const kept = made === undefined ? yield* keepRejects(options, found, run, items) : undefined
+  const copied = made === undefined ? yield* keepRejects(options, found, run, items) : undefined
+  const rejectsLeftOut = copied === "left-out"
+  const kept = copied === "left-out" ? undefined : copied
   const facts: RunFacts = {
     ignored: found.ignored,
     slowest: loader.slowest.list,
     ...changes.noted,
     ...(loader.interrupted ? {} : removedOf(changes.removed)),
     ...(made === undefined || made.skipped.length === 0 ? {} : { not_copied: made.skipped }),
+    ...(rejectsLeftOut ? { rejects_not_copied: true } : {}),
     timings: {
       find: findMs,
       ...(made === undefined ? {} : { backup: times.backupMs }),
@@ -183,7 +190,7 @@ const recordEnd = Effect.fnUntraced(function* (
       return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
     })
   )
-  return { items, exceeded, removed: changes.removed }
+  return { items, exceeded, removed: changes.removed, rejectsLeftOut }
 })
 
 /** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */
@@ -205,7 +212,10 @@ const backUp = Effect.fnUntraced(function* (options: MigrateOptions, { files, ho
 const PLAIN_NOTE =
   "The copies of this run are not encrypted, while those of the backup before are: give --backup-passphrase, --backup-passphrase-file or --backup-recipient to every run. `backup list` shows which are."
 
-/** Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. */
+/**
+ * Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. Beside
+ * encrypted copies they are left out: this run has no key, and who encrypts the others does not want these in plain.
+ */
 const keepRejects = Effect.fnUntraced(function* (
   options: MigrateOptions,
   found: FoundSources,
@@ -215,6 +225,7 @@ const keepRejects = Effect.fnUntraced(function* (
   const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
   if (options.rejectStore === undefined || rejected.size === 0) return undefined
   const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap(filesOnDisk)
+  if (files.length > 0 && isLastEncrypted(options.rejectStore)) return "left-out" as const
   const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
   return Option.getOrUndefined(made)?.report
 })

@@ -122,6 +122,10 @@ export const notCopiedNotes = (skipped: Manifest["skipped"]): ReadonlyArray<stri
     : [])
 ]
 
+/** What a report says where rejected files were not copied in plain beside encrypted copies. */
+export const REJECTS_NOT_COPIED =
+  "The rejected files were not copied: the copies of the backup before are encrypted, and these would not be. To have them copied, run the same without --no-backup and with --backup-passphrase, --backup-passphrase-file or --backup-recipient."
+
 const reasons: Readonly<Record<string, string>> = {
   changed: "it changed meanwhile",
   missing: "it was not there",

@@ -21,7 +21,7 @@ import { Effect, Option, Schema } from "effect"
 import { findBackup } from "../Backup.ts"
 import { withBegun } from "../Resume.ts"
 import { begunRuns, orNothingStored } from "../internal/begun.ts"
-import { notCopiedNotes } from "../internal/manifest.ts"
+import { notCopiedNotes, REJECTS_NOT_COPIED } from "../internal/manifest.ts"
 import { RunFacts, RunProof, StoredOptions } from "../internal/RunFacts.ts"
 import {
   ItemOutcome,
@@ -215,7 +215,9 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
       "The run did not come to its end: it was cut short, or is still going. What is listed was stored whole; how many sources it had found is not known."
     )
   }
-  notes.push(...notCopiedNotes(facts.not_copied ?? []), ...(proof?.not_moved ?? []))
+  notes.push(...notCopiedNotes(facts.not_copied ?? []))
+  if (facts.rejects_not_copied === true) notes.push(REJECTS_NOT_COPIED)
+  notes.push(...(proof?.not_moved ?? []))
   if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"]))
   if (stated !== undefined && stated.unchanged > 0) {
     notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
