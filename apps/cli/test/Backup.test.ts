@@ -66,6 +66,43 @@ describe("mallard backup", () => {
     assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
   })
 
+  it("names backups that the database knows and that are gone, one of them or all", async () => {
+    const folder = makeFolder()
+    const manifests = join(folder, "test.duckdb.backups", "manifests")
+    for (const name of ["a", "b"]) {
+      writeFiles(folder, { [`${name}.json`]: `{"name":"${name}","patients":[{"id":"${name}"}]}` })
+      assert.strictEqual((await run(folder, ["migrate", `${name}.json`, ...db, "--no-verify"])).code, 0)
+    }
+    const { backups } = JSON.parse((await run(folder, ["backup", "list", ...db, "--json"])).stdout)
+    const [first, second] = backups.map((one: { backup_id: string }) => one.backup_id)
+    rmSync(join(manifests, readdirSync(manifests).sort()[0] ?? ""))
+    const listed = await run(folder, ["backup", "list", ...db])
+    assert.deepStrictEqual([listed.code, listed.stderr.includes(first)], [6, true])
+    assert.match(listed.stdout, new RegExp(`^${first}  .+  1 file, .+, missing$`, "m"))
+    const verified = await run(folder, ["backup", "verify", ...db])
+    assert.strictEqual(verified.code, 6)
+    assert.include(verified.stdout, `is gone (backup ${first}) [manifest-missing]\n✓ 1 file, `)
+    assert.strictEqual((await run(folder, ["backup", "verify", second, ...db])).code, 0)
+    assert.strictEqual((await run(folder, ["backup", "verify", first, ...db])).code, 6)
+    rmSync(join(folder, "test.duckdb.backups"), { recursive: true })
+    const gone = await run(folder, ["backup", "list", ...db, "--json"])
+    const { backups: left, missing } = JSON.parse(gone.stdout)
+    assert.deepStrictEqual(
+      [gone.code, left, missing.map((one: { backup_id: string }) => one.backup_id)],
+      [6, [], [first, second]]
+    )
+    const none = await run(folder, ["backup", "verify", ...db])
+    assert.deepStrictEqual([none.code, none.stdout.includes("2 backups missing\n")], [6, true])
+  })
+
+  it("is not said to be none where the folder of the copies cannot be read", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "test.duckdb.backups": "" })
+    const outcome = await run(folder, ["backup", "list", ...db])
+    assert.strictEqual(outcome.code, 1)
+    assert.include(outcome.stderr, "reading or writing failed")
+  })
+
   it("says when copies are made in plain after encrypted ones", async () => {
     const folder = makeFolder()
     writeFiles(folder, { [cohort.file]: cohort.text, "key.txt": "open sesame" })

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { cohort, makeFolder, run, writeFiles } from "./support.ts"
@@ -28,6 +28,22 @@ describe("mallard doctor", () => {
     assert.isTrue(before.equals(readFileSync(join(folder, "test.duckdb"))))
     const missing = await run(folder, ["doctor", "--db", "none.duckdb"])
     assert.strictEqual(missing.code, 10)
+  })
+
+  it("names backups that the database knows and that are gone, not those that moved with it", async () => {
+    const folder = await migrated()
+    const [from, to] = ["test.duckdb", "moved/test.duckdb"].map((name) => join(folder, name)) as [string, string]
+    mkdirSync(join(folder, "moved"))
+    for (const suffix of ["", ".backups"]) renameSync(from + suffix, to + suffix)
+    const moved = await run(folder, ["doctor", "--db", to, "--no-verify"])
+    assert.strictEqual(moved.code, 0, moved.stdout)
+    rmSync(`${to}.backups`, { recursive: true })
+    const lost = await run(folder, ["doctor", "--db", to, "--no-verify"])
+    assert.strictEqual(lost.code, 6)
+    assert.match(
+      lost.stdout,
+      /^✗ backups {5}1 backup of sources that the database knows cannot be found: in .+test\.duckdb\.backups$/m
+    )
   })
 
   it("names a log that does not fit, and moves it away when it is told to", async () => {

@@ -26,6 +26,7 @@ import {
 } from "./internal/cipher.ts"
 import {
   commonFolder,
+  idInName,
   type Manifest,
   type ManifestFile,
   manifestName,
@@ -361,6 +362,18 @@ export const listBackups = (
       damaged: read.filter(({ manifest }) => manifest === undefined).map(({ path }) => path)
     }
   })
+
+/** Ids of the backups whose manifest a store has, be it whole or not; none where there is no store. */
+export const manifestIds = (store: string): Effect.Effect<ReadonlySet<string>, BackupError> =>
+  attempt(
+    store,
+    () => new Set(readManifests(store).flatMap(({ manifest, path }) => [idInName(path), manifest?.backup_id ?? ""]))
+  ).pipe(
+    Effect.catchIf(
+      ({ reason }) => reason === "not-found",
+      () => Effect.succeed(new Set<string>())
+    )
+  )
 
 const attempt = <A>(store: string, f: () => A): Effect.Effect<A, BackupError> =>
   Effect.try({ try: f, catch: (cause) => backupFailure(store, cause) })

@@ -24,6 +24,8 @@ export interface BackupProblem {
   readonly problem: BackupProblemReason
   /** The place restored to, where the fault is there. */
   readonly target?: string
+  /** The backup whose manifest is gone; `path` is the folder that it was in. */
+  readonly backup?: string
 }
 
 /**
@@ -36,6 +38,7 @@ export type BackupProblemReason =
   | "pack-truncated"
   | "content-changed"
   | "manifest-changed"
+  | "manifest-missing"
   | TargetProblemReason
 export type TargetProblemReason = "target-permission" | "target-io"
 

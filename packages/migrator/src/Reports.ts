@@ -3,5 +3,14 @@ export { REPORT_SCHEMA_ID, REPORT_VERSION, renderJson, reportJsonSchema } from "
 export { renderHtml } from "./report/Html.ts"
 export { renderJUnit } from "./report/JUnit.ts"
 export { renderMarkdown } from "./report/Markdown.ts"
-export { backupOfRun, listRuns, RunSummary, storedBackup, storedReport, withQuality } from "./report/StoredReport.ts"
+export {
+  backupOfRun,
+  type LostBackup,
+  listRuns,
+  lostBackups,
+  RunSummary,
+  storedBackup,
+  storedReport,
+  withQuality
+} from "./report/StoredReport.ts"
 export { optionText } from "./report/Summary.ts"

@@ -1,11 +1,14 @@
 /** `mallard backup`: the copies of sources, also when the database itself is lost. */
 import { openStore } from "@mallard/duckdb-store"
 import {
+  type BackupCheck,
   type BackupProblem,
   backupOfRun,
   backupStoreOf,
   isBackupStore,
   listBackups,
+  type LostBackup,
+  lostBackups,
   restoreBackup,
   storedBackup,
   verifyBackup
@@ -98,52 +101,110 @@ const progressOf = (session: Session, command: BackupCommand, phase: "checking" 
 
 const none = (session: Session, store: string): string => `No backups in ${shownPath(store, session.cwd)}\n`
 
+/** Backups that the database knows and that are gone, if it can be read. */
+const lostOf = (database: string | undefined): Effect.Effect<ReadonlyArray<LostBackup>> =>
+  database === undefined || !existsSync(database)
+    ? Effect.succeed([])
+    : Effect.orElseSucceed(lostBackups(database), () => [])
+
+/** What a store holds; a folder that is not there, or is none of backups, holds nothing. */
+const heldIn = (store: string) =>
+  listBackups(store).pipe(
+    Effect.catchIf(
+      ({ reason }) => reason === "not-found" && !isBackupStore(store),
+      () => Effect.succeed({ backups: [], damaged: [] })
+    )
+  )
+
 export const runBackupList = Effect.fnUntraced(function* (session: Session, command: BackupListCommand) {
   const { terminal } = session
-  const { store } = yield* placeOf(session, command)
-  const { backups, damaged } = isBackupStore(store) ? yield* listBackups(store) : { backups: [], damaged: [] }
-  if (command.json) terminal.out(`${JSON.stringify({ store, backups, damaged }, null, 2)}\n`)
-  else if (backups.length === 0 && damaged.length === 0) terminal.out(none(session, store))
+  const { database, store } = yield* placeOf(session, command)
+  const { backups, damaged } = yield* heldIn(store)
+  const missing = yield* lostOf(database)
+  if (command.json) terminal.out(`${JSON.stringify({ store, backups, damaged, missing }, null, 2)}\n`)
+  else if (backups.length === 0 && damaged.length === 0 && missing.length === 0) terminal.out(none(session, store))
   else {
     for (const one of backups) {
       terminal.out(
         `${terminal.paint("bold", one.backup_id)}  ${one.created_at.slice(0, 19).replace("T", " ")}  ${counted(one.files, "file")}, ${size(one.bytes)}${one.encrypted ? ", encrypted" : ""}\n    run ${one.run ?? "-"}; ${printable(one.base)}\n`
       )
     }
+    for (const one of missing) {
+      terminal.out(
+        `${terminal.paint("bold", one.backup_id)}  ${one.created_at.slice(0, 19).replace("T", " ")}  ${counted(one.files, "file")}, ${size(one.bytes)}, ${terminal.paint("red", "missing")}\n    run ${one.runs[0] ?? "-"}; was in ${printable(one.store)}\n`
+      )
+    }
     terminal.out(`\n${counted(backups.length, "backup")} in ${printable(store)}, times in UTC\n`)
   }
   for (const path of damaged) terminal.error(`Damaged: the manifest ${printable(path)} cannot be read.\n`)
-  if (damaged.length > 0) return yield* new Ended({ code: exitCode.damaged })
+  for (const { backup_id, store: place } of missing) {
+    terminal.error(`Missing: the database knows backup ${backup_id}, and ${printable(place)} has no manifest of it.\n`)
+  }
+  if (damaged.length + missing.length > 0) return yield* new Ended({ code: exitCode.damaged })
 })
 
 export const runBackupVerify = Effect.fnUntraced(function* (session: Session, command: VerifyBackupCommand) {
-  const { terminal } = session
   const { database, store } = yield* placeOf(session, command)
   const cipher = yield* cipherSettings(session, command)
   const backup = yield* named(database, command.backup)
+  const jobs = yield* jobsOf(command.jobs)
+  const lost = lostAmong(yield* lostOf(database), command.backup, backup)
+  const isAlone = lost.length > 0 && (!isLast(command.backup) || (yield* heldIn(store)).backups.length === 0)
+  if (isAlone) {
+    tellCheck(session, command, store, { backup_id: lost[0]?.backup ?? backup, files: 0, bytes: 0, problems: lost })
+    return yield* new Ended({ code: exitCode.damaged })
+  }
   // The database has the hash of the manifest; without it the manifest can only be taken at its word.
   const recorded =
     database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
-  const jobs = yield* jobsOf(command.jobs)
   yield* sayWhich(session, command, store)
   const progress = progressOf(session, command, "checking")
-  const check = yield* progress.during(
+  const checked = yield* progress.during(
     verifyBackup({ store, backup, cipher, jobs, manifestSha256: recorded, onProgress: progress.step })
   )
-  if (command.json) terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
-  else {
-    for (const { path, problem } of check.problems) {
-      terminal.out(`${terminal.paint("red", "✗")} ${shownPath(path, session.cwd)}: ${problems[problem]} [${problem}]\n`)
-    }
-    const against = recorded === undefined ? "; the database does not know its manifest" : ""
-    terminal.out(
-      check.problems.length === 0
-        ? `${terminal.paint("green", "✓")} ${counted(check.files, "file")}, ${size(check.bytes)}, every copy as it was${against}\n`
-        : `${counted(check.problems.length, "problem")} in backup ${check.backup_id}\n`
-    )
-  }
+  const check = { ...checked, problems: [...checked.problems, ...lost] }
+  tellCheck(session, command, store, check, recorded)
   if (check.problems.length > 0) return yield* new Ended({ code: codeOf(check.problems) })
 })
+
+const isLast = (wanted: string | undefined): boolean => wanted === undefined || wanted === "last"
+
+/** Those that were asked for by id or run; where none was named, all. */
+const lostAmong = (
+  lost: ReadonlyArray<LostBackup>,
+  wanted: string | undefined,
+  backup: string
+): ReadonlyArray<BackupProblem> =>
+  lost
+    .filter(
+      ({ backup_id: id, runs }) =>
+        isLast(wanted) || (backup !== "" && [id, ...runs].some((one) => one.startsWith(backup)))
+    )
+    .map(({ backup_id, store }) => ({ path: store, problem: "manifest-missing", backup: backup_id }))
+
+const tellCheck = (
+  { cwd, terminal }: Session,
+  { json }: VerifyBackupCommand,
+  store: string,
+  check: BackupCheck,
+  recorded?: string
+): void => {
+  if (json) return terminal.out(`${JSON.stringify({ store, ...check, manifest_checked: recorded !== undefined })}\n`)
+  for (const { backup, path, problem } of check.problems) {
+    const which = backup === undefined ? "" : ` (backup ${backup})`
+    terminal.out(`${terminal.paint("red", "✗")} ${shownPath(path, cwd)}: ${problems[problem]}${which} [${problem}]\n`)
+  }
+  const against = recorded === undefined ? "; the database does not know its manifest" : ""
+  const here = check.problems.filter(({ problem }) => problem !== "manifest-missing").length
+  const gone = check.problems.length - here
+  if (here > 0) terminal.out(`${counted(here, "problem")} in backup ${check.backup_id}\n`)
+  else if (check.files > 0 || gone === 0) {
+    terminal.out(
+      `${terminal.paint("green", "✓")} ${counted(check.files, "file")}, ${size(check.bytes)}, every copy as it was${against}\n`
+    )
+  }
+  if (gone > 0) terminal.out(`${counted(gone, "backup")} missing\n`)
+}
 
 /** What cannot be read or written to need not be damaged. */
 const codeOf = (found: ReadonlyArray<BackupProblem>): number =>
@@ -157,6 +218,7 @@ const problems = {
   "pack-truncated": "the pack that holds its copy is cut off",
   "content-changed": "its copy is not what was copied",
   "manifest-changed": "the manifest is not as it was written",
+  "manifest-missing": "the manifest of a backup that the database knows is gone",
   "target-permission":
     "the operating system does not permit it; check who may write there, or name another folder with --out",
   "target-io":

@@ -8,7 +8,7 @@ import {
   type RebuildReport,
   StoreError
 } from "@mallard/duckdb-store"
-import { backupStoreOf, isBackupStore, listBackups } from "@mallard/migrator"
+import { backupStoreOf, isBackupStore, listBackups, type LostBackup, lostBackups } from "@mallard/migrator"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
@@ -52,7 +52,7 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
       // Leads to the other database, where this one was not named.
       if (diagnosis.refused === "foreign") return yield* new StoreError({ reason: "foreign", path })
       const rebuilt = out === undefined ? undefined : yield* rebuild(config, out)
-      return { checks: [...diagnosis.checks, yield* backupCheck(path)], diagnosis, moved, rebuilt }
+      return { checks: [...diagnosis.checks, yield* backupCheck(path, diagnosis)], diagnosis, moved, rebuilt }
     })
   )
   const { checks, diagnosis, moved, rebuilt } = yield* progress.during(examined)
@@ -70,7 +70,20 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
   if (code !== 0) return yield* new Ended({ code })
 })
 
-const backupCheck = (path: string): Effect.Effect<DoctorCheck> => {
+const backupCheck = Effect.fnUntraced(function* (path: string, { refused }: Diagnosis) {
+  // What cannot be read of the database is said by the other checks.
+  const lost = refused === undefined ? yield* Effect.orElseSucceed(lostBackups(path), () => []) : []
+  return lost.length > 0 ? lostCheck(lost) : yield* storeCheck(path)
+})
+
+const lostCheck = (lost: ReadonlyArray<LostBackup>): DoctorCheck => ({
+  check: "backups",
+  status: "problem",
+  message: `${counted(lost.length, "backup")} of sources that the database knows cannot be found: in ${[...new Set(lost.map(({ store }) => store))].join(", ")}`,
+  next: "Put the folder back where it was, or keep the sources and migrate them again. `mallard backup list` names what is gone."
+})
+
+const storeCheck = (path: string): Effect.Effect<DoctorCheck> => {
   const store = backupStoreOf(path)
   const none: DoctorCheck = {
     check: "backups",

@@ -92,6 +92,9 @@ export const writeManifest = (store: string, manifest: Manifest): ReadManifest =
 
 export const manifestName = (path: string): string => basename(path)
 
+/** The id of the backup that the name of a manifest tells; empty if it tells none. */
+export const idInName = (path: string): string => basename(path, SUFFIX).split("_")[1] ?? ""
+
 /** The folder that all paths lie in. */
 export const commonFolder = (paths: ReadonlyArray<string>): string => {
   const [first, ...rest] = paths.map((path) => dirname(path))

@@ -18,7 +18,7 @@ import {
 } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
-import { findBackup } from "../Backup.ts"
+import { backupStoreOf, findBackup, manifestIds } from "../Backup.ts"
 import { withBegun } from "../Resume.ts"
 import { begunRuns, orNothingStored } from "../internal/begun.ts"
 import { notCopiedNotes, REJECTS_NOT_COPIED } from "../internal/manifest.ts"
@@ -148,6 +148,42 @@ export const storedBackup = Effect.fn("storedBackup")(function* (database: strin
   const { manifest } = yield* findBackup(store, wanted)
   const backups = yield* inDatabase(database, readBackups())
   return backups.find(({ backupId }) => backupId === manifest.backup_id)?.manifestSha256
+})
+
+/** A backup that the database knows, and of which no manifest is there any more. */
+export interface LostBackup {
+  readonly backup_id: string
+  /** The runs that it belongs to. */
+  readonly runs: ReadonlyArray<string>
+  readonly created_at: string
+  readonly files: number
+  readonly bytes: number
+  /** The folder that it was made in. */
+  readonly store: string
+}
+
+/**
+ * The backups that the database knows and whose manifest is gone, oldest first. One that lies beside the database, which
+ * may have been moved with its copies, is none; neither is one in a folder that cannot be read.
+ */
+export const lostBackups = Effect.fn("lostBackups")(function* (database: string) {
+  const made = Map.groupBy(yield* inDatabase(database, readBackups()), ({ backupId }) => backupId)
+  const idsIn = new Map<string, ReadonlySet<string> | undefined>()
+  const isIn = Effect.fnUntraced(function* (store: string, id: string) {
+    if (!idsIn.has(store)) idsIn.set(store, yield* Effect.orElseSucceed(manifestIds(store), () => undefined))
+    return idsIn.get(store)?.has(id) ?? true
+  })
+  const lost: Array<LostBackup> = []
+  for (const [id, rows] of made) {
+    const stores = new Set([...rows.map(({ path }) => path), backupStoreOf(database)])
+    const found = yield* Effect.forEach(stores, (store) => isIn(store, id))
+    const [first] = rows
+    if (first === undefined || found.includes(true)) continue
+    const runs = rows.flatMap(({ runId }) => runId ?? [])
+    const { at, bytes, files, path } = first
+    lost.push({ backup_id: id, runs, created_at: instantOf(at), files, bytes, store: path })
+  }
+  return lost
 })
 
 const inDatabase = <A, E>(database: string, use: Effect.Effect<A, E, DuckDbClient | CohortStore>) =>

@@ -65,7 +65,7 @@ const fixed: ReadonlyArray<Damage> = [
       copyFileSync(packsOf(world)[0] ?? "", join(world.store, "packs", "00000000-0000-4000-8000-000000000000.pack")),
     { code: 0, says: undefined }
   ],
-  ["a manifest that is gone", (world) => rmSync(manifestOf(world)), { code: 1, says: "there is no such backup" }],
+  ["a manifest that is gone", (world) => rmSync(manifestOf(world)), { says: "manifest-missing" }],
   ["a manifest that is empty", (world) => truncateSync(manifestOf(world), 0)],
   [
     "a manifest that is cut",
