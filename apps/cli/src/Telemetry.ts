@@ -3,7 +3,7 @@
  * spans and attributes of our own, numbers and words of our own vocabulary, never a value, key, name or path of a document.
  */
 import type { Progress } from "@mallard/migrator"
-import { Cause, Context, Effect, Exit, Layer, Metric, Option, Tracer } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Metric, Option, Scope, Tracer } from "effect"
 import { FetchHttpClient } from "effect/http"
 import { OtlpExporter, OtlpMetrics, OtlpSerialization, OtlpTracer } from "effect/observability"
 import { FROM_ENVIRONMENT } from "./Arguments.ts"
@@ -11,7 +11,7 @@ import { type CommandFailed, Ended, exitCode, usage } from "./Failure.ts"
 import type { Session } from "./Session.ts"
 import { printable } from "./Text.ts"
 
-/** How long the last export may hold up the end of the program. */
+/** How long the last exports, all of them together, may hold up the end of the program. */
 const LAST_EXPORT_MS = 5000
 
 /** Runs a command, and sends what it did to the collector that the user named. */
@@ -32,8 +32,14 @@ export const withTelemetry = <A, E, R>(
   })
   const counters = new Counters()
   const sent = Effect.gen(function* () {
-    yield* Effect.provideService(OtlpMetrics.make(signal("/v1/metrics")), Metric.MetricRegistry, counters.registry)
-    const tracer = vetted(yield* OtlpTracer.make(signal("/v1/traces")))
+    // Each in a scope of its own, closed side by side: one after the other, the last exports would take twice the time.
+    const exporters = yield* Scope.fork(yield* Effect.scope, "parallel")
+    yield* OtlpMetrics.make(signal("/v1/metrics")).pipe(
+      Effect.provideService(Metric.MetricRegistry, counters.registry),
+      Scope.provide(yield* Scope.fork(exporters, "sequential"))
+    )
+    const made = OtlpTracer.make(signal("/v1/traces"))
+    const tracer = vetted(yield* Scope.provide(made, yield* Scope.fork(exporters, "sequential")))
     session.telemetry.onProgress = counters.add
     return yield* effect.pipe(
       Effect.onExit((exit) => Effect.annotateCurrentSpan("mallard.exit_code", codeOf(exit))),

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs"
-import { createServer, type IncomingMessage } from "node:http"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { join } from "node:path"
 import { assert, describe, it, onTestFinished } from "vitest"
 import { cohort, makeFolder, run, writeFiles } from "./support.ts"
@@ -179,6 +179,27 @@ describe("mallard --otlp", () => {
       outcome.stderr,
       `Warning: traces and metrics did not reach ${collector.url}; what the command did is not affected.\n`
     )
+  })
+
+  it("sends the last traces and metrics side by side, so that the time for them runs out once", async () => {
+    const folder = makeFolder()
+    const waiting: Array<{ readonly path: string; readonly response: ServerResponse }> = []
+    const given: Array<string> = []
+    const server = createServer((request, response) => {
+      const path = request.url ?? ""
+      response.on("close", () => void (response.writableFinished || given.push(path)))
+      waiting.push({ path, response })
+      // Nothing is answered until both are there.
+      if (waiting.length > 1) for (const one of waiting) one.response.writeHead(200).end("{}")
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    const url = `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}`
+    const outcome = await run(folder, ["list", "--otlp", url])
+    assert.notInclude(outcome.stderr, "did not reach")
+    assert.deepStrictEqual(waiting.map(({ path }) => path).sort(), ["/v1/metrics", "/v1/traces"])
+    assert.deepStrictEqual(given, [], "given up while the other was not sent yet")
   })
 
   it("needs the URL of a collector", async () => {
