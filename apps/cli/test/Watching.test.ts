@@ -117,7 +117,7 @@ describe("mallard migrate on a terminal", () => {
     assert.strictEqual(await run.code, 3)
     assert.strictEqual(
       run.screen.lines()[0],
-      "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied, but not in plain beside encrypted copies."
+      "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied."
     )
     assert.strictEqual(run.raw().match(CURSOR)?.at(-1), "\u001b[?25h")
   })

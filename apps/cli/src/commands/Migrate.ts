@@ -309,7 +309,7 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
     }
     if (!command.dryRun) {
       session.terminal.error(
-        "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied, but not in plain beside encrypted copies.\n"
+        "No backup: the sources are read and never changed, but if they are lost later, only what the database gives back is left: the JSON without its white space. Rejected files alone are copied.\n"
       )
     }
     return undefined
