@@ -530,7 +530,7 @@ export class BatchWriter {
         ? undefined
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     this.writtenBytes += this.waitingBytes
-    if (this.pieces.length > 0) yield* this.writePieces
+    if (this.pieces.length > 0) yield* this.writePieces()
     if (writers.length === 0 && memberWriter === undefined) {
       // What was read without a row is text of documents: it would fill the buffer.
       this.empty()
@@ -621,9 +621,7 @@ export class BatchWriter {
     })
   })
 
-  private readonly writePieces = Effect.suspend(() => this.writePiecesNow())
-
-  private readonly writePiecesNow = Effect.fnUntraced({ self: this }, function* () {
+  private readonly writePieces = Effect.fnUntraced({ self: this }, function* () {
     const { native } = yield* this.opened("part_texts")
     yield* this.appendRows(native, "part_texts", this.pieces)
     // Else it would keep them until it has a chunk of rows, which are large.

@@ -53,6 +53,13 @@ const stage = (writer: BatchWriter, name: string, text: string, seq = 1, predece
   return result
 }
 
+/** The same, in a transaction of its own. */
+const commit = (...given: Parameters<typeof stage>) =>
+  given[0].transaction(
+    undefined,
+    Effect.sync(() => stage(...given))
+  )
+
 const withWriter = <A, E>(use: (client: DuckDbClient["Service"], path: string) => Effect.Effect<A, E>) =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -70,14 +77,8 @@ describe("the batch writer", () => {
     withWriter((client) =>
       Effect.gen(function* () {
         const writer = yield* BatchWriter.make(client)
-        yield* writer.transaction(
-          undefined,
-          Effect.sync(() => stage(writer, "one", first))
-        )
-        yield* writer.transaction(
-          undefined,
-          Effect.sync(() => stage(writer, "two", '[{"id":"p1"}]'))
-        )
+        yield* commit(writer, "one", first)
+        yield* commit(writer, "two", '[{"id":"p1"}]')
         const store = yield* Effect.provide(CohortStore, CohortStore.layerNoDeps)
         const list = yield* store.list
         assert.deepStrictEqual(
@@ -105,15 +106,9 @@ describe("the batch writer", () => {
         )
         // More rows than a row group has: DuckDB takes those for next to nothing.
         const patients = Array.from({ length: 130_000 }, (_, at) => ({ id: `p${at}`, note: `${at}`.repeat(60) }))
-        yield* writer.transaction(
-          undefined,
-          Effect.sync(() => stage(writer, "much", JSON.stringify(patients)))
-        )
+        yield* commit(writer, "much", JSON.stringify(patients))
         assert.strictEqual(yield* logSize, "0 bytes")
-        yield* writer.transaction(
-          undefined,
-          Effect.sync(() => stage(writer, "little", first))
-        )
+        yield* commit(writer, "little", first)
         assert.notStrictEqual(yield* logSize, "0 bytes")
       })
     )
@@ -203,10 +198,7 @@ describe("the batch writer", () => {
         for (const sharesMemory of [false, true]) {
           const writer = yield* BatchWriter.make(client, sharesMemory)
           yield* writer.loadDigests
-          yield* writer.transaction(
-            undefined,
-            Effect.sync(() => stage(writer, `shares ${sharesMemory}`, patients))
-          )
+          yield* commit(writer, `shares ${sharesMemory}`, patients)
           if (sharesMemory) assert.isBelow(yield* limit, before)
           else assert.strictEqual(yield* limit, before)
         }
@@ -234,10 +226,7 @@ describe("the batch writer", () => {
             table
           )
         }
-        yield* writer.transaction(
-          undefined,
-          Effect.sync(() => stage(writer, "one", first))
-        )
+        yield* commit(writer, "one", first)
         assert.deepStrictEqual((yield* verifyDatabase(client)).findings, [])
       })
     )
@@ -247,17 +236,11 @@ describe("the batch writer", () => {
     withWriter((client) =>
       Effect.gen(function* () {
         const before = yield* BatchWriter.make(client)
-        yield* before.transaction(
-          undefined,
-          Effect.sync(() => stage(before, "one", first))
-        )
+        yield* commit(before, "one", first)
         const after = yield* BatchWriter.make(client)
         assert.strictEqual(after.nextRevision, 2)
         yield* after.loadDigests
-        yield* after.transaction(
-          undefined,
-          Effect.sync(() => stage(after, "one", `[${first.slice(1, -1)},{"id":"p3","given_name":"New"}]`, 2, 1))
-        )
+        yield* commit(after, "one", `[${first.slice(1, -1)},{"id":"p3","given_name":"New"}]`, 2, 1)
         assert.deepStrictEqual(
           yield* queryRows(client, "SELECT count(*)::INTEGER, max(entity_id)::INTEGER FROM mallard.patients"),
           [[4, 4]]
@@ -271,10 +254,7 @@ describe("the batch writer", () => {
     withWriter((client) =>
       Effect.gen(function* () {
         const before = yield* BatchWriter.make(client)
-        yield* before.transaction(
-          undefined,
-          Effect.sync(() => stage(before, "one", first))
-        )
+        yield* commit(before, "one", first)
         const after = yield* BatchWriter.make(client)
         assert.throws(() => stage(after, "two", first), /has not been loaded/)
       })

@@ -32,6 +32,7 @@ export class EntityIndex {
   private readonly digests: Array<Int32Array> = []
   /** Entities with lower ids cannot be taken back. */
   private kept: number
+  /** Whether all that is stored is known; else an entity that is stored would be stored again. */
   private isWhole: boolean
 
   /** With a `nextId` above 1 there are entities that are stored: nothing can be looked up before they are loaded. */
@@ -100,7 +101,6 @@ export class EntityIndex {
     return this.ids[this.slot(words, at)]!
   }
 
-  /** Whether all that is stored is known. */
   get isLoaded(): boolean {
     return this.isWhole
   }
@@ -115,7 +115,6 @@ export class EntityIndex {
     this.isWhole = true
   }
 
-  /** Else an entity that is stored would be stored again. */
   private checkWhole(): void {
     if (!this.isWhole) throw new Error("what is stored has not been loaded")
   }
