@@ -1,4 +1,5 @@
 /** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
+import { originOfContent, removedSources } from "@mallard/migrator"
 import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
 import type { Paint } from "./Terminal.ts"
 import { byKind, counted, duration, entities, grouped, printable, shownPath, size, sum } from "./Text.ts"
@@ -54,8 +55,10 @@ const replayOf = ({ replays }: ItemReport): string =>
   replays === undefined ? "" : ` (was item ${replays.item} of run ${replays.run.slice(0, 8)})`
 
 /** For a source that moved: where from. */
-const originOf = ({ change, from }: ItemReport, view: RunView): string =>
-  from === undefined ? "" : ` (${change === "renamed" ? "renamed from" : "the same as"} ${shownPath(from, view.cwd)})`
+const originOf = (item: ItemReport, view: RunView): string => {
+  const origin = originOfContent(item, (path) => shownPath(path, view.cwd))
+  return origin === undefined ? "" : ` (${origin})`
+}
 
 const itemLines = (item: ItemReport, report: RunReport, view: RunView): Array<string> => {
   const { paint, quiet } = view
@@ -173,20 +176,12 @@ const ignoredLines = ({ ignored }: RunReport, view: RunView): ReadonlyArray<stri
   ]
 }
 
-const removedLines = (
-  { removed = [], removed_unstored: unstored = [] }: RunReport,
-  view: RunView
-): ReadonlyArray<string> => {
-  const without = new Set(unstored)
+const removedLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const removed = removedSources(report)
   const shown = view.verbose ? removed : removed.slice(0, SHOWN_IGNORED)
   const rest = removed.length - shown.length
   return [
-    ...shown.map((path) =>
-      view.paint(
-        "dim",
-        `- ${shownPath(path, view.cwd)}: no longer there; ${without.has(path) ? "nothing is stored from it" : "what was stored from it stays"}`
-      )
-    ),
+    ...shown.map(({ left, path }) => view.paint("dim", `- ${shownPath(path, view.cwd)}: no longer there; ${left}`)),
     ...(rest > 0 ? [view.paint("dim", `- and ${grouped(rest)} more no longer there; --verbose names them`)] : [])
   ]
 }

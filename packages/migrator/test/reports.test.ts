@@ -117,6 +117,29 @@ describe("every form of the report", () => {
       for (const text of texts.filter((_, at) => at !== 2)) assert.include(text, "not-a-date")
     })
   )
+
+  it.effect("tells which sources were renamed or copied and which are gone, and what is left of those", () =>
+    Effect.gen(function* () {
+      const { report } = yield* migrated({ "now.json": '{"patients":[]}' })
+      const moved = report.items.map((item) => ({ ...item, change: "renamed" as const, from: "/old/was.json" }))
+      const copied = report.items.map((item) => ({ ...item, change: "copied" as const, from: "/old/twin.json" }))
+      const whole = {
+        ...report,
+        items: [...moved, ...copied],
+        removed: ["/old/gone.json", "/old/bad.json"],
+        removed_unstored: ["/old/bad.json"]
+      }
+      for (const render of [renderHtml, renderJUnit, renderMarkdown]) {
+        const text = render(whole)
+        assert.include(text, "renamed from /old/was.json")
+        assert.include(text, "the same as /old/twin.json")
+        assert.match(text, /\/old\/gone\.json[^/]*[^]{0,60}what was stored from it stays/)
+        assert.match(text, /\/old\/bad\.json[^/]*[^]{0,60}nothing is stored from it/)
+        assert.match(text, /no longer there/i)
+      }
+      assert.notMatch(renderHtml(report) + renderJUnit(report) + renderMarkdown(report), /no longer there|system-out/i)
+    })
+  )
 })
 
 describe("the JSON report", () => {

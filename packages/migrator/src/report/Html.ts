@@ -11,8 +11,10 @@ import {
   grouped,
   isStopped,
   optionLines,
+  originsOf,
   percentText,
   placeOf,
+  removedSources,
   type ReportSummary,
   summaryOf
 } from "./Summary.ts"
@@ -48,7 +50,7 @@ export const renderHtml = (report: RunReport): string => {
           ${sectionOf("Share of typed leaves", leavesChart(report, summary))}
           ${sectionOf("Shapes", shapesChart(report))} ${sectionOf("Time", timeChart(report))}
           ${sectionOf("Slowest sources", slowestChart(report))} ${sectionOf("Sources", sourcesOf(report))}
-          ${sectionOf("Ignored", ignoredOf(report))}
+          ${sectionOf("No longer there", removedOf(report))} ${sectionOf("Ignored", ignoredOf(report))}
         </main>
       </body>
     </html> `.text
@@ -394,12 +396,8 @@ const sourcesOf = ({ items }: RunReport): Html =>
   tableOf(
     ["source", "outcome", "cohort", "entities", "size", "remarks", "SHA-256"],
     items.map((item) => [
-      item.path,
-      html`<span class="${toneOf(item)}">${item.outcome}</span>${
-          item.replays === undefined
-            ? nothing
-            : html` <small>(item ${item.replays.item} of run ${item.replays.run})</small>`
-        }`,
+      html`${item.path}${originsOf(item).map((origin) => html` <small>(${origin})</small>`)}`,
+      html`<span class="${toneOf(item)}">${item.outcome}</span>`,
       item.cohort ?? "",
       isStopped(item) ? "" : grouped(Object.values(item.entities).reduce((sum, count) => sum + count, 0)),
       sizeText(item.bytes),
@@ -409,6 +407,12 @@ const sourcesOf = ({ items }: RunReport): Html =>
   )
 
 const toneOf = (item: ItemReport): string => (isStopped(item) ? "bad" : item.outcome === "migrated" ? "good" : "")
+
+const removedOf = (report: RunReport): Html =>
+  tableOf(
+    ["source", "what is left"],
+    removedSources(report).map(({ left, path }) => [path, left])
+  )
 
 const ignoredOf = ({ ignored }: RunReport): Html =>
   tableOf(

@@ -5,19 +5,22 @@
 import { printablePath } from "@mallard/legacy-json"
 import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
-import { placeOf, summaryOf } from "./Summary.ts"
+import { originsOf, placeOf, removedSources, summaryOf } from "./Summary.ts"
 
 interface Case {
   readonly suite: string
   readonly name: string
   readonly problem?: { readonly tag: "failure" | "error"; readonly type: string; readonly text: string }
   readonly skipped?: string
+  /** What is to be known of a case besides. */
+  readonly note?: string
 }
 
 export const renderJUnit = (report: RunReport): string => {
   const suites = [
     { name: "sources", seconds: report.timings.load / 1000, cases: report.items.map(caseOf) },
     { name: "totals", seconds: 0, cases: [balanceCase(report), ...undoneCases(report)] },
+    { name: "no longer there", seconds: 0, cases: removedCases(report) },
     { name: "verification", seconds: report.timings.verify / 1000, cases: verificationCases(report) }
   ].filter(({ cases }) => cases.length > 0)
   const count = (cases: ReadonlyArray<Case>, tag: "failure" | "error"): number =>
@@ -42,13 +45,19 @@ export const renderJUnit = (report: RunReport): string => {
 
 const seconds = (value: number): string => value.toFixed(3)
 
-const caseLine = ({ name, problem, skipped, suite }: Case): string => {
+const caseLine = (case_: Case): string => {
+  const { name, note, suite } = case_
+  const said = `${resultOf(case_)}${note === undefined ? "" : `<system-out>${escaped(note)}</system-out>`}`
   const head = `    <testcase classname="${suite}" name="${escaped(name)}"`
+  return said === "" ? `${head}/>` : `${head}>${said}</testcase>`
+}
+
+const resultOf = ({ problem, skipped }: Case): string => {
   if (problem !== undefined) {
     const { tag, text, type } = problem
-    return `${head}><${tag} type="${escaped(type)}" message="${escaped(text.split("\n")[0] ?? "")}">${escaped(text)}</${tag}></testcase>`
+    return `<${tag} type="${escaped(type)}" message="${escaped(text.split("\n")[0] ?? "")}">${escaped(text)}</${tag}>`
   }
-  return skipped === undefined ? `${head}/>` : `${head}><skipped message="${escaped(skipped)}"/></testcase>`
+  return skipped === undefined ? "" : `<skipped message="${escaped(skipped)}"/>`
 }
 
 const caseOf = (item: ItemReport): Case => {
@@ -56,7 +65,12 @@ const caseOf = (item: ItemReport): Case => {
     const place = placeOf(remark)
     return `${place === "" ? "" : `${place}: `}${remark.message} [${remark.code}]`
   })
-  const base = { suite: "mallard.sources", name: item.path }
+  const origins = originsOf(item)
+  const base = {
+    suite: "mallard.sources",
+    name: item.path,
+    ...(origins.length === 0 ? {} : { note: origins.join("; ") })
+  }
   switch (item.outcome) {
     case "migrated":
     case "unchanged":
@@ -96,6 +110,14 @@ const undoneCases = ({ undone_by: by }: RunReport): ReadonlyArray<Case> =>
           }`
         }
       ]
+
+/** A source that is gone fails nothing: what was stored from it stays. */
+const removedCases = (report: RunReport): ReadonlyArray<Case> =>
+  removedSources(report).map(({ left, path }) => ({
+    suite: "mallard.removed",
+    name: path,
+    skipped: `no longer there; ${left}`
+  }))
 
 const verificationCases = ({ verification }: RunReport): ReadonlyArray<Case> => {
   const suite = "mallard.verification"

@@ -2,7 +2,17 @@
 import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import type { RunReport } from "../Report.ts"
-import { durationText, grouped, isStopped, optionLines, percentText, placeOf, summaryOf } from "./Summary.ts"
+import {
+  durationText,
+  grouped,
+  isStopped,
+  optionLines,
+  originsOf,
+  percentText,
+  placeOf,
+  removedSources,
+  summaryOf
+} from "./Summary.ts"
 
 /** Rows that a table has before the rest is only counted; the JSON report has all. */
 const MAX_ROWS = 500
@@ -157,13 +167,34 @@ export const renderMarkdown = (report: RunReport): string => {
       ...table(
         ["source", "outcome", "cohort", "entities", "size", "remarks"],
         report.items.map((item) => [
-          item.path,
-          item.outcome + (item.replays === undefined ? "" : ` (item ${item.replays.item} of run ${item.replays.run})`),
+          [item.path, ...originsOf(item).map((origin) => `(${origin})`)].join(" "),
+          item.outcome,
           item.cohort ?? "",
           isStopped(item) ? "" : grouped(Object.values(item.entities).reduce((sum, count) => sum + count, 0)),
           sizeText(item.bytes),
           item.remark_count === 0 ? "" : grouped(item.remark_count)
         ])
+      )
+    )
+  }
+  const removed = removedSources(report)
+  if (removed.length > 0) {
+    lines.push(
+      "## No longer there",
+      "",
+      ...table(
+        ["source", "what is left"],
+        removed.map(({ left, path }) => [path, left])
+      )
+    )
+  }
+  if (report.ignored.length > 0) {
+    lines.push(
+      "## Ignored",
+      "",
+      ...table(
+        ["path", "why"],
+        report.ignored.map(({ path, reason }) => [path, reason])
       )
     )
   }

@@ -77,6 +77,34 @@ export const placeOf = ({ column, line, part, pointer }: Remark): string =>
     ...(pointer === null ? [] : [pointer === "" ? "the whole document" : pointer])
   ].join(", ")
 
+/** Where the content of a source was or is besides, with the path as `show` writes it; undefined if it is new. */
+export const originOfContent = (
+  { change, from }: ItemReport,
+  show: (path: string) => string = (path) => path
+): string | undefined =>
+  from === undefined ? undefined : `${change === "renamed" ? "renamed from" : "the same as"} ${show(from)}`
+
+/** What a source was before: an item that was mended, or the same content at another place. */
+export const originsOf = (item: ItemReport): ReadonlyArray<string> => {
+  const origin = originOfContent(item)
+  return [
+    ...(item.replays === undefined ? [] : [`item ${item.replays.item} of run ${item.replays.run}`]),
+    ...(origin === undefined ? [] : [origin])
+  ]
+}
+
+/** Sources that are gone, and what is left of each. */
+export const removedSources = ({
+  removed = [],
+  removed_unstored: unstored = []
+}: RunReport): ReadonlyArray<{ readonly path: string; readonly left: string }> => {
+  const without = new Set(unstored)
+  return removed.map((path) => ({
+    path,
+    left: without.has(path) ? "nothing is stored from it" : "what was stored from it stays"
+  }))
+}
+
 /** `found = migrated + unchanged + …`, with the numbers; of a run without an end, only what is noted of it. */
 const balanceOf = ({ totals }: RunReport): string => {
   const { failed, found, migrated, partial, rejected, skipped, unchanged } = totals
