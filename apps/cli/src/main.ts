@@ -74,6 +74,12 @@ const fail = (failure: Described) => {
   return new Ended({ code: failure.code })
 }
 
+/** To people, a stop that they asked for needs no words. */
+const tellStopped = (): void => {
+  terminal.clearStatus()
+  if (isJson) fail(stopped(signalCode(stop.signal)))
+}
+
 const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: ReadonlyArray<string>) =>
   fail({
     code: exitCode.usage,
@@ -151,10 +157,7 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
   Effect.provide(platform),
   Effect.catchCause((cause) => {
     terminal.clearStatus()
-    if (Cause.hasInterruptsOnly(cause)) {
-      if (isJson) tellPrograms(terminal, stopped(signalCode(stop.signal)))
-      return Effect.failCause(cause)
-    }
+    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
     const error: unknown = Cause.squash(cause)
     if (error instanceof Ended) {
       if (isJson) tellPrograms(terminal, stopped(error.code))
@@ -167,7 +170,9 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
       fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
     )
   }),
-  Effect.andThen(Effect.suspend(() => (noHelp === undefined ? Effect.void : Effect.fail(noHelp))))
+  Effect.andThen(Effect.suspend(() => (noHelp === undefined ? Effect.void : Effect.fail(noHelp)))),
+  // Where this fiber itself is interrupted, as by a signal, handlers of causes are passed over.
+  Effect.onInterrupt(() => Effect.sync(tellStopped))
 )
 
 const isShowHelp = (error: unknown): error is CliError.ShowHelp =>
@@ -181,7 +186,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stop.signal !== undefined) {
       if (performance.now() - first < SAME_SIGNAL_MS) return
-      terminal.clearStatus()
+      tellStopped()
       process.exit(signalCode(stop.signal))
     }
     first = performance.now()

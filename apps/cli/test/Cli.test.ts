@@ -671,8 +671,13 @@ describe("signals", () => {
     }
   }
 
-  const stopped = async (folder: string, database: string, signals: ReadonlyArray<NodeJS.Signals>) => {
-    const child = start(folder, ["migrate", "many", "--db", database])
+  const stopped = async (
+    folder: string,
+    database: string,
+    signals: ReadonlyArray<NodeJS.Signals>,
+    ...options: ReadonlyArray<string>
+  ) => {
+    const child = start(folder, ["migrate", "many", "--db", database, ...options])
     const outcome = outcomeOf(child)
     await appears(join(folder, database))
     for (const signal of signals) {
@@ -704,8 +709,10 @@ describe("signals", () => {
     writeMany(folder)
     const terminated = await stopped(folder, "terminated.duckdb", ["SIGTERM"])
     assert.strictEqual(terminated.code, 143)
-    const twice = await stopped(folder, "twice.duckdb", ["SIGINT", "SIGINT"])
+    const twice = await stopped(folder, "twice.duckdb", ["SIGINT", "SIGINT"], "--json")
     assert.strictEqual(twice.code, 130)
+    const { error, outcome } = JSON.parse(twice.stdout)
+    assert.match(error?.tag ?? outcome, /^interrupted$/i)
     for (const database of ["terminated.duckdb", "twice.duckdb"]) {
       const verified = await run(folder, ["verify", "--db", database])
       assert.strictEqual(verified.code, 0, verified.stdout)

@@ -152,12 +152,13 @@ describe("mallard query", () => {
     assert.strictEqual(missing.code, 10)
   })
 
-  it("ends its query with Ctrl-C", async () => {
+  it("ends its query with Ctrl-C, and tells programs so", async () => {
     const child = start(folder, [
       "query",
       "SELECT count(*) FROM range(100000000000) a, range(9999) b",
       "--timeout",
       "60",
+      "--json",
       ...db
     ])
     const outcome = outcomeOf(child)
@@ -166,7 +167,11 @@ describe("mallard query", () => {
     await vi.waitFor(async () => assert.match((await children()).stdout, /\d/), { timeout: 20_000, interval: 100 })
     const pid = Number((await children()).stdout.trim())
     child.kill("SIGINT")
-    assert.strictEqual((await outcome).code, 130)
+    const { code, stderr, stdout } = await outcome
+    assert.strictEqual(code, 130)
+    const error = { tag: "Interrupted", reason: null, exit_code: 130, message: "Stopped.", hint: null }
+    assert.deepStrictEqual(JSON.parse(stdout), { error })
+    assert.strictEqual(stderr, "mallard: Stopped.\n")
     await vi.waitFor(() => assert.throws(() => process.kill(pid, 0)))
   })
 
