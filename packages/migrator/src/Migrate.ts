@@ -121,7 +121,10 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const report: RunReport = {
     run,
     command: "migrate",
-    outcome: loaded.exceeded ? "failed" : outcomeOf(items, verification, loaded.interrupted),
+    outcome:
+      loaded.exceeded || loaded.endFailure !== undefined
+        ? "failed"
+        : outcomeOf(items, verification, loaded.interrupted),
     dry_run: options.dryRun,
     database: options.database,
     started_at: new Date(started).toISOString(),

@@ -25,18 +25,20 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     }
     return told
   }
-  // With it goes what a run had stored that was killed, and that this one went on with.
-  const runs = yield* readRunsToUndo(options.database, report.run)
-  const undoings = yield* Effect.forEach(runs, (run) =>
-    rollback({
-      database: options.database,
-      run,
-      cascade: false,
-      test: false,
-      reason: "too-many-rejects",
-      program: options.program
-    })
+  const undoings = yield* undoAll(options, report.run).pipe(
+    Effect.catchTag(["MigrationFailed", "StoreError"], ({ message }) => Effect.succeed(message))
   )
+  if (typeof undoings === "string") {
+    const left: RunReport = {
+      ...report,
+      outcome: "failed",
+      notes: [
+        ...(report.notes ?? []),
+        `${rejected}: the run was stopped, but not undone, which the next one over the same sources goes on with. ${undoings}`
+      ]
+    }
+    return left
+  }
   const recorded = undoings.flatMap(({ run }) => (run === null ? [] : [run]))
   if (recorded.length === 0) {
     const stopped: RunReport = { ...report, notes: [...(report.notes ?? []), `${rejected}: the run was stopped.`] }
@@ -76,4 +78,12 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     ]
   }
   return taken
+})
+
+/** Undoes a run, and with it what a run had stored that was killed, and that this one went on with. */
+const undoAll = Effect.fnUntraced(function* ({ database, program }: MigrateOptions, last: string) {
+  const runs = yield* readRunsToUndo(database, last)
+  return yield* Effect.forEach(runs, (run) =>
+    rollback({ database, run, cascade: false, test: false, reason: "too-many-rejects", program })
+  )
 })

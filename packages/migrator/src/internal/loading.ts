@@ -33,6 +33,8 @@ export interface Loaded {
   readonly resumed: UnfinishedRun | undefined
   /** Whether more was rejected than allowed. */
   readonly exceeded: boolean
+  /** Why the end of the run may not be recorded; what is told of its items holds all the same. */
+  readonly endFailure: MigrationFailed | undefined
   /** Sources that were there. */
   readonly removed: ReadonlyArray<ChangedSource>
   readonly slowest: NonNullable<RunReport["slowest"]>
@@ -106,12 +108,14 @@ const loadInto = Effect.fnUntraced(function* (
   const resumed = yield* recordBegin(writer, request, runs, duckdb, backup)
   yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
   yield* Effect.withSpan(loader.run(), "mallard.read")
-  const ended = yield* recordEnd(writer, request, loader, history, made, { began, backupMs })
-  yield* checkpoint(client)
+  const ended = yield* recordEnd(client, writer, request, loader, history, made, { began, backupMs })
   const loaded: Loaded = {
     ...ended,
     interrupted: loader.interrupted,
-    verifyFrom: resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined),
+    verifyFrom:
+      ended.endFailure === undefined
+        ? (resumed?.firstRevision ?? (writer.nextRevision > firstRevision ? firstRevision : undefined))
+        : undefined,
     resumed,
     slowest: loader.slowest.list,
     duckdb,
@@ -120,7 +124,8 @@ const loadInto = Effect.fnUntraced(function* (
     notes: [
       ...(made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []),
       ...notCopiedNotes(made?.skipped ?? []),
-      ...(ended.rejectsLeftOut ? [REJECTS_NOT_COPIED] : [])
+      ...(ended.rejectsLeftOut ? [REJECTS_NOT_COPIED] : []),
+      ...(ended.endFailure === undefined ? [] : [`After the last source: ${ended.endFailure.message}`])
     ]
   }
   return loaded
@@ -152,6 +157,7 @@ const recordBegin = Effect.fnUntraced(function* (
 
 /** Records what became of the run and of the sources that were not reached or not taken; gives what is to be reported. */
 const recordEnd = Effect.fnUntraced(function* (
+  client: DuckDbSqlClient,
   writer: BatchWriter,
   { findMs, found, options, run, unreadable }: LoadRequest,
   loader: Loader,
@@ -181,16 +187,22 @@ const recordEnd = Effect.fnUntraced(function* (
       load: (yield* Clock.currentTimeMillis) - times.began - times.backupMs
     }
   }
-  yield* writer.transaction(
-    run,
-    Effect.suspend(() => {
-      loader.recordRest(unreadable)
-      const totals = totalsOf(found.sources.length + unreadable.length, all)
-      const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
-      return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
-    })
-  )
-  return { items, exceeded, removed: changes.removed, rejectsLeftOut }
+  const endFailure = yield* writer
+    .transaction(
+      run,
+      Effect.suspend(() => {
+        loader.recordRest(unreadable)
+        const totals = totalsOf(found.sources.length + unreadable.length, all)
+        const finished = recordRun(writer, run, options, "finished", outcome, facts, totals)
+        return kept === undefined ? finished : Effect.andThen(recordBackup(writer, run, kept), finished)
+      })
+    )
+    .pipe(
+      Effect.andThen(checkpoint(client)),
+      Effect.as(undefined),
+      Effect.catchTag("SqlError", (cause) => Effect.succeed(new MigrationFailed({ database: options.database, cause })))
+    )
+  return { items, exceeded, endFailure, removed: changes.removed, rejectsLeftOut }
 })
 
 /** Copies all sources, if that is wanted; undefined as well when it was stopped, and then nothing is read either. */

@@ -59,6 +59,7 @@ export const rehearse = Effect.fnUntraced(function* (
     verifyFrom: undefined,
     resumed: undefined,
     exceeded: false,
+    endFailure: undefined,
     slowest: loader.slowest.list,
     duckdb: "",
     backup: undefined,
