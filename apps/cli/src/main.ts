@@ -44,10 +44,10 @@ const cwd = calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : wo
 const args = argumentsOf(process.argv.slice(2), (path) => existsSync(join(cwd, path)))
 const isVerbose = args.includes("--verbose") || args.includes("-v")
 const operands = args.indexOf("--")
+const flags = args.slice(0, operands < 0 ? undefined : operands)
 // On its stdout the MCP server speaks to its client alone.
-const isJson =
-  args[0] !== "mcp" &&
-  args.slice(0, operands < 0 ? undefined : operands).some((arg) => /^--json(?:=(?:true|1|y|yes|on))?$/.test(arg))
+const isJson = args[0] !== "mcp" && flags.some((arg) => /^--json(?:=(?:true|1|y|yes|on))?$/.test(arg))
+const isHelpAsked = flags.some((arg) => arg === "--help" || arg === "-h")
 const terminal = new Terminal(env, args.includes("--no-color"))
 const stop: StopRequest = { signal: undefined, onSignal: undefined }
 const session: Session = {
@@ -98,10 +98,13 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
     ]
   })
 
-/** Set when help was asked for a subcommand that is none: to effect/cli that is no error. */
+/** Set when help was asked for a subcommand that is none, or none was named to a program: to effect/cli that is no error. */
 let noHelp: Ended | undefined
 
-/** Help goes to stdout, unless it is asked for a subcommand that is none; a usage error is short, and goes to stderr. */
+/**
+ * Help goes to stdout, unless it is asked for a subcommand that is none, or is no JSON where that was asked for; a usage error
+ * is short, and goes to stderr.
+ */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     Effect.gen(function* () {
@@ -110,11 +113,14 @@ const presenter: CliOutput.Presenter = {
         case "Help": {
           const { commandPath, helpDoc } = event
           const unknown = helpDoc.subcommands === undefined ? undefined : wordsOf(args)[commandPath.length - 1]
-          if (unknown === undefined) return terminal.out(`${formatter.formatHelpDoc(helpDoc)}\n`)
-          noHelp = failUsage(
-            [new CliError.UnknownSubcommand({ subcommand: unknown, parent: commandPath, suggestions: [] })],
-            commandPath
-          )
+          const wrong =
+            unknown !== undefined
+              ? new CliError.UnknownSubcommand({ subcommand: unknown, parent: commandPath, suggestions: [] })
+              : isJson && !isHelpAsked
+                ? new CliError.MissingArgument({ argument: "subcommand" })
+                : undefined
+          if (wrong === undefined) return terminal.out(`${formatter.formatHelpDoc(helpDoc)}\n`)
+          noHelp = failUsage([wrong], commandPath)
           return
         }
         case "Version":

@@ -299,6 +299,16 @@ describe("errors", () => {
         }
       ],
       [
+        ["rejects", "--json"],
+        {
+          tag: "UsageError",
+          reason: null,
+          exit_code: 2,
+          message: "Missing required argument: subcommand",
+          hint: "Run `mallard rejects --help` for usage."
+        }
+      ],
+      [
         ["export", "--json=true"],
         {
           tag: "UsageError",

@@ -65,7 +65,7 @@ describe("mallard plan", () => {
     const bounds = ["--max-file-size", "2GB", "--max-depth", "100"]
     await run(folder, ["plan", "b", ...db, "--on-conflict", "skip", ...bounds, "--out", "plan.json"])
     await run(folder, ["rollback", "last", ...db])
-    const done = await run(folder, ["migrate", "--plan", "plan.json", ...bounds])
+    const done = await run(folder, ["migrate", "--plan", "plan.json", ...bounds, "--memory", "100MB", "--jobs", "1"])
     assert.strictEqual(done.code, 3)
     assert.include(done.stdout, "[decided-otherwise]")
     for (const args of [
@@ -73,6 +73,7 @@ describe("mallard plan", () => {
       ["--plan", "missing.json"],
       ["a", "--plan", "plan.json"],
       ["--plan", "plan.json", "--max-file-size", "1GB"],
+      ["--plan", "plain.json", "--max-file-size", "1GB"],
       ["--plan", "plan.json", "--max-entity-size", "1MiB"],
       ["--plan", "plan.json", "--max-depth", "9"],
       ["--plan", "plan.json", "--no-backup"],

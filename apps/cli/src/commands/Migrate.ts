@@ -257,14 +257,11 @@ const planFrom = Effect.fnUntraced(function* (session: Session, command: Migrate
   return plan
 })
 
-/** The options that say otherwise than the plan does; a bound on files that it does not have may be added. */
+/** The options that say otherwise than the plan does of what becomes of a source; memory and jobs change nothing of that. */
 const otherThanPlanned = (command: MigrateCommand, { options }: Plan): ReadonlyArray<string> => {
   const { maxDepth, maxEntitySize, maxFileSize, noBackup } = command
-  const files = options.max_file_bytes
   return [
-    ...(maxFileSize !== undefined && files !== undefined && parseSize(maxFileSize) !== files
-      ? ["--max-file-size"]
-      : []),
+    ...(maxFileSize !== undefined && parseSize(maxFileSize) !== options.max_file_bytes ? ["--max-file-size"] : []),
     ...(maxEntitySize !== undefined && parseSize(maxEntitySize) !== options.max_entity_bytes
       ? ["--max-entity-size"]
       : []),
@@ -289,7 +286,7 @@ const asPlanned = (command: MigrateCommand, { database, options }: Plan): Migrat
   cwd: options.cwd,
   onConflict: options.on_conflict,
   maxEntitySize: String(options.max_entity_bytes),
-  maxFileSize: options.max_file_bytes === undefined ? command.maxFileSize : String(options.max_file_bytes),
+  maxFileSize: options.max_file_bytes === undefined ? undefined : String(options.max_file_bytes),
   maxDepth: options.max_depth,
   jobs: command.jobs ?? options.jobs,
   memory: command.memory ?? options.memory_limit,
