@@ -43,7 +43,11 @@ describe("mallard report", () => {
       remarksIn(outcome.stderr),
       /^Warning: Cannot write .+ The run itself is done; mallard report --out FILE writes it/
     )
-    assert.strictEqual(JSON.parse(outcome.stdout).outcome, "done")
+    assert.deepInclude(JSON.parse(outcome.stdout), {
+      $schema: "urn:mallard:report:1",
+      schema_version: 1,
+      outcome: "done"
+    })
     const unknown = await run(folder, ["migrate", cohort.file, "--db", "other.duckdb", "--report", "report.pdf"])
     assert.strictEqual(unknown.code, 2)
     assert.isFalse(existsSync(join(folder, "other.duckdb")))

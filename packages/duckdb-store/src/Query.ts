@@ -4,7 +4,7 @@
  * text holds, nothing is changed, no file but the database is read, and the caller lives on.
  */
 
-import { type DuckDbSqlClient, DuckDbOpenError, toOpenError } from "@mallard/sql-duckdb"
+import { type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
 import { kinds, parseJson } from "@mallard/schema"
 import { Effect, Predicate, Schema } from "effect"
 import { type SqlError } from "effect/sql"
@@ -368,9 +368,7 @@ const openError = (problem: OpenProblem, path: string): StoreError => {
     case "engine":
       return toStoreError(path, toOpenError(new Error(problem.text), path), hasLog(path))
     case "state":
-      return problem.state === "not-a-database"
-        ? toStoreError(path, new DuckDbOpenError({ reason: problem.state, path }))
-        : new StoreError({ reason: problem.state, path })
+      return new StoreError({ reason: problem.state, path })
   }
 }
 

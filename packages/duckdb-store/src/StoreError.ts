@@ -99,15 +99,25 @@ export const toStoreError = (path: string, cause: unknown, hasLog = false): Stor
       reason: reason === "damaged" && hasLog ? "wal" : reason,
       path,
       cause,
-      ...(reason === "not-a-database" && isFolder(path) ? { folder: true } : {}),
+      ...folderOf(reason, path),
       ...(cause.holder === undefined ? {} : holderOf(cause.holder)),
       ...(cause.reason === "already-open" ? { holder: process.pid } : {})
     })
   }
-  return new StoreError({ reason: reasonOf(cause), path, cause })
+  const reason = reasonOf(cause)
+  return new StoreError({ reason, path, cause, ...folderOf(reason, path) })
 }
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+const folderOf = (reason: StoreReason, path: string): { readonly folder?: true } =>
+  reason === "bad-path" && isFolder(path) ? { folder: true } : {}
+
+const isFolder = (path: string): boolean => {
+  try {
+    return statSync(path).isDirectory()
+  } catch {
+    return false
+  }
+}
 
 const holderOf = (holder: number) => {
   const { program, since } = processFacts(holder)

@@ -357,7 +357,7 @@ describe.concurrent("databases", () => {
       Effect.gen(function* () {
         const folder = yield* temporaryFolder
         assert.strictEqual(yield* reasonOf(join(folder, "none.duckdb")), "missing")
-        assert.strictEqual(yield* reasonOf(folder), "not-a-database")
+        assert.strictEqual(yield* reasonOf(folder), "bad-path")
         assert.include((yield* Effect.flip(queryDatabase({ path: folder, sql: "SELECT 1" }))).message, "it is a folder")
         assert.strictEqual(yield* reasonOf(`${folder}/a\0b`), "bad-path")
         writeFileSync(join(folder, "text.duckdb"), "this is a text, and not a short one")

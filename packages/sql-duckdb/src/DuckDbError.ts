@@ -197,11 +197,11 @@ export const toSqlError = (cause: unknown, operation: string): SqlError.SqlError
 const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]> = [
   [/Could not set lock on file|Conflicting lock/i, "locked"],
   [/database does not exist|No such file or directory|Not a directory/i, "missing"],
-  [/not a valid DuckDB database|Is a directory/i, "not-a-database"],
+  [/not a valid DuckDB database/i, "not-a-database"],
   [/with version number|newer version of DuckDB|storage version/i, "newer-version"],
   [/No space left|File too large|disk quota/i, "no-space"],
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
-  [/File name too long|Too many levels of symbolic links/i, "bad-path"],
+  [/Is a directory|File name too long|Too many levels of symbolic links/i, "bad-path"],
   // What the operating system says about the disk tells nothing of the file.
   [/Input\/output error|Too many open files|Interrupted system call/i, "io"],
   [

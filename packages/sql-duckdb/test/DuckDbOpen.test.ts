@@ -77,8 +77,8 @@ describe("opening", () => {
         assert.deepStrictEqual(readFileSync(filename), Buffer.from(content))
       }
       mkdirSync(join(folder, "directory"))
-      assert.strictEqual(yield* reasonOf({ filename: join(folder, "directory") }), "not-a-database")
-      assert.strictEqual(yield* reasonOf({ filename: "/dev/null" }), "not-a-database")
+      assert.strictEqual(yield* reasonOf({ filename: join(folder, "directory") }), "bad-path")
+      assert.strictEqual(yield* reasonOf({ filename: "/dev/null" }), "bad-path")
     })
   )
 

@@ -16,6 +16,7 @@ import {
   migrateWithin,
   parseRejectLimit,
   type Replayed,
+  reportDocument,
   type Rules,
   type RunReport,
   withQuality
@@ -152,7 +153,7 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const report = yield* progress.during(migrated)
   const estimate = report.dry_run ? estimateOf(report, yield* measure(report)) : undefined
   const planned = command.planning === undefined || estimate === undefined ? undefined : planOf(report, estimate)
-  if (command.json) terminal.out(`${JSON.stringify(planned ?? report)}\n`)
+  if (command.json) terminal.out(`${JSON.stringify(planned ?? reportDocument(report))}\n`)
   else {
     const shownValue = command.showValues === true ? valuesIn() : undefined
     const isPlan = command.planning !== undefined

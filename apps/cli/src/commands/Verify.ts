@@ -116,7 +116,7 @@ const damageOf = (cause: Cause.Cause<unknown>): string | undefined => {
   if (tag === "SourceError" || tag === "CommandFailed") return undefined
   if (error instanceof Error && tag === "StoreError") {
     const reason = "reason" in error ? String(error.reason) : ""
-    return damageReasons.has(reason) && !("folder" in error) ? error.message : undefined
+    return damageReasons.has(reason) ? error.message : undefined
   }
   return "reading it fails in the middle; keep the file as it is and restore a backup, or migrate into a new file"
 }

@@ -50,7 +50,7 @@ export const open = async (
 ): Promise<void> => {
   const fail = (problem: OpenProblem) => new Answered({ _tag: "open", problem })
   try {
-    if (!statSync(path).isFile()) throw fail({ kind: "state", state: "not-a-database" })
+    if (!statSync(path).isFile()) throw fail({ kind: "errno", code: "EISDIR" })
     const header = Buffer.alloc(HEADER_BYTES)
     const descriptor = openSync(path, "r")
     readSync(descriptor, header, 0, HEADER_BYTES, 0)

@@ -8,9 +8,15 @@ export const REPORT_VERSION = 1
 /** Names the published schema, `report.schema.json` of this package. */
 export const REPORT_SCHEMA_ID = `urn:mallard:report:${REPORT_VERSION}`
 
+/** The report with the name and the version of its schema. */
+export const reportDocument = (report: RunReport): RunReport => ({
+  $schema: REPORT_SCHEMA_ID,
+  schema_version: REPORT_VERSION,
+  ...report
+})
+
 /** One JSON document that ends in a line feed. */
-export const renderJson = (report: RunReport): string =>
-  `${JSON.stringify({ $schema: REPORT_SCHEMA_ID, schema_version: REPORT_VERSION, ...report }, null, 2)}\n`
+export const renderJson = (report: RunReport): string => `${JSON.stringify(reportDocument(report), null, 2)}\n`
 
 /** The JSON Schema, draft 2020-12, of the report; unknown fields are allowed, for later versions add some. */
 export const reportJsonSchema = (): object => {

@@ -207,7 +207,7 @@ const inspect = (filename: string, readonly: boolean): Inspected => {
   try {
     const path = realpathSync(filename)
     const stat = statSync(path)
-    if (!stat.isFile()) throw new DuckDbOpenError({ reason: "not-a-database", path })
+    if (!stat.isFile()) throw new DuckDbOpenError({ reason: "bad-path", path })
     return { path, identity: `${stat.dev}:${stat.ino}` }
   } catch (cause) {
     if (codeOf(cause) !== "ENOENT") throw fileError(cause, filename)
@@ -278,7 +278,7 @@ const fileReasons: Readonly<Record<string, OpenReason>> = {
   EPERM: "permission",
   ELOOP: "bad-path",
   ENAMETOOLONG: "bad-path",
-  EISDIR: "not-a-database",
+  EISDIR: "bad-path",
   ENOSPC: "no-space"
 }
 

@@ -37,7 +37,7 @@ const refusals: ReadonlyArray<
   ["is of SQLite", "not-a-database", 6, (path) => writeFileSync(path, `SQLite format 3\0${"\0".repeat(9000)}`)],
   ["is a few bytes", "not-a-database", 6, (path) => truncateSync(path, 11)],
   ["lost its first block", "not-a-database", 6, (path) => overwrite(path, 0, Buffer.alloc(4096))],
-  ["is a folder", "not-a-database", 6, (path) => replaceBy(path, () => mkdirSync(path))],
+  ["is a folder", "bad-path", 2, (path) => replaceBy(path, () => mkdirSync(path))],
   ["is a FIFO", "not-a-database", 6, (path) => replaceBy(path, () => spawnSync("mkfifo", [path])), ["mkfifo"]],
   ["is a device", "not-a-database", 6, (path) => replaceBy(path, () => symlinkSync("/dev/null", path))],
   ["is a link that leads nowhere", "bad-path", 2, (path) => replaceBy(path, () => symlinkSync("nowhere", path))],
