@@ -3,10 +3,10 @@
  * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is, and
  * so does one of which the backup has no copy, or another.
  */
-import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { dirname, join, relative, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
-import { isSameVersion, type SourceFile } from "@mallard/legacy-json"
+import { isSameVersion, printablePath, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, verifyBackup } from "../Backup.ts"
 import type { BackupReport, RunReport } from "../Report.ts"
@@ -14,14 +14,32 @@ import { syncFolder, systemCode } from "@mallard/duckdb-store/Disk"
 import { commonFolder, type ManifestFile } from "./manifest.ts"
 import { compareRestored, isThere } from "./restore.ts"
 
-/** Originals cannot be moved to a place among the sources: the next run would find them there. */
-export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused", { folder: Schema.String }) {
+const refusals = {
+  "among-sources": ["it lies among the sources", "name a folder elsewhere"],
+  "other-disk": ["it lies on another disk than they do", "name a folder on theirs"]
+} as const
+
+/**
+ * Originals cannot be moved to a place among the sources, where the next run would find them, or on another disk, where a file
+ * cannot get a further name.
+ */
+export class MoveRefused extends Schema.TaggedError<MoveRefused>()("MoveRefused", {
+  folder: Schema.String,
+  reason: Schema.Literals(["among-sources", "other-disk"]),
+  /** A folder of sources on another disk. */
+  source: Schema.optionalKey(Schema.String)
+}) {
   override get message(): string {
-    return `Originals cannot be moved into ${this.folder}: it lies among the sources. Nothing was done; name a folder elsewhere.`
+    const [what, next] = refusals[this.reason]
+    const where = this.source === undefined ? "" : ` (${printablePath(this.source)})`
+    return `Originals cannot be moved into ${printablePath(this.folder)}: ${what}${where}. Nothing was done; ${next}.`
   }
 }
 
-/** Refuses a place among the sources: in one of the paths that were given, or in a folder that one of the files lies in. */
+/**
+ * Refuses a place among the sources: in one of the paths that were given, or in a folder that one of the files lies in; and one
+ * that is known to lie on another disk than a file.
+ */
 export const checkPlace = (
   folder: string | undefined,
   given: ReadonlyArray<string>,
@@ -29,9 +47,27 @@ export const checkPlace = (
 ): Effect.Effect<void, MoveRefused> => {
   if (folder === undefined) return Effect.void
   const taken = new Set([...given, ...files.map(({ path }) => dirname(path))])
-  return [...taken].some((place) => `${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`))
-    ? Effect.fail(new MoveRefused({ folder }))
-    : Effect.void
+  if ([...taken].some((place) => `${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`))) {
+    return Effect.fail(new MoveRefused({ folder, reason: "among-sources" }))
+  }
+  const disk = diskOf(folder)
+  const far = [...new Set(files.map(({ path }) => dirname(path)))].find((source) => {
+    const other = diskOf(source)
+    return disk !== undefined && other !== undefined && other !== disk
+  })
+  return far === undefined ? Effect.void : Effect.fail(new MoveRefused({ folder, reason: "other-disk", source: far }))
+}
+
+/**
+ * The device of a folder, or of the nearest one above it that is there. Folders are compared with folders: file systems that
+ * lie over others may give files devices of their own.
+ */
+const diskOf = (folder: string): bigint | undefined => {
+  try {
+    return statSync(folder, { bigint: true }).dev
+  } catch (cause) {
+    return systemCode(cause) === "ENOENT" && dirname(folder) !== folder ? diskOf(dirname(folder)) : undefined
+  }
 }
 
 interface Moved {
