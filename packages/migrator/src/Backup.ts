@@ -405,7 +405,7 @@ export const findBackup = (
       )
         ? "damaged"
         : "not-found"
-      return Effect.fail(new BackupError({ reason, store }))
+      return Effect.fail(new BackupError({ reason, store, ...(wanted === "last" ? {} : { wanted }) }))
     }
   )
 

@@ -94,6 +94,8 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   path: Schema.optionalKey(Schema.String),
   /** The place restored to, where the fault is there. */
   target: Schema.optionalKey(Schema.String),
+  /** The backup that was asked for by its id or run. */
+  wanted: Schema.optionalKey(Schema.String),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   /** What to do about it. */
@@ -107,6 +109,9 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
     const [what, next] = this.texts
     if (this.target !== undefined) return `Cannot restore ${printablePath(this.target)}: ${what}. ${next}`
     const where = this.path === undefined ? "" : ` (at ${printablePath(this.path)})`
+    if (this.wanted !== undefined) {
+      return `Backup ${printablePath(this.wanted)} in ${printablePath(this.store)}: ${what}${where}. ${next}`
+    }
     return `Backup in ${printablePath(this.store)}: ${what}${where}. ${next}`
   }
 }

@@ -42,6 +42,7 @@ import {
 import { dirname, join, relative } from "node:path"
 import { assert } from "vitest"
 import { encrypterOf } from "../src/internal/cipher.ts"
+import { RestoredFile } from "../src/internal/restore.ts"
 import { beginEmpty, type Files, folderOf, query, run, sha256 } from "./support.ts"
 
 const backUp = Effect.fnUntraced(function* (store: string, source: string, cipher?: CipherSettings) {
@@ -73,7 +74,30 @@ const filesBelow = (folder: string): ReadonlyArray<string> =>
 const contentOf = (folder: string): Readonly<Record<string, string>> =>
   Object.fromEntries(filesBelow(folder).map((path) => [relative(folder, path), sha256(readFileSync(path))]))
 
+/** A folder on another disk than this one, where the machine has any. */
+const otherDisk = (folder: string): string | undefined =>
+  ["/dev/shm", "/proc", import.meta.dirname, "/tmp"].find(
+    (other) => existsSync(other) && statSync(other).dev !== statSync(folder).dev
+  )
+
 const packsOf = (store: string): ReadonlyArray<string> => filesBelow(join(store, "packs"))
+
+describe("a restored file", () => {
+  it("has the time that it had, to the microsecond", () =>
+    withTempDirectory((folder) => {
+      let number = 0
+      fc.assert(
+        fc.property(fc.bigInt({ min: 0n, max: 4_000_000_000_000_000_000n }), fc.boolean(), (any, isCoarse) => {
+          const nanoseconds = isCoarse ? (any / 1000n) * 1000n : any
+          const path = join(folder, String(number++))
+          new RestoredFile(path).publish({ mode: 0o600, mtime_ns: String(nanoseconds) }, true)
+          assert.strictEqual(statSync(path, { bigint: true }).mtimeNs / 1000n, nanoseconds / 1000n)
+        }),
+        { numRuns: 500 }
+      )
+      return Promise.resolve()
+    }))
+})
 
 describe("a backup", () => {
   it("gives back any files with their bytes, modes and times", () =>
@@ -263,7 +287,9 @@ describe("a damaged backup", () => {
         assert.strictEqual(error.reason, "damaged")
       }
       assert.deepStrictEqual((yield* listBackups(store)).damaged, [manifest])
-      assert.strictEqual((yield* Effect.flip(verifyBackup({ store, backup: "other" }))).reason, "not-found")
+      const unknown = yield* Effect.flip(verifyBackup({ store, backup: "other" }))
+      assert.strictEqual(unknown.reason, "not-found")
+      assert.include(unknown.message, `Backup other in ${store}: there is no such backup.`)
     })
   )
 })
@@ -519,7 +545,12 @@ describe("moving originals", () => {
       const before = contentOf(source)
       const old = join(folder, "old")
       const refused = yield* Effect.flip(run(database, [source], { moveOriginals: join(source, "old") }))
-      assert.strictEqual(refused._tag, "MoveRefused")
+      assert.deepInclude(refused, { _tag: "MoveRefused", reason: "among-sources" })
+      const elsewhere = otherDisk(source)
+      if (elsewhere !== undefined) {
+        const far = yield* Effect.flip(run(database, [source], { moveOriginals: join(elsewhere, "not-there", "old") }))
+        assert.deepInclude(far, { _tag: "MoveRefused", reason: "other-disk", source: join(source, "a") })
+      }
       assert.isFalse(existsSync(database))
       const unproven = yield* run(database, [source], { moveOriginals: old })
       assert.match(unproven.notes?.[0] ?? "", /^No original was moved: /)

@@ -212,6 +212,10 @@ const codeOf = (found: ReadonlyArray<BackupProblem>): number =>
     ? exitCode.failed
     : exitCode.damaged
 
+/** Whether a problem is that of a file of the backup, and not of the list of them. */
+const isOfFile = (problem: BackupProblem["problem"]): boolean =>
+  problem !== "manifest-changed" && problem !== "manifest-missing"
+
 const problems = {
   "pack-missing": "the pack that holds its copy is gone",
   "pack-unreadable": "the pack that holds its copy cannot be read",
@@ -244,8 +248,9 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
   if (command.json) terminal.out(`${JSON.stringify({ store, ...result })}\n`)
   else {
     for (const { path, problem, target } of result.problems) {
+      const lost = isOfFile(problem) ? "not restored, " : ""
       terminal.out(
-        `${terminal.paint("red", "✗")} ${shownPath(target ?? path, session.cwd)}: not restored, ${problems[problem]} [${problem}]\n`
+        `${terminal.paint("red", "✗")} ${shownPath(target ?? path, session.cwd)}: ${lost}${problems[problem]} [${problem}]\n`
       )
     }
     for (const path of kept) {
@@ -253,10 +258,11 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
         `${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: left as it is, other bytes are there\n`
       )
     }
+    const lost = result.problems.filter(({ problem }) => isOfFile(problem)).length
     const rest = [
       ...(present.length > 0 ? [`${present.length} there already`] : []),
       ...(kept.length > 0 ? [`${kept.length} left as they are`] : []),
-      ...(result.problems.length > 0 ? [`${result.problems.length} not restored`] : [])
+      ...(lost > 0 ? [`${lost} not restored`] : [])
     ]
     terminal.out(`${[`${counted(restored.length, "file")} restored`, ...rest].join(", ")}\n`)
   }

@@ -44,7 +44,7 @@ export class RestoredFile implements Sink {
     closeSync(this.handle)
     this.handle = undefined
     chmodSync(this.aside, mode)
-    const seconds = Number(BigInt(mtime_ns) / 1000n) / 1e6
+    const seconds = secondsOf(BigInt(mtime_ns))
     utimesSync(this.aside, seconds, seconds)
     try {
       // Unlike a rename, a link never replaces a file that another process has put there meanwhile.
@@ -62,6 +62,16 @@ export class RestoredFile implements Sink {
     this.handle = undefined
     rmSync(this.aside, { force: true })
   }
+}
+
+/**
+ * A time for Node, which takes seconds as a double: of today's they lie 238 ns apart, and the nearest may be one of the
+ * microsecond before. Away from its ends every double that comes near is one of the right microsecond.
+ */
+const secondsOf = (nanoseconds: bigint): number => {
+  const within = Number(((nanoseconds % 1000n) + 1000n) % 1000n)
+  const microseconds = (nanoseconds - BigInt(within)) / 1000n
+  return Number(microseconds) / 1e6 + Math.min(Math.max(within, 300), 700) / 1e9
 }
 
 const CHUNK = 1 << 20
