@@ -125,7 +125,11 @@ describe("mallard rollback", () => {
     const nothing = await run(folder, ["savepoint", "restore", "before", ...db])
     assert.include(nothing.stdout, "there is nothing to undo")
     for (const [args, message] of [
-      [["savepoint", "create", ""], "The name of the savepoint is empty."],
+      [
+        ["savepoint", "create", ""],
+        "The name of a savepoint is a text of 1 to 1000 characters that is not blank, without line breaks"
+      ],
+      [["savepoint", "create", "a\nb"], "The name of a savepoint is a text"],
       [["rollback", ""], "The id of the run is empty."]
     ] as const) {
       const refused = await run(folder, [...args, ...db])

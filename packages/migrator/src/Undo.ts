@@ -9,6 +9,7 @@ import {
   checkpoint,
   commitRows,
   findRun,
+  isName,
   type KeptReason,
   lastRevision,
   now,
@@ -106,6 +107,15 @@ export class SavepointExists extends Schema.TaggedError<SavepointExists>()("Save
   }
 }
 
+/** The name cannot be that of a savepoint: what is shown of it in a list could be taken for something else. */
+export class SavepointNameRefused extends Schema.TaggedError<SavepointNameRefused>()("SavepointNameRefused", {
+  wanted: Schema.String
+}) {
+  override get message(): string {
+    return "The name of a savepoint is a text of 1 to 1000 characters that is not blank, without line breaks, control characters and halves of surrogate pairs. Nothing was done; choose another one."
+  }
+}
+
 interface Place {
   readonly database: string
   readonly program: string
@@ -113,6 +123,7 @@ interface Place {
 
 /** Remembers the state of all cohorts under a name. Costs a row: nothing is copied. */
 export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Place & { readonly name: string }) {
+  if (!isName(place.name)) return yield* new SavepointNameRefused({ wanted: place.name })
   return yield* inWriter(
     place,
     Effect.gen(function* () {

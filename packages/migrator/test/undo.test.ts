@@ -328,6 +328,10 @@ describe("a savepoint", () => {
       yield* createSavepoint({ ...place, name: "clean" })
       const twice = yield* Effect.flip(createSavepoint({ ...place, name: "clean" }))
       assert.strictEqual(twice._tag, "SavepointExists")
+      for (const name of ["", " ", "two\nlines", "\u001b[31mred", "half \ud800", "x".repeat(1001)]) {
+        const refused = yield* Effect.flip(createSavepoint({ ...place, name }))
+        assert.strictEqual(refused._tag, "SavepointNameRefused")
+      }
       writeFileSync(join(source, "a.json"), documentOf("a", 4))
       writeFileSync(join(source, "c.json"), documentOf("c", 4))
       yield* run(database, [source], { onConflict: "replace" })

@@ -107,13 +107,13 @@ const progressOf = (
 }
 
 export const runSavepointCreate = Effect.fnUntraced(function* (session: Session, command: SavepointCommand) {
-  if (command.name.trim() === "") return yield* usage("The name of the savepoint is empty.", "Give it one.")
   const created = yield* withDatabase(session, command.db, (database) =>
     createSavepoint({ database, name: command.name, program: session.program })
   ).pipe(
     Effect.catchTag("SavepointExists", (error) =>
       Effect.fail(new CommandFailed({ code: exitCode.failed, what: error.message }))
-    )
+    ),
+    Effect.catchTag("SavepointNameRefused", ({ message }) => Effect.fail(usage(message)))
   )
   if (command.json) session.terminal.out(`${JSON.stringify(created)}\n`)
   else if (!command.quiet) session.terminal.out(`Savepoint ${printable(created.name)} made\n`)
