@@ -74,7 +74,8 @@ const fromPs = (pid: number): ProcessFacts | undefined => {
 const programOf = ([first = "", second = ""]: ReadonlyArray<string>): string | undefined => {
   const name = basename(first)
   const script = basename(second).replace(/\.[cm]?[jt]s$/, "")
-  const said = /^(?:node|bun|deno)$/.test(name) && /^[\w.-]+$/.test(script) && !second.startsWith("-") ? script : name
+  const isTelling = /^[\w.-]+$/.test(script) && !second.startsWith("-") && !/^(?:main|index)$/.test(script)
+  const said = /^(?:node|bun|deno)$/.test(name) && isTelling ? script : name
   return /^[\w.+-]{1,40}$/.test(said) ? said : undefined
 }
 

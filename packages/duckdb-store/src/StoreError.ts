@@ -25,7 +25,10 @@ export type StoreReason = typeof StoreReason.Type
 
 const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>> = {
   missing: ["there is no such database", "Check the path, or migrate first: that creates it."],
-  locked: ["it is open elsewhere", "Wait until the other program has closed it, or close that program."],
+  locked: [
+    "it is open elsewhere",
+    "Wait until the other program has closed it, as --wait does, or close that program."
+  ],
   foreign: ["it holds tables that are not Mallard's", "Name another file: nothing was changed in this one."],
   damaged: ["it is damaged or incomplete", "Keep the file as it is and restore a backup, or migrate into a new file."],
   newer: ["a newer version of Mallard or DuckDB wrote it", "Update Mallard."],
