@@ -2,9 +2,18 @@
 import { JsonProblem } from "./JsonProblem.ts"
 import { Tokenizer } from "./internal/Tokenizer.ts"
 
-/** What is wrong with UTF-8 that should be one JSON value; undefined if nothing is. Python's `NaN` counts as a value. */
-export const jsonProblemOf = (bytes: Uint8Array): JsonProblem | undefined => {
+/**
+ * What is wrong with UTF-8 that should be one JSON value; undefined if nothing is. Python's `NaN` counts as a value, and a key
+ * that its object has already is told to `onDuplicateKey`, with where it stands.
+ */
+export const jsonProblemOf = (
+  bytes: Uint8Array,
+  onDuplicateKey?: (pointer: string, offset: number) => void
+): JsonProblem | undefined => {
   const tokenizer = new Tokenizer()
+  if (onDuplicateKey !== undefined) {
+    tokenizer.onDuplicateKey = (offset, level, key) => onDuplicateKey(tokenizer.pointerOfKey(level, key), offset)
+  }
   // It wants a zero byte behind the text.
   tokenizer.input = new Uint8Array(bytes.length + 1)
   tokenizer.input.set(bytes)

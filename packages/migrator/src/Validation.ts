@@ -3,7 +3,7 @@
  * a file of rules, duplicate ids are remarked and nothing else is checked.
  */
 import type { ContentCheck } from "@mallard/duckdb-store"
-import { jsonProblemOf, pointerToken } from "@mallard/entity-serializers"
+import { jsonProblemOf, pointerToken, positionAt } from "@mallard/entity-serializers"
 import { printablePath } from "@mallard/legacy-json"
 import { kinds, parseJson } from "@mallard/schema"
 import { Effect, Schema, SchemaIssue } from "effect"
@@ -75,13 +75,18 @@ const shut = (key: string, value: unknown): unknown => (key === "additionalPrope
 
 const decode = Schema.decodeUnknownEffect(Rules, { onExcessProperty: "error" })
 
-/** The rules in a text, read from `path`. What is refused is told with its line, or with the JSON pointer to it. */
+/**
+ * The rules in a text, read from `path`. What is refused is told with its line, or with the JSON pointer to it. A key that
+ * stands there twice is refused too: one of the two would say nothing.
+ */
 export const readRules = (text: string, path: string): Effect.Effect<Rules, RulesInvalid> =>
   Effect.gen(function* () {
     const value = yield* Effect.try({
       try: () => parseJson(text),
       catch: () => new RulesInvalid({ path, problem: `it is no JSON: ${brokenAt(text)}` })
     })
+    const repeated = repeatedIn(text)
+    if (repeated !== undefined) return yield* new RulesInvalid({ path, problem: repeated })
     const rules = yield* Effect.mapError(
       decode(value),
       ({ issue }) => new RulesInvalid({ path, problem: `${misfitOf(issue)} (rules.schema.json describes all)` })
@@ -95,8 +100,22 @@ const brokenAt = (text: string): string => {
   const bytes = Buffer.from(text)
   const problem = jsonProblemOf(bytes)
   if (problem === undefined) return "it holds a value that JSON does not know"
-  const before = bytes.subarray(0, problem.offset).toString().split("\n")
-  return `${problem.message} (line ${before.length}, column ${(before.at(-1) ?? "").length + 1})`
+  return `${problem.message} ${placeAt(bytes, problem.offset)}`
+}
+
+/** The first key that its object has already. */
+const repeatedIn = (text: string): string | undefined => {
+  const bytes = Buffer.from(text)
+  let first: string | undefined
+  jsonProblemOf(bytes, (pointer, offset) => {
+    first ??= `${pointer} stands there twice ${placeAt(bytes, offset)}`
+  })
+  return first
+}
+
+const placeAt = (bytes: Uint8Array, offset: number): string => {
+  const { column, line } = positionAt(bytes, offset)
+  return `(line ${line}, column ${column})`
 }
 
 /** Words for what a schema calls a type. */

@@ -179,6 +179,8 @@ describe("rules for content", () => {
       for (const [text, told] of [
         ["{", "it is no JSON: the file ends in the middle of the document (line 1, column 2)"],
         ['{\n "ranges": wran}', "it is no JSON: a character that JSON does not allow here (line 2, column 12)"],
+        ['{"ranges":"off",\n "r\\u0061nges":"warn"}', "/ranges stands there twice (line 2, column 2)"],
+        ['{"rules":[{"kind":"patient","kind":"claim"}]}', "/rules/0/kind stands there twice (line 1, column 29)"],
         ["[]", "the whole of it must be an object"],
         ['{"duplicate_idz":"warn"}', "/duplicate_idz is no key that rules know: there may be $schema, duplicate_ids,"],
         ['{"duplicate_ids":"wran"}', '/duplicate_ids must be "off" or "warn" or "reject"'],

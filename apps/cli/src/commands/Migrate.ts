@@ -22,13 +22,13 @@ import {
   withQuality
 } from "@mallard/migrator"
 import { Effect } from "effect"
-import { readFileSync } from "node:fs"
 import { resolve } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { defaultLimits } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
+import { readInputText } from "../InputText.ts"
 import { fileFailure } from "../Outputs.ts"
 import { formatOf, KNOWN_FORMS, renderReport, textOfLines, viewOf, writeReport } from "../Reports.ts"
 import { problemLines, renderRun } from "../RenderRun.ts"
@@ -217,10 +217,7 @@ const writePlan = Effect.fnUntraced(function* (session: Session, command: Migrat
 const rulesFrom = Effect.fnUntraced(function* (session: Session, rules: string | Rules | undefined) {
   if (rules === undefined || typeof rules !== "string") return rules
   const path = resolve(session.cwd, rules)
-  const text = yield* Effect.try({
-    try: () => readFileSync(path, "utf8"),
-    catch: () => usage(`Cannot read the rules ${printablePath(path)}.`, "Check their path and who may read them.")
-  })
+  const text = yield* readInputText(path, "rules")
   return yield* readRules(text, printablePath(path))
 })
 
@@ -235,10 +232,7 @@ const planFrom = Effect.fnUntraced(function* (session: Session, command: Migrate
     )
   }
   const path = resolve(session.cwd, file)
-  const text = yield* Effect.try({
-    try: () => readFileSync(path, "utf8"),
-    catch: () => usage(`Cannot read the plan ${printablePath(path)}.`, "Check its path and who may read it.")
-  })
+  const text = yield* readInputText(path, "plan")
   const plan = yield* Effect.catchTag(readPlan(text, printablePath(path)), "PlanUnreadable", ({ message }) =>
     Effect.fail(usage(message))
   )
