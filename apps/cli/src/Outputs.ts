@@ -109,7 +109,10 @@ class PendingFile {
   }
 
   private queue(next: () => Promise<void>): void {
-    this.done = this.done.then(next)
+    // What fails at a handle says nothing of the file.
+    this.done = this.done.then(next).catch((cause: unknown) => {
+      throw cause instanceof Error && !("path" in cause) ? Object.assign(cause, { path: this.path }) : cause
+    })
     // Whoever waits for the file hears of it.
     this.done.catch(() => {})
   }
@@ -273,6 +276,7 @@ const reasons: Readonly<Record<string, string>> = {
   EROFS: "the disk is read-only",
   ENOSPC: "there is no space left on the disk",
   EDQUOT: "there is no space left on the disk",
+  EFBIG: "the file may not grow further",
   EISDIR: "there is a folder of that name",
   ENOTDIR: "a part of its path is no folder",
   EEXIST: "a part of its path is no folder",

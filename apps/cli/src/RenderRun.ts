@@ -270,6 +270,25 @@ const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<stri
 /** Codes of what is refused because it is not as it was planned. */
 const planned: ReadonlySet<string> = new Set(["changed-since-plan", "gone-since-plan", "decided-otherwise"])
 
+/** The bounds that the user may raise, by the code of what lies beyond. */
+const bounds: Readonly<Record<string, string>> = {
+  "file-too-large": "--max-file-size",
+  "too-large": "--max-entity-size",
+  "too-deep": "--max-depth"
+}
+
+/** How to bring in what was not stored: a file beyond a bound need not be mended. */
+const mendingLines = (stopped: ReadonlyArray<ItemReport>): ReadonlyArray<string> => {
+  const flags = stopped.map(({ remarks: [first] }) => bounds[first?.code ?? ""])
+  const raised = [...new Set(flags.filter((flag) => flag !== undefined))]
+  return [
+    ...(raised.length === 0 ? [] : [`raise ${raised.join(" and ")}, or leave out what is beyond, then run again`]),
+    ...(flags.some((flag) => flag === undefined) || raised.length === 0
+      ? ["mend the files marked ✗, then run the same command again: the others count as unchanged"]
+      : [])
+  ]
+}
+
 const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const { databaseFlag, invocation, quote } = view
   const stored = report.items.filter(
@@ -290,7 +309,7 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
         return ["plan again: what is not as it was planned was left alone"]
       }
       if (!report.items.some(({ remarks }) => remarks.some(({ code }) => code === "name-taken"))) {
-        return ["mend the files marked ✗, then run the same command again: the others count as unchanged"]
+        return mendingLines(report.items.filter(({ outcome }) => outcome === "rejected" || outcome === "failed"))
       }
       return ["choose with --on-conflict skip, replace or rename what becomes of cohorts that exist, then run again"]
     case "partly-done":

@@ -14,7 +14,8 @@ describe("mallard rejects", () => {
       "rules.json": '{"ranges":"reject"}'
     })
     assert.strictEqual((await run(folder, ["migrate", "in", "--rules", "rules.json", "--db", "other.duckdb"])).code, 3)
-    const pointed = await run(folder, ["rejects", "list", "--db", "other.duckdb"])
+    const pointed = await run(folder, ["rejects", "list", "--run", "last", "--db", "other.duckdb"])
+    assert.include(pointed.stdout, "Next:     mallard rejects export --run last --out mend --db ")
     assert.match(pointed.stdout, /^✗ in\/range\.json: .*at \/vital_signs\/0\S*: in a .+ \[out-of-range\]$/m)
     const written = await run(folder, ["rejects", "export", "--out", "ranges", "--db", "other.duckdb"])
     assert.match(written.stdout, /^ranges\/1\/range\.json: .*at \/vital_signs\/0/)

@@ -2,12 +2,18 @@ import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
 import { shellQuoted } from "../src/Database.ts"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
-import { MigrationFailed } from "@mallard/migrator"
+import { type ItemReport, MigrationFailed, noVerification, type RunReport, totalsOf } from "@mallard/migrator"
+import { Effect } from "effect"
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { lackIn } from "../src/commands/Verify.ts"
 import { safeName } from "../src/Outputs.ts"
+import { readInputText } from "../src/InputText.ts"
+import { renderRun } from "../src/RenderRun.ts"
 import { parseSize } from "../src/Size.ts"
-import { wantsColour } from "../src/Terminal.ts"
+import { paintOf, wantsColour } from "../src/Terminal.ts"
 import { byKind, duration, grouped, shownPath, size } from "../src/Text.ts"
+import { makeFolder } from "./support.ts"
 
 describe("parseSize", () => {
   it("takes numbers with and without a unit, and nothing else", () => {
@@ -16,6 +22,75 @@ describe("parseSize", () => {
     for (const text of ["", "MiB", "-1", "1 parsec", "0", "1e3", "99999999999999999999"]) {
       assert.isUndefined(parseSize(text), text)
     }
+  })
+})
+
+describe("readInputText", () => {
+  it("takes UTF-8 and what has a byte order mark, and says why it cannot read others", async () => {
+    const folder = makeFolder()
+    const text = '{"ranges":"wärn"}'
+    const utf16 = Buffer.from(`\ufeff${text}`, "utf16le")
+    const read = (bytes: Uint8Array) => {
+      writeFileSync(join(folder, "rules.json"), bytes)
+      return Effect.runPromise(readInputText(join(folder, "rules.json"), "rules"))
+    }
+    for (const bytes of [Buffer.from(text), Buffer.from(`\ufeff${text}`), utf16]) {
+      assert.strictEqual(await read(bytes), text)
+    }
+    const whyNot = (path: string) => Effect.runPromise(Effect.flip(readInputText(path, "rules")))
+    for (const [bytes, why] of [
+      [utf16.subarray(2), "it has bytes of zero, as UTF-16 without a byte order mark does."],
+      [utf16.subarray(0, -1), "it is not UTF-16, as its byte order mark says (at byte"],
+      [Buffer.from(text, "latin1"), "it is not UTF-8 (at byte 12)."]
+    ] as const) {
+      writeFileSync(join(folder, "rules.json"), bytes)
+      assert.include((await whyNot(join(folder, "rules.json"))).what, `rules.json: ${why}`)
+    }
+    assert.include((await whyNot(join(folder, "none.json"))).what, "none.json: there is no such file.")
+    assert.include((await whyNot(folder)).what, ": it is a folder.")
+  })
+})
+
+describe("renderRun", () => {
+  it("says of what lies beyond a bound which one to raise", () => {
+    const item = (code: string): ItemReport => ({
+      path: "/a.json",
+      outcome: "rejected",
+      format: null,
+      cohort: null,
+      cohort_id: null,
+      entities: {},
+      digest: null,
+      source_sha256: null,
+      bytes: 1,
+      remarks: [{ code, pointer: null, line: null, column: null, message: "" }],
+      remark_count: 1
+    })
+    const nextOf = (...codes: ReadonlyArray<string>): string => {
+      const items = codes.map(item)
+      const report: RunReport = {
+        run: "r",
+        outcome: "done-with-rejects",
+        dry_run: false,
+        database: "/d",
+        items,
+        ignored: [],
+        totals: totalsOf(items.length, items),
+        verification: noVerification,
+        timings: { find: 0, load: 0, verify: 0, total: 0 }
+      }
+      const view = { paint: paintOf(false), cwd: "/", verbose: false, quiet: false, invocation: "mallard" }
+      return renderRun(report, { ...view, databaseFlag: "", quote: shellQuoted })
+        .join("\n")
+        .replace(/^[^]*Next: +/, "")
+    }
+    const raise = "raise --max-file-size, or leave out what is beyond, then run again"
+    assert.strictEqual(nextOf("file-too-large", "file-too-large"), raise)
+    assert.match(nextOf("unexpected-byte"), /^mend the files marked ✗, [^\n]+$/)
+    assert.match(
+      nextOf("too-deep", "file-too-large", "io"),
+      /^raise --max-depth and --max-file-size, .+\n +mend the files/
+    )
   })
 })
 

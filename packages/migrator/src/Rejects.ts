@@ -5,6 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, relative, sep } from "node:path"
 import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
+import { systemCode } from "@mallard/duckdb-store/Disk"
+import { printablePath } from "@mallard/legacy-json"
 import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup } from "./Backup.ts"
 import { BackupError, targetFailure } from "./BackupError.ts"
@@ -221,12 +223,21 @@ const restoreRejects = Effect.fnUntraced(function* (
   })
 })
 
+const unreadable = {
+  "no-folder": ["there is no such folder", "Give the one that `mallard rejects export --out DIR` wrote."],
+  "no-index": [`it has no file ${REJECTS_INDEX}`, "Give the folder that `mallard rejects export --out DIR` wrote."],
+  "not-read": [`its file ${REJECTS_INDEX} cannot be read`, "Check who owns it, and the disk."],
+  changed: [`its file ${REJECTS_INDEX} was changed`, "Export the rejects again into a new folder."]
+} as const
+
 /** There is no export in the folder, or its index cannot be read. */
 export class ExportUnreadable extends Schema.TaggedError<ExportUnreadable>()("ExportUnreadable", {
-  folder: Schema.String
+  folder: Schema.String,
+  reason: Schema.Literals(["no-folder", "no-index", "not-read", "changed"])
 }) {
   override get message(): string {
-    return `${this.folder} holds no exported rejects, or its file ${REJECTS_INDEX} was changed. Export them again.`
+    const [what, next] = unreadable[this.reason]
+    return `Cannot replay ${printablePath(this.folder)}: ${what}. ${next}`
   }
 }
 
@@ -246,5 +257,10 @@ export const readExport = (folder: string): Effect.Effect<ReadonlyMap<string, Re
         })
       )
     },
-    catch: () => new ExportUnreadable({ folder })
+    catch: (cause) => {
+      const code = systemCode(cause)
+      if (code === undefined) return new ExportUnreadable({ folder, reason: "changed" })
+      if (code !== "ENOENT" && code !== "ENOTDIR") return new ExportUnreadable({ folder, reason: "not-read" })
+      return new ExportUnreadable({ folder, reason: existsSync(folder) ? "no-index" : "no-folder" })
+    }
   })

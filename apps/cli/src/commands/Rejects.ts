@@ -75,10 +75,11 @@ export const runRejectsList = Effect.fnUntraced(function* (session: Session, com
   }
   if (command.quiet) return
   const flag = databaseFlag(session, database)
+  const ofRun = command.run === undefined ? "" : ` --run ${shellQuoted(command.run)}`
   terminal.out(
     rejects.length === 0
       ? `Nothing ${command.run === undefined ? "is waiting to be mended" : "was rejected in that run"}.\n`
-      : `\n${counted(rejects.length, "source")}\nNext:     ${session.invocation} rejects export --out mend${flag}\n          mend the files there, then ${session.invocation} rejects replay mend${flag}\n`
+      : `\n${counted(rejects.length, "source")}\nNext:     ${session.invocation} rejects export${ofRun} --out mend${flag}\n          mend the files there, then ${session.invocation} rejects replay mend${flag}\n`
   )
 })
 

@@ -17,10 +17,9 @@ export const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
 
 /** An empty path, as a variable of a script leaves it that is not set, would lead to the folder that the user is in. */
-export const isNamed = Flag.filter(
-  (path: string) => path !== "",
-  () => "the path of a file or folder"
-)
+export const isPath = (path: string): boolean => path !== ""
+export const A_PATH = "the path of a file or folder"
+export const isNamed = Flag.filter(isPath, () => A_PATH)
 
 export const path = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), isNamed, optional)

@@ -2,7 +2,9 @@
 import { Argument, Command } from "effect/cli"
 import {
   backup,
+  A_PATH,
   dryRun,
+  isPath,
   jobs,
   memory,
   on,
@@ -64,7 +66,10 @@ export const safetyCommands = (command: MakeCommand) => {
       command(
         "replay",
         {
-          folder: Argument.String("DIR").pipe(Argument.withDescription("Folder that `rejects export` wrote")),
+          folder: Argument.String("DIR").pipe(
+            Argument.withDescription("Folder that `rejects export` wrote"),
+            Argument.filter(isPath, () => A_PATH)
+          ),
           onConflict,
           dryRun,
           ...backup,

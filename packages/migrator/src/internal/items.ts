@@ -66,7 +66,7 @@ export const rejectedItem = (path: string, bytes: number, remarks: ReadonlyArray
 export const tooLargeItem = (source: Source, most: number): ItemReport => {
   const first = source.files.find(({ bytes }) => bytes > most)
   const file = source.kind === "directory" && first !== undefined ? { part: first.name } : {}
-  const message = `its file has ${sizeText(first?.bytes ?? 0)}, and ${sizeText(most)} is the most that --max-file-size allows; it was neither read nor copied`
+  const message = `its file has ${sizeText(first?.bytes ?? 0)}, and ${sizeText(most)} is the most that --max-file-size allows; it was neither read nor copied: raise that, or leave the file out`
   return rejectedItem(source.path, bytesOf(source), [{ ...plainRemark("file-too-large", message), ...file }])
 }
 
