@@ -332,8 +332,8 @@ describe("errors", () => {
         ["verify", "--json", "--db", "folder"],
         {
           tag: "StoreError",
-          reason: "not-a-database",
-          exit_code: 6,
+          reason: "bad-path",
+          exit_code: 2,
           message: `Cannot open the database ${where("folder")}: it is a folder, and a database is a file.`,
           hint: "Name a file, which may lie in this folder."
         }
