@@ -333,6 +333,26 @@ export interface BackupSummary {
   readonly manifest_sha256: string
 }
 
+/** The last backup of a store, and those with files that it has not, or has with other bytes: the last one first. */
+export const otherBackups = (
+  store: string
+): Effect.Effect<
+  { readonly last: BackupSummary | undefined; readonly others: ReadonlyArray<BackupSummary> },
+  BackupError
+> =>
+  attempt(store, () => {
+    const read = readManifests(store).flatMap(({ manifest, sha256 }) =>
+      manifest === undefined ? [] : [{ manifest, summary: summaryOf(manifest, sha256) }]
+    )
+    const last = read.at(-1)
+    const held = new Map(last?.manifest.files.map(({ path, sha256 }) => [path, sha256]))
+    const others = read
+      .slice(0, -1)
+      .filter(({ manifest }) => manifest.files.some(({ path, sha256 }) => held.get(path) !== sha256))
+      .map(({ summary }) => summary)
+    return { last: last?.summary, others: others.toReversed() }
+  })
+
 /** The backups of a store, oldest first, and manifests that cannot be read. */
 export const listBackups = (
   store: string
@@ -343,22 +363,7 @@ export const listBackups = (
   attempt(store, () => {
     const read = readManifests(store)
     return {
-      backups: read.flatMap(({ manifest, sha256 }) =>
-        manifest === undefined
-          ? []
-          : [
-              {
-                backup_id: manifest.backup_id,
-                run: manifest.run,
-                created_at: manifest.created_at,
-                files: manifest.files.length,
-                bytes: bytesOf(manifest),
-                encrypted: manifest.key !== null,
-                base: manifest.base,
-                manifest_sha256: sha256
-              }
-            ]
-      ),
+      backups: read.flatMap(({ manifest, sha256 }) => (manifest === undefined ? [] : [summaryOf(manifest, sha256)])),
       damaged: read.filter(({ manifest }) => manifest === undefined).map(({ path }) => path)
     }
   })
@@ -374,6 +379,17 @@ export const manifestIds = (store: string): Effect.Effect<ReadonlySet<string>, B
       () => Effect.succeed(new Set<string>())
     )
   )
+
+const summaryOf = (manifest: Manifest, sha256: string): BackupSummary => ({
+  backup_id: manifest.backup_id,
+  run: manifest.run,
+  created_at: manifest.created_at,
+  files: manifest.files.length,
+  bytes: bytesOf(manifest),
+  encrypted: manifest.key !== null,
+  base: manifest.base,
+  manifest_sha256: sha256
+})
 
 const attempt = <A>(store: string, f: () => A): Effect.Effect<A, BackupError> =>
   Effect.try({ try: f, catch: (cause) => backupFailure(store, cause) })

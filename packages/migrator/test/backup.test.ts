@@ -6,6 +6,7 @@ import {
   type CipherSettings,
   exportRejects,
   listBackups,
+  otherBackups,
   listRejects,
   makeBackup,
   restoreBackup,
@@ -175,6 +176,14 @@ describe("a backup", () => {
       assert.strictEqual(changed.report.added_bytes, 3)
       const { backups } = yield* listBackups(store)
       assert.lengthOf(backups, 2)
+      const [older] = backups
+      const others = Effect.map(otherBackups(store), (found) => found.others)
+      assert.deepStrictEqual(yield* others, older === undefined ? [] : [older])
+      writeFileSync(join(source, "b.json"), "[2]")
+      writeFileSync(join(source, "c.json"), "[4]")
+      yield* backUp(store, source)
+      // The last one has all that the first has, and no longer what the second has.
+      assert.deepStrictEqual(yield* others, backups.slice(1))
     })
   )
 

@@ -9,6 +9,7 @@ import {
   listBackups,
   type LostBackup,
   lostBackups,
+  otherBackups,
   restoreBackup,
   storedBackup,
   verifyBackup
@@ -79,18 +80,16 @@ const named = (database: string | undefined, wanted = "last"): Effect.Effect<str
         Effect.catch(() => Effect.succeed(wanted))
       )
 
-/** Says which backup is meant where none was named and there are others, which may be larger. */
+/** Says which backup is meant where none was named and others have what it has not. */
 const sayWhich = Effect.fnUntraced(function* (session: Session, command: BackupCommand, store: string) {
   if (command.backup !== undefined || command.quiet || command.json) return
-  const { backups } = yield* listBackups(store)
-  const last = backups.at(-1)
-  if (last === undefined || backups.length < 2) return
-  const about = ({ backup_id, created_at, files }: (typeof backups)[number]): string =>
+  const { last, others } = yield* otherBackups(store)
+  if (last === undefined || others.length === 0) return
+  const about = ({ backup_id, created_at, files }: typeof last): string =>
     `${backup_id.slice(0, 8)} of ${created_at.slice(0, 16).replace("T", " ")} (${counted(files, "file")})`
-  const others = backups.slice(0, -1).toReversed()
   const more = others.length > SHOWN_OTHERS ? `, and ${counted(others.length - SHOWN_OTHERS, "more")}` : ""
   session.terminal.error(
-    `The last backup is meant: ${about(last)}. There are others, which have other files: ${others.slice(0, SHOWN_OTHERS).map(about).join(", ")}${more}; name one to mean it.\n`
+    `The last backup is meant: ${about(last)}. There are others, which have files or bytes that it has not: ${others.slice(0, SHOWN_OTHERS).map(about).join(", ")}${more}; name one to mean it.\n`
   )
 })
 
