@@ -71,7 +71,7 @@ describe("--backup-passphrase", () => {
     writeFiles(folder, { "mend/1/bad.json": '{"patients":[{"id":"p"}]}' })
     const before = readdirSync(join(folder, "t.duckdb.backups", "manifests"))
     const refused = await run(folder, ["rejects", "replay", "mend", ...db])
-    assert.strictEqual(refused.code, 2, refused.stdout)
+    assert.strictEqual(refused.code, 12, refused.stdout)
     assert.include(refused.stderr, "--backup-passphrase asks for it")
     assert.deepStrictEqual(readdirSync(join(folder, "t.duckdb.backups", "manifests")), before)
     const replayed = await run(folder, ["rejects", "replay", "mend", ...db, ...key])

@@ -176,11 +176,14 @@ export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, c
   const hasKey = command.backupPassphrase || command.backupPassphraseFile !== undefined
   // Copies of what was to be encrypted are never made in plain.
   if (isLocked && !hasKey && command.backupRecipients.length === 0) {
-    return yield* usage(
-      "The copies of the run that rejected them are encrypted, and those of the mended files would not be.",
-      "Give the key: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it, --backup-recipient AGE1.",
-      "Or --no-backup, if they need no copies."
-    )
+    return yield* new CommandFailed({
+      code: exitCode.wrongKey,
+      what: "The copies of the run that rejected them are encrypted, and those of the mended files would not be.",
+      next: [
+        "Give the key: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it, --backup-recipient AGE1.",
+        "Or --no-backup, if they need no copies."
+      ]
+    })
   }
   yield* runMigrate(session, {
     ...plainRun,
