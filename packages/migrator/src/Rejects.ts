@@ -47,14 +47,9 @@ const readAll = Effect.fnUntraced(function* (wanted: string | undefined) {
   )
 })
 
-/** By path, the last rejection of each source that a later run has stored, mended. */
-export const readMended = Effect.fnUntraced(function* () {
-  const last = new Map((yield* readEvery()).rejects.map((reject) => [reject.path, reject]))
-  return new Map(
-    [...last].flatMap(([path, { backup, stored_by: storedBy }]) =>
-      storedBy === null ? [] : [[path, { backup, storedBy }] as const]
-    )
-  )
+/** By path, the last rejection of each source, stored since or not. */
+export const readLastRejects = Effect.fnUntraced(function* () {
+  return new Map((yield* readEvery()).rejects.map((reject) => [reject.path, reject]))
 })
 
 /** All rejects, in the order of their runs, and what was replayed: by run and source, the run and item of the reject. */

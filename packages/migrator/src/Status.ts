@@ -12,11 +12,11 @@ import { filesOf } from "./Backup.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
 import { readHistory } from "./internal/history.ts"
-import { readMended, type Reject } from "./Rejects.ts"
+import { readLastRejects, type Reject } from "./Rejects.ts"
 import { type UnfinishedRun, migratedPaths, unfinishedByTime, withBegun } from "./Resume.ts"
 import { begunRuns } from "./internal/begun.ts"
 import { readingIfThere } from "./internal/reading.ts"
-import { contentOfFile } from "./internal/sourceFiles.ts"
+import { bytesOf, contentOfFile } from "./internal/sourceFiles.ts"
 
 export interface StatusOptions {
   /** Absolute path of the database. */
@@ -34,19 +34,22 @@ export interface StatusReport {
   readonly sources: ReadonlyArray<ChangedSource>
   /** How many there are of each. */
   readonly changes: Readonly<Record<string, number>>
-  /** Unfinished runs, and sources that a run would have something to do with. */
+  /** Unfinished runs, also one that is going on, and sources that a run would have something to do with. */
   readonly pending: number
 }
 
-/** Compares the sources with what runs have seen of them. Fails with `missing` for a path given that does not exist. */
+/**
+ * Compares the sources with what runs have seen of them. Fails with `missing` for a path given where nothing is and no run
+ * has seen anything.
+ */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
-  const { history, mended, runs } = yield* readingIfThere(
+  const { history, rejects, runs } = yield* readingIfThere(
     options.database,
     Effect.gen(function* () {
       const runs = yield* readRuns()
-      return { history: yield* readHistory(runs), mended: yield* readMended(), runs }
+      return { history: yield* readHistory(runs), rejects: yield* readLastRejects(), runs }
     }),
-    { history: [], mended: new Map(), runs: [] }
+    { history: [], rejects: new Map(), runs: [] }
   )
   const begun = begunRuns(options.database)
   const paths =
@@ -56,8 +59,15 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const sources = yield* Effect.scoped(
     Effect.gen(function* () {
       const found = yield* findSources(paths)
-      const [missing] = found.missing
-      if (missing !== undefined && options.paths.length > 0) return yield* missing
+      const gone = options.paths.length > 0 ? found.missing : []
+      const unknown = gone.find(({ path }) => below(history, [path]).length === 0)
+      if (unknown !== undefined) return yield* unknown
+      const named = new Set(
+        below(
+          history,
+          gone.map(({ path }) => path)
+        )
+      )
       const { sources, unread } = yield* expandDatabases(found.sources, { target: options.database })
       const seen: Array<PresentSource> = [...found.unreadable, ...unread].map(({ path }) => ({
         path,
@@ -65,15 +75,21 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
       }))
       for (const source of sources) seen.push({ path: source.path, sha256: yield* contentOf(source) })
       const covered = new Set(sources.flatMap(({ files }) => files.map(({ path }) => path)))
-      const changed = changesOf(seen, below(history, paths), covered)
+      // Who asks for a path that is gone is told so, also when a run has told it before.
+      const known = below(history, paths).map((entry): PathHistory =>
+        named.has(entry) && entry.state === "gone" ? { ...entry, state: "there" } : entry
+      )
+      const changed = changesOf(seen, known, covered)
       const rejected = new Set(changed.filter(({ change }) => change === "rejected").map(({ path }) => path))
-      const asRejected = yield* unalteredOf(
+      const altered = yield* alterationsOf(
         sources.filter(({ path }) => rejected.has(path)),
-        mended
+        rejects
       )
       return changed.map((source): ChangedSource => {
-        const storedBy = mended.get(source.path)?.storedBy
-        return storedBy !== undefined && asRejected.has(source.path)
+        const isAltered = altered.get(source.path)
+        if (isAltered === true) return { ...source, change: "changed" }
+        const storedBy = rejects.get(source.path)?.stored_by ?? null
+        return storedBy !== null && isAltered === false
           ? { ...source, change: "mended", stored_by: storedBy, pending: false }
           : source
       })
@@ -91,24 +107,31 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   return report
 })
 
-/** Paths of sources that are as they were copied when they were rejected: a reject itself has no digest in the ledger. */
-const unalteredOf = Effect.fnUntraced(function* (
+/**
+ * By path, whether rejected sources have other bytes than when they were rejected, as far as their copies or their sizes
+ * tell: a reject itself has no digest in the ledger.
+ */
+const alterationsOf = Effect.fnUntraced(function* (
   sources: ReadonlyArray<Source>,
-  mended: ReadonlyMap<string, Pick<Reject, "backup">>
+  rejects: ReadonlyMap<string, Reject>
 ) {
-  const unaltered = new Set<string>()
-  const byBackup = Map.groupBy(sources, ({ path }) => mended.get(path)?.backup?.backup_id)
-  for (const [backup, own] of byBackup) {
-    const store = mended.get(own[0]?.path ?? "")?.backup?.store
-    if (backup === undefined || store === undefined) continue
-    const copies = yield* filesOf(store, backup).pipe(Effect.orElseSucceed(() => []))
+  const altered = new Map<string, boolean>()
+  const byBackup = Map.groupBy(sources, ({ path }) => rejects.get(path)?.backup?.backup_id)
+  for (const own of byBackup.values()) {
+    const backup = rejects.get(own[0]?.path ?? "")?.backup ?? undefined
+    const copies =
+      backup === undefined ? [] : yield* filesOf(backup.store, backup.backup_id).pipe(Effect.orElseSucceed(() => []))
     const digests = new Map(copies.map(({ path, sha256 }) => [path, sha256]))
-    for (const { files, path } of own) {
+    for (const source of own) {
+      const { files, path } = source
       const now = yield* Effect.forEach(files, contentOfFile)
-      if (files.every((file, at) => now[at] !== undefined && digests.get(file.path) === now[at])) unaltered.add(path)
+      const bytes = rejects.get(path)?.bytes ?? 0
+      if (files.every((file) => digests.has(file.path))) {
+        altered.set(path, !files.every((file, at) => digests.get(file.path) === now[at]))
+      } else if (bytes > 0 && bytes !== bytesOf(source)) altered.set(path, true)
     }
   }
-  return unaltered
+  return altered
 })
 
 /** The histories of paths at or below others. */

@@ -203,6 +203,13 @@ describe("status", () => {
       const after = yield* look
       assert.strictEqual(after.pending, 0)
       assert.notInclude(changes(after), "gone.json removed")
+      // What was told as renamed is not told as gone by the next run, unless it is asked for.
+      assert.isUndefined((yield* run(database, [source])).removed)
+      assert.notInclude(changes(yield* look), "moved.json removed")
+      const named = (name: string) => status({ database, paths: [join(source, name)], cwd: source })
+      assert.deepStrictEqual(changes(yield* named("moved.json")), ["moved.json removed"])
+      assert.deepStrictEqual(changes(yield* named("gone.json")), ["gone.json removed"])
+      assert.strictEqual((yield* Effect.flip(named("never.json")))._tag, "SourceError")
       writeFileSync(join(source, "gone.json"), text("gone", "3"))
       writeFileSync(join(source, "edited.json"), text("edited", "4"))
       const back = changes(yield* look)

@@ -112,7 +112,7 @@ describe("rejected sources", () => {
         ["rejected", true, undefined]
       ])
       writeFileSync(join(source, "cut.json"), '{"name":"other"')
-      assert.deepStrictEqual((yield* changes)[1], ["rejected", true, undefined])
+      assert.deepStrictEqual((yield* changes)[1], ["changed", true, undefined])
       const open = yield* listRejects(database, undefined)
       assert.deepStrictEqual(
         open.map(({ path }) => path),

@@ -1,16 +1,20 @@
 /** What the events of a run carry as JSON beside their columns. */
 import { Schema } from "effect"
 import { SourceChange } from "../Incremental.ts"
-import { Environment, RunReport, UndoneCohort, Verification } from "../Report.ts"
+import { Environment, RunReport, Totals, UndoneCohort, Verification } from "../Report.ts"
 import { Manifest } from "./manifest.ts"
 
 /** `options` of the event `started`: what was asked. */
 export type RunOptions = { readonly [key: string]: Schema.Json }
 
-/** `options` of the event `started`, with who asked. */
-export const StoredOptions = Schema.StructWithRest(Schema.Struct({ environment: Schema.optionalKey(Environment) }), [
-  Schema.Record(Schema.String, Schema.Json)
-])
+/** The process of a run, by number and start. */
+export const RunProcess = Schema.Struct({ pid: Schema.Int, since: Schema.String })
+
+/** `options` of the event `started`, with who asked and the process that does it. */
+export const StoredOptions = Schema.StructWithRest(
+  Schema.Struct({ environment: Schema.optionalKey(Environment), process: Schema.optionalKey(RunProcess) }),
+  [Schema.Record(Schema.String, Schema.Json)]
+)
 
 /** `options` of the event `finished`: what the report tells that no row of an item does. */
 export const RunFacts = Schema.Struct({
@@ -34,6 +38,8 @@ export const RunFacts = Schema.Struct({
   ),
   /** Paths where sources were, and are no more. */
   removed: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Paths whose contents were met elsewhere: told as renamed, they are not told as removed later. */
+  renamed: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Those of `removed` from which nothing is stored. */
   removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Files that were to be copied and could not be, so that no backup of the run has them. */
@@ -49,7 +55,12 @@ export const RunProof = Schema.Struct({
   timings: RunReport.fields.timings,
   moved: RunReport.fields.moved,
   /** Why originals that were to be moved were not. */
-  not_moved: Schema.optionalKey(Schema.Array(Schema.String))
+  not_moved: Schema.optionalKey(Schema.Array(Schema.String)),
+  /**
+   * What the run comes to after `--max-rejects` undid it: its sums, and the sources that no row has because they were
+   * unchanged when their cohorts were taken back.
+   */
+  taken_back: Schema.optionalKey(Schema.Struct({ totals: Totals, unlisted: RunReport.fields.items }))
 })
 
 const KEPT = 10

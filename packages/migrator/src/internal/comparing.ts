@@ -33,6 +33,7 @@ export const comparedWith = (
       ? [{ path, sha256, digest }]
       : []
   )
+  const renamed = compared.flatMap(({ change, from }) => (change === "renamed" && from !== undefined ? [from] : []))
   return {
     items: compared,
     noted: {
@@ -41,7 +42,8 @@ export const comparedWith = (
           ? []
           : [{ path, change, ...(from === undefined ? {} : { from }) }]
       ),
-      ...(seen.length === 0 ? {} : { seen })
+      ...(seen.length === 0 ? {} : { seen }),
+      ...(renamed.length === 0 ? {} : { renamed })
     },
     removed: options.only === undefined ? changes.filter(({ change }) => change === "removed") : []
   }

@@ -1,7 +1,7 @@
 /** What the ledger knows of the paths of sources. */
 import { type LedgerRun, queryRows } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Option, Schema, Struct } from "effect"
 import { basename, dirname } from "node:path"
 import type { MovedOriginal, PathHistory } from "../Incremental.ts"
 import { RunFacts, RunProof } from "./RunFacts.ts"
@@ -67,7 +67,7 @@ export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<Ledg
       entry.state = "there"
       entry.moved = undefined
     }
-    for (const path of noted?.removed ?? []) at(path).state = "gone"
+    for (const path of [...(noted?.removed ?? []), ...(noted?.renamed ?? [])]) at(path).state = "gone"
     const moved = placesOf(Option.getOrUndefined(readMoved(proof ?? ""))?.moved ?? [])
     for (const [file, to] of moved) {
       for (const entry of byFile.get(file) ?? []) entry.moved = { to, run: runId }
@@ -92,5 +92,5 @@ const placesOf = (moved: NonNullable<typeof RunProof.Type.moved>): ReadonlyMap<s
 const readMoved = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ moved: RunProof.fields.moved })))
 
 const readFacts = Schema.decodeUnknownOption(
-  Schema.fromJsonString(Schema.Struct({ seen: RunFacts.fields.seen, removed: RunFacts.fields.removed }))
+  Schema.fromJsonString(RunFacts.mapFields(Struct.pick(["seen", "removed", "renamed"])))
 )
