@@ -5,7 +5,7 @@
 
 import { kinds } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { query } from "./internal/query.ts"
 import { quoteName } from "./Quoting.ts"
 
@@ -99,16 +99,31 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
   }))
 })
 
-/** The run of this id, or of the only id that begins like this, or the last one for `last`. */
+/**
+ * The run of this id, or of the only id that begins like this. For `last` it is the last one that somebody asked for to
+ * change cohorts: neither a savepoint, nor what undid a run because it rejected too much.
+ */
 export const findRun = Effect.fn("Runs.findRun")(function* (wanted: string) {
   const runs = yield* readRuns()
-  const found = wanted === "last" ? runs.slice(-1) : runs.filter(({ runId }) => runId.startsWith(wanted.toLowerCase()))
+  const found =
+    wanted === "last"
+      ? runs.filter(isAskedFor).slice(-1)
+      : runs.filter(({ runId }) => runId.startsWith(wanted.toLowerCase()))
   const [run] = found
   if (run === undefined || found.length > 1 || wanted === "") {
     return yield* new RunNotFound({ wanted, candidates: found.map(({ runId }) => runId) })
   }
   return run
 })
+
+const isAskedFor = ({ options }: LedgerRun): boolean =>
+  !Option.exists(readAutomatic(options), ({ reason, savepoint }) => savepoint !== undefined || reason !== undefined)
+
+const readAutomatic = Schema.decodeUnknownOption(
+  Schema.fromJsonString(
+    Schema.Struct({ savepoint: Schema.optionalKey(Schema.String), reason: Schema.optionalKey(Schema.String) })
+  )
+)
 
 /** The copies that were made, in the order in which they were. */
 export const readBackups = Effect.fn("Runs.readBackups")(function* () {
