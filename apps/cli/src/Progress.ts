@@ -61,6 +61,8 @@ export class ProgressReport {
   private state: Omit<ProgressState, "elapsedMs" | "isStopping" | "phaseMs" | "problems">
   private errors: ReadonlyArray<Problem> = []
   private warnings: ReadonlyArray<Problem> = []
+  /** What the last event for programs told. */
+  private told: ProgressReport["state"] | undefined
   private timer: NodeJS.Timeout | undefined
 
   constructor(session: Session, { isJson = false, isSilent, phases }: ProgressOptions) {
@@ -112,7 +114,7 @@ export class ProgressReport {
         this.state = { ...this.state, bytes: Math.min(this.state.totalBytes, this.state.bytes + step.bytes) }
         break
       case "item":
-        this.addItem(step.item)
+        this.addItem(step.item, step.formerly)
         break
       case "entities":
         this.state = { ...this.state, entities: this.state.entities + step.count }
@@ -142,8 +144,13 @@ export class ProgressReport {
     const at = this.session.now()
     const isLast = isComplete(step)
     const isDue = step.phase === "found" || isLast || this.state.phase !== former || at - this.drawn >= FRAME_MS
-    if (!isDue) return
+    if (isDue) this.tellState()
+  }
+
+  private tellState(): void {
+    const at = this.session.now()
     this.drawn = at
+    this.told = this.state
     const { bytes, documents, done, entities, items, phase, sources, totalBytes } = this.state
     const elapsed = Math.round(at - this.started)
     const event = {
@@ -158,7 +165,7 @@ export class ProgressReport {
       done: Math.floor(done),
       documents
     }
-    terminal.error(`${JSON.stringify({ ...event, elapsed_ms: elapsed })}\n`)
+    this.session.terminal.error(`${JSON.stringify({ ...event, elapsed_ms: elapsed })}\n`)
   }
 
   private enter(phase: ProgressState["phase"]): void {
@@ -169,13 +176,14 @@ export class ProgressReport {
     if (this.session.terminal.canAnimate && this.phaseStarted - this.started >= FRAME_MS) this.drawn = -FRAME_MS
   }
 
-  private addItem({ outcome, path, remark_count, remarks }: Item): void {
-    const { items, outcomes, remarks: before, sources } = this.state
+  private addItem({ outcome, path, remark_count, remarks }: Item, formerly: Item["outcome"] | undefined): void {
+    const { items, outcomes: all, remarks: before, sources } = this.state
+    const outcomes = formerly === undefined ? all : { ...all, [formerly]: all[formerly] - 1 }
     const isError = outcome === "rejected" || outcome === "failed"
     const isWarning = !isError && outcome !== "unchanged" && remark_count > 0
     this.state = {
       ...this.state,
-      items: Math.min(sources, items + 1),
+      items: Math.min(sources, items + (formerly === undefined ? 1 : 0)),
       outcomes: { ...outcomes, [outcome]: outcomes[outcome] + 1 },
       remarks: before + (isWarning ? remark_count : 0)
     }
@@ -195,6 +203,8 @@ export class ProgressReport {
 
   private end(): void {
     clearInterval(this.timer)
+    // Programs go by the last event: it tells all.
+    if (this.told !== undefined && this.told !== this.state) this.tellState()
     this.session.terminal.clearStatus()
   }
 

@@ -1,5 +1,5 @@
 /** Runs from the ledger as text for people: the list of them, and the report of one. */
-import { optionText, type RunReport, type RunSummary } from "@mallard/migrator"
+import { optionText, type RunReport, type RunSummary, stateWords } from "@mallard/migrator"
 import { renderRun, type RunView } from "./RenderRun.ts"
 import type { Paint } from "./Terminal.ts"
 import { counted, grouped, printable } from "./Text.ts"
@@ -13,7 +13,7 @@ export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, pa
         run.user === null ? "" : ` by ${printable(run.user)}${run.host === null ? "" : ` on ${printable(run.host)}`}`
       const result = run.outcome === "done" || run.outcome === "nothing-to-do" ? "green" : "yellow"
       return [
-        `${paint("bold", run.run)}  ${timeText(run.started_at)}  ${run.command} ${paint(result, run.outcome)}${sumOf(run)}${undoneOf(run)}`,
+        `${paint("bold", run.run)}  ${timeText(run.started_at)}  ${run.command} ${paint(result, run.outcome)}${sumOf(run)}${haltedOf(run)}${undoneOf(run)}`,
         paint("dim", `    ${printable(run.program)}${by}${optionsOf(run)}`)
       ]
     }),
@@ -44,7 +44,14 @@ const undoneLines = ({ database, undone = [] }: RunReport, { paint }: RunView): 
 const undoneOf = ({ undone_by: by }: RunSummary): string =>
   by === null
     ? ""
-    : `; undone by run ${by.run.slice(0, 8)}${by.reason === undefined ? "" : ", because too many sources were rejected"}`
+    : `; ${by.partly === true ? "partly undone" : "undone"} by run ${by.run.slice(0, 8)}${by.reason === undefined ? "" : ", because too many sources were rejected"}`
+
+/** What the outcome does not say of a run that is not at its end. */
+const haltedOf = ({ continued_by: by, outcome, state }: RunSummary): string =>
+  [
+    ...(state === null || state === outcome ? [] : [`; ${stateWords[state]}`]),
+    ...(by === null ? [] : [`; gone on with by run ${by.slice(0, 8)}`])
+  ].join("")
 
 const timeText = (text: string): string => text.slice(0, 19).replace("T", " ")
 

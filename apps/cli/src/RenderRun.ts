@@ -196,7 +196,9 @@ const summaryOf = ({ dry_run, totals, undone_by }: RunReport): string =>
     ...(totals.skipped > 0 ? [`${grouped(totals.skipped)} skipped`] : []),
     ...(totals.rejected > 0 ? [`${grouped(totals.rejected)} rejected`] : []),
     ...(totals.failed > 0 ? [`${grouped(totals.failed)} failed`] : []),
-    ...(undone_by === undefined ? [] : [`undone by run ${undone_by.run.slice(0, 8)}`])
+    ...(undone_by === undefined
+      ? []
+      : [`${undone_by.partly === true ? "partly undone" : "undone"} by run ${undone_by.run.slice(0, 8)}`])
   ].join(", ")
 
 const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
@@ -296,7 +298,14 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   )
   const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
   switch (report.outcome) {
+    case "running":
+      return [`${invocation} status${databaseFlag}`]
+    case "cut-short":
     case "interrupted":
+      if (report.undone_by !== undefined) break
+      if (report.continued_by !== undefined) {
+        return [`${invocation} report ${report.continued_by.slice(0, 8)}${databaseFlag}`]
+      }
       return [`${invocation} resume${databaseFlag}: what is stored is whole and is not stored twice`]
     case "mismatch":
       return [`${invocation} verify${databaseFlag}`]

@@ -191,6 +191,8 @@ class Counters {
       case "undo":
         return undefined
       case "item":
+        // These counters only grow, and the source was counted when it was decided about.
+        if (step.formerly !== undefined) return undefined
         this.count("mallard.items", "What became of sources", { outcome: step.item.outcome }, 1)
         for (const { code } of step.item.remarks) this.problem(code, 1)
         return this.problem("unlisted", step.item.remark_count - step.item.remarks.length)

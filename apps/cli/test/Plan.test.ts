@@ -99,12 +99,17 @@ describe("mallard migrate", () => {
     assert.strictEqual(planned.code, 3, planned.stderr)
     assert.include(planned.stdout, "[out-of-range]")
     assert.notInclude(planned.stdout, "7200")
-    const done = await run(folder, ["migrate", ...args, "--max-rejects", "20%"])
+    const done = await run(folder, ["migrate", ...args, "--max-rejects", "20%", "--progress", "json"])
     assert.strictEqual(done.code, 1, done.stderr)
     assert.include(done.stdout, "--max-rejects 20% allows: the run was stopped and undone")
+    const lines = done.stderr.trimEnd().split("\n")
+    assert.deepInclude(JSON.parse(lines.at(-1) ?? ""), { event: "progress", sources: 2, items: 2 })
     assert.deepStrictEqual(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), [])
     const quiet = await run(folder, ["migrate", ...args, "--max-rejects", "20%", "--quiet"])
-    assert.match(quiet.stdout, /^✗ in\/range\.json: .+\n0\/2 migrated, 1 skipped, 1 rejected\n$/)
+    assert.match(
+      quiet.stdout,
+      /^✗ in\/range\.json: .+\n0\/2 migrated, 1 skipped, 1 rejected, undone by run [0-9a-f]{8}\n$/
+    )
     assert.match(remarksIn(quiet.stderr), /^More sources were rejected .+ the run was stopped and undone .+\n$/)
     const wouldBe = await run(folder, ["plan", ...args, "--max-rejects", "20%"])
     assert.strictEqual(wouldBe.code, 1, wouldBe.stderr)

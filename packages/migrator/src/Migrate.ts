@@ -25,7 +25,7 @@ import { optionsOf } from "./internal/runOptions.ts"
 import { bytesOf, largestOf } from "./internal/sourceFiles.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
 import { type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf, type Verification } from "./Report.ts"
-import type { UnfinishedRun } from "./Resume.ts"
+import { stateWords, type UnfinishedRun } from "./Resume.ts"
 import { RulesInvalid } from "./Validation.ts"
 
 /** Runs a migration. */
@@ -150,7 +150,9 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   }
   const whole = yield* movedAside(options, found, report)
   const isToldAlready = verification === noVerification && whole.moved === undefined && whole.outcome === report.outcome
-  return isToldAlready ? whole : yield* recordProof(whole, (whole.notes ?? []).slice(notes.length))
+  if (isToldAlready) return whole
+  const unmoved = (whole.notes ?? []).slice(notes.length)
+  return yield* recordProof(whole, unmoved.length === 0 ? {} : { not_moved: unmoved })
 })
 
 /** Whether a run takes all sources that it finds. */
@@ -206,19 +208,12 @@ const checkPatterns = Effect.fnUntraced(function* ({ database, rules, rulesPath 
   })
 })
 
-const endings: Readonly<Record<UnfinishedRun["state"], string>> = {
-  killed: "was cut short",
-  interrupted: "was interrupted",
-  "not-proven": "ended before its proof",
-  "not-undone": "rejected too much and was not undone"
-}
-
 const resumedNote = ({ firstRevision, run, state }: UnfinishedRun): string => {
   const what =
     firstRevision === undefined
       ? " before it had stored anything."
       : ": what it had stored counts as unchanged and is proven with the rest."
-  return `Went on with run ${run.slice(0, 8)}, which ${endings[state]}${what}`
+  return `Went on with run ${run.slice(0, 8)}, which ${stateWords[state]}${what}`
 }
 
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {

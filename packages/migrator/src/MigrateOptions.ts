@@ -91,7 +91,8 @@ export type Progress =
   | { readonly phase: "read"; readonly bytes: number }
   /** Entities read, whatever becomes of them; those of a source that is read again count again, unchanged ones never. */
   | { readonly phase: "entities"; readonly count: number }
-  | { readonly phase: "item"; readonly item: ItemReport }
+  /** Told again, with what it was told to be, where what had been stored is taken back. */
+  | { readonly phase: "item"; readonly item: ItemReport; readonly formerly?: ItemReport["outcome"] }
   | { readonly phase: "verify"; readonly done: number; readonly documents: number }
   | CopiesProgress
   | UndoProgress

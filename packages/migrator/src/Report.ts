@@ -9,7 +9,10 @@ import { SourceChange } from "./Incremental.ts"
 export const ItemOutcome = Schema.Literals(["migrated", "unchanged", "skipped", "rejected", "failed"])
 export type ItemOutcome = typeof ItemOutcome.Type
 
-/** What became of a run; `partly-done` is one that rejected nothing and left something else undone that it was asked for. */
+/**
+ * What became of a run. `partly-done` is one that rejected nothing and left something else undone that it was asked for;
+ * `running` and `cut-short` are of the ledger alone: its process is still at work, or has gone without writing an end.
+ */
 export const RunOutcome = Schema.Literals([
   "done",
   "done-with-rejects",
@@ -17,7 +20,9 @@ export const RunOutcome = Schema.Literals([
   "failed",
   "mismatch",
   "interrupted",
-  "nothing-to-do"
+  "nothing-to-do",
+  "running",
+  "cut-short"
 ])
 export type RunOutcome = typeof RunOutcome.Type
 
@@ -154,7 +159,9 @@ export type UndoneCohort = typeof UndoneCohort.Type
 /** The run that undid another, and why where no person asked for it. */
 export const UndoneBy = Schema.Struct({
   run: Schema.String,
-  reason: Schema.optionalKey(Schema.Literal("too-many-rejects"))
+  reason: Schema.optionalKey(Schema.Literal("too-many-rejects")),
+  /** Where it left cohorts of the run as they were. */
+  partly: Schema.optionalKey(Schema.Literal(true))
 })
 export type UndoneBy = typeof UndoneBy.Type
 
@@ -191,6 +198,8 @@ export const RunReport = Schema.Struct({
   removed: Schema.optionalKey(Schema.Array(Schema.String)),
   /** Those of `removed` from which nothing is stored. */
   removed_unstored: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** For runs that did not come to their end: the run that went on with it. */
+  continued_by: Schema.optionalKey(Schema.String),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
   /** For runs that were undone since: items count as the run left them. */
@@ -255,5 +264,7 @@ export const exitCodes: Readonly<Record<RunOutcome, number>> = {
   "done-with-rejects": 3,
   "partly-done": 3,
   mismatch: 4,
+  running: 5,
+  "cut-short": 130,
   interrupted: 130
 }

@@ -8,6 +8,7 @@ import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { PlannedAction } from "./Decision.ts"
 import { asLedgerRun, type BegunRun, begunRuns, orNothingStored, recordPath } from "./internal/begun.ts"
+import { isGoingOn } from "./internal/environment.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
 import { readUndoing } from "./internal/undoings.ts"
 import { listRejects } from "./Rejects.ts"
@@ -60,15 +61,28 @@ export const AskedOptions = Schema.Struct({
 })
 export type AskedOptions = typeof AskedOptions.Type
 
+/**
+ * Why a run is not at its end. `running`: its process still goes on with it; `cut-short`: it wrote no end; `interrupted`: it
+ * was stopped in good order; `not-proven`: all was stored, and the proof that was asked for is missing; `not-undone`: it
+ * rejected more than it was allowed to, and what was stored is still there.
+ */
+export const RunState = Schema.Literals(["running", "cut-short", "interrupted", "not-proven", "not-undone"])
+export type RunState = typeof RunState.Type
+
+/** What people are told of each state. */
+export const stateWords: Readonly<Record<RunState, string>> = {
+  running: "is going on",
+  "cut-short": "was cut short",
+  interrupted: "was interrupted",
+  "not-proven": "ended before its proof",
+  "not-undone": "rejected too much and was not undone"
+}
+
 /** A run that did not come to its end. */
 export interface UnfinishedRun {
   readonly run: string
   readonly started_at: string
-  /**
-   * `killed`: it wrote no end; `interrupted`: it was stopped in good order; `not-proven`: all was stored, and the proof that
-   * was asked for is missing; `not-undone`: it rejected more than it was allowed to, and what was stored is still there.
-   */
-  readonly state: "killed" | "interrupted" | "not-proven" | "not-undone"
+  readonly state: RunState
   readonly asked: AskedOptions
   /** The first revision that it, or a run that it went on with, made. */
   readonly firstRevision: number | undefined
@@ -76,16 +90,24 @@ export interface UnfinishedRun {
   readonly record?: string | undefined
 }
 
+/** A run that did not come to its end by itself, and the run that went on with it, if one did. */
+export interface HaltedRun extends UnfinishedRun {
+  readonly continuedBy: string | undefined
+}
+
 /**
- * Runs that nobody went on with, oldest first: those that neither another run resumes, nor a later run over the same paths
- * that came to its end, nor one that undid them.
+ * The runs that did not come to their end and were not undone, oldest first. One goes on with another that resumes it, or
+ * that comes to its end over the same paths later.
  */
-export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<UnfinishedRun> => {
+export const haltedRuns = (
+  runs: ReadonlyArray<LedgerRun>,
+  isRunning: (run: LedgerRun) => boolean = () => false
+): ReadonlyArray<HaltedRun> => {
   const asked = new Map(runs.map((run) => [run.runId, Option.getOrUndefined(readAsked(run.options))]))
   const undone = undoneRuns(runs)
   const toUndo = runsToUndo(runs)
   const firsts = new Map<string, number | undefined>()
-  const unfinished: Array<UnfinishedRun> = []
+  const halted: Array<HaltedRun> = []
   for (const [at, run] of runs.entries()) {
     const own = asked.get(run.runId)
     if (own === undefined) continue
@@ -94,16 +116,29 @@ export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<Un
     firsts.set(run.runId, first)
     const state = stateOf(run, own, toUndo)
     if (state === undefined || (state !== "not-undone" && undone.has(run.runId))) continue
-    const wasContinued = runs.slice(at + 1).some((later) => {
+    const continuedBy = runs.slice(at + 1).find((later) => {
       const theirs = asked.get(later.runId)
       if (theirs === undefined) return false
       return theirs.resumes === run.runId || (stateOf(later, theirs, toUndo) === undefined && sameSources(own, theirs))
+    })?.runId
+    halted.push({
+      run: run.runId,
+      started_at: run.startedAt,
+      state: continuedBy === undefined && isRunning(run) ? "running" : state,
+      asked: own,
+      firstRevision: first,
+      continuedBy
     })
-    if (!wasContinued)
-      unfinished.push({ run: run.runId, started_at: run.startedAt, state, asked: own, firstRevision: first })
   }
-  return unfinished
+  return halted
 }
+
+/** Those that nobody went on with. */
+export const unfinishedRuns = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<UnfinishedRun> =>
+  unfinishedOf(haltedRuns(runs))
+
+const unfinishedOf = (halted: ReadonlyArray<HaltedRun>): ReadonlyArray<HaltedRun> =>
+  halted.filter(({ continuedBy }) => continuedBy === undefined)
 
 /** Absolute paths of all that runs were given, mended rejects left out. */
 export const migratedPaths = (runs: ReadonlyArray<LedgerRun>): ReadonlyArray<string> => [
@@ -199,7 +234,7 @@ const stateOf = (
   asked: AskedOptions,
   toUndo: ReadonlyMap<string, ReadonlyArray<string>>
 ): UnfinishedRun["state"] | undefined => {
-  if (run.finishedAt === undefined) return "killed"
+  if (run.finishedAt === undefined) return "cut-short"
   if (run.outcome === "interrupted") return "interrupted"
   if (hasTooManyRejects(run, asked)) return (toUndo.get(run.runId) ?? []).length > 0 ? "not-undone" : undefined
   return asked.verify && run.revisions > 0 && run.proof === undefined ? "not-proven" : undefined
@@ -230,30 +265,34 @@ const readCounts = Schema.decodeUnknownOption(
 const decodeAsked = Schema.decodeUnknownOption(AskedOptions)
 const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
 
-/** The unfinished runs of a database, oldest first; also of one that a run was cut short before it had made it. */
-export const listUnfinished = Effect.fn("listUnfinished")(function* (database: string) {
+/** The halted runs of a database, oldest first; also of one that a run was cut short before it had made it. */
+export const listHalted = Effect.fn("listHalted")(function* (database: string) {
   const ledger = yield* readingIfThere(database, readRuns(), [])
   const begun = begunRuns(database)
-  return unfinishedByTime(ledger, begun).map((unfinished) =>
-    begun.some(({ run }) => run === unfinished.run)
-      ? { ...unfinished, record: recordPath(database, unfinished.run) }
-      : unfinished
+  return haltedByTime(ledger, begun).map((halted) =>
+    begun.some(({ run }) => run === halted.run) ? { ...halted, record: recordPath(database, halted.run) } : halted
   )
 })
 
-/** All unfinished runs; those that the ledger does not have stand between the others by the time at which they began. */
-export const unfinishedByTime = (
-  ledger: ReadonlyArray<LedgerRun>,
-  begun: ReadonlyArray<BegunRun>
-): ReadonlyArray<UnfinishedRun> => {
-  const unfinished = unfinishedRuns(withBegun(ledger, begun))
+/** Those of `listHalted` that nobody went on with. */
+export const listUnfinished = (database: string) => Effect.map(listHalted(database), unfinishedOf)
+
+/** All halted runs; those that the ledger does not have stand between the others by the time at which they began. */
+const haltedByTime = (ledger: ReadonlyArray<LedgerRun>, begun: ReadonlyArray<BegunRun>): ReadonlyArray<HaltedRun> => {
+  const halted = haltedRuns(withBegun(ledger, begun), isGoingOn)
   const late = new Set(begun.map(({ run }) => run))
-  const inOrder = unfinished.filter(({ run }) => !late.has(run))
-  for (const run of unfinished.filter((other) => late.has(other.run))) {
+  const inOrder = halted.filter(({ run }) => !late.has(run))
+  for (const run of halted.filter((other) => late.has(other.run))) {
     inOrder.splice(inOrder.findLastIndex(({ started_at }) => started_at <= run.started_at) + 1, 0, run)
   }
   return inOrder
 }
+
+/** Those of `haltedByTime` that nobody went on with. */
+export const unfinishedByTime = (
+  ledger: ReadonlyArray<LedgerRun>,
+  begun: ReadonlyArray<BegunRun>
+): ReadonlyArray<UnfinishedRun> => unfinishedOf(haltedByTime(ledger, begun))
 
 /** What to ask to take again what a run failed to store or rejected, and no later run has stored. */
 export interface Retry {

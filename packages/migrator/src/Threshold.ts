@@ -2,6 +2,8 @@
 import { Effect } from "effect"
 import { migrate } from "./Migrate.ts"
 import type { MigrateOptions } from "./MigrateOptions.ts"
+import { takenBackItem } from "./internal/items.ts"
+import { recordProof } from "./internal/recording.ts"
 import { isExceeded, textOfLimit } from "./internal/rejectLimit.ts"
 import { type ItemReport, type RunReport, totalsOf } from "./Report.ts"
 import { readRunsToUndo } from "./Resume.ts"
@@ -49,35 +51,36 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
       cohorts.flatMap(({ action, cohort_id }) => (action === "kept" ? [] : [cohort_id]))
     )
   )
-  const items = report.items.map((item): ItemReport =>
-    item.outcome === "migrated" || (item.outcome === "unchanged" && takenBack.has(item.cohort_id ?? ""))
-      ? {
-          ...item,
-          outcome: "skipped",
-          cohort_id: null,
-          remarks: [
-            {
-              code: "undone",
-              pointer: null,
-              line: null,
-              column: null,
-              message: "it was stored and taken back, because more sources were rejected than --max-rejects allows"
-            }
-          ],
-          remark_count: 1
-        }
-      : item
-  )
+  const unlisted: Array<ItemReport> = []
+  const items = report.items.map((item): ItemReport => {
+    const isUnlisted = item.outcome === "unchanged" && takenBack.has(item.cohort_id ?? "")
+    if (item.outcome !== "migrated" && !isUnlisted) return item
+    const back = takenBackItem(item)
+    // What a purge is to forget stands in no record of a run.
+    if (isUnlisted) unlisted.push({ ...back, cohort: null })
+    options.onProgress?.({ phase: "item", item: back, formerly: item.outcome })
+    return back
+  })
+  const own = undoings.find(({ run, undone_run }) => run !== null && undone_run === report.run)
   const taken: RunReport = {
     ...report,
     items,
     totals: totalsOf(report.totals.found, items),
+    ...(own === undefined || own.run === null
+      ? {}
+      : {
+          undone_by: {
+            run: own.run,
+            reason: "too-many-rejects",
+            ...(own.outcome === "partly-done" ? { partly: true } : {})
+          }
+        }),
     notes: [
       ...(report.notes ?? []),
       `${rejected}: the run was stopped and undone (by run ${recorded.map((run) => run.slice(0, 8)).join(", ")}); every cohort is as it was before.`
     ]
   }
-  return taken
+  return yield* recordProof(taken, { taken_back: { totals: taken.totals, unlisted } })
 })
 
 /** Undoes a run, and with it what a run had stored that was killed, and that this one went on with. */

@@ -7,10 +7,12 @@ import {
   reportJsonSchema,
   RunReport,
   listRuns,
+  status,
   storedReport,
   withQuality
 } from "@mallard/migrator"
 import { queryRows, openStore } from "@mallard/duckdb-store"
+import { processFacts } from "@mallard/duckdb-store/Processes"
 import { describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { readFileSync } from "node:fs"
@@ -76,21 +78,36 @@ describe("the report from the ledger", () => {
 
   it.effect("of a run that was cut short does not claim to balance", () =>
     Effect.gen(function* () {
-      const { database } = yield* migrated(files)
-      yield* Effect.scoped(
-        Effect.flatMap(openStore({ path: database }), (client) =>
-          queryRows(client, "DELETE FROM mallard.migration_runs WHERE event <> 'started'")
-        )
-      )
+      const { database, report, source } = yield* migrated(files)
+      const changed = (statement: string) =>
+        Effect.scoped(Effect.flatMap(openStore({ path: database }), (client) => queryRows(client, statement)))
+      yield* changed("DELETE FROM mallard.migration_runs WHERE event <> 'started'")
       const stored = yield* storedReport(database, "last")
       assert.isFalse(stored.totals.balanced)
-      assert.strictEqual(stored.outcome, "interrupted")
+      assert.strictEqual(stored.outcome, "cut-short")
       assert.isTrue(stored.totals.partial)
       for (const render of [renderHtml, renderJUnit, renderMarkdown]) {
         assert.include(render(stored), "not known, for the run did not come to its end; noted until then: 2 migrated")
         assert.notMatch(render(stored), /not balance|unbalanced/)
       }
-      assert.strictEqual((yield* listRuns(database))[0]?.outcome, "unfinished")
+      assert.deepInclude((yield* listRuns(database))[0], {
+        outcome: "cut-short",
+        state: "cut-short",
+        continued_by: null
+      })
+      // As if the process that has started this one were at work on it.
+      const other = JSON.stringify({ process: { pid: process.ppid, since: processFacts(process.ppid).since } })
+      yield* changed(`UPDATE mallard.migration_runs SET options = json_merge_patch(options, '${other}')`)
+      assert.strictEqual((yield* storedReport(database, "last")).outcome, "running")
+      assert.deepInclude((yield* listRuns(database))[0], { outcome: "running", state: "running" })
+      assert.deepStrictEqual(
+        (yield* status({ database, paths: [], cwd: source })).unfinished.map(({ state }) => state),
+        ["running"]
+      )
+      const again = yield* run(database, [source])
+      assert.strictEqual((yield* storedReport(database, report.run)).continued_by, again.run)
+      assert.deepInclude((yield* listRuns(database))[0], { outcome: "cut-short", continued_by: again.run })
+      assert.deepStrictEqual((yield* status({ database, paths: [], cwd: source })).unfinished, [])
     })
   )
 

@@ -156,6 +156,11 @@ describe("undoing a run", () => {
         ]
       )
       assert.lengthOf(yield* cohorts(database), 1)
+      const partly = { run: undone.run ?? "", partly: true } as const
+      assert.deepStrictEqual((yield* listRuns(database))[0]?.undone_by, partly)
+      const told = yield* storedReport(database, report.run)
+      assert.deepStrictEqual(told.undone_by, partly)
+      assert.include(told.notes?.join(), `partly undone by run ${partly.run}.`)
       const cascaded = yield* undoing(database, report.run, { cascade: true })
       assert.deepStrictEqual(
         cascaded.cohorts.map(({ action, reason }) => [action, reason]),
@@ -405,9 +410,11 @@ describe("what a purge leaves", () => {
       yield* createSavepoint({ ...place(database), name: "nothing kept" })
       write("a", 1)
       write("gone too", 1)
-      yield* run(database, [source])
+      const wrote = yield* run(database, [source])
       const before = yield* shown(database)
+      const { run: lastRun } = yield* storedReport(database, "last")
       yield* createSavepoint({ ...place(database), name: "clean" })
+      assert.deepStrictEqual([(yield* storedReport(database, "last")).run, lastRun], [lastRun, wrote.run])
       const kept = ({ listed, texts }: typeof before) => ({
         listed: listed.filter(({ name }) => !String(name).startsWith("gone")),
         texts: texts.filter(([path]) => !path.startsWith("gone"))

@@ -8,6 +8,7 @@ import {
   type MigrateOptions,
   migrateWithin,
   parseRejectLimit,
+  type Progress,
   readRules,
   renderHtml,
   renderJson,
@@ -240,9 +241,13 @@ describe("a run with a bound on rejects", () => {
         program: "test",
         ...defaultLimits
       } as const
+      const told: Array<readonly [string, string | undefined]> = []
+      const onProgress = (step: Progress) => {
+        if (step.phase === "item") told.push([step.item.outcome, step.formerly])
+      }
       const within = yield* migrateWithin({ ...asked, dryRun: true, ...limit("50%") })
       assert.strictEqual(within.outcome, "done-with-rejects")
-      const report = yield* migrateWithin({ ...asked, ...limit("1") })
+      const report = yield* migrateWithin({ ...asked, ...limit("1"), onProgress })
       assert.strictEqual(report.outcome, "failed")
       assert.deepStrictEqual(
         report.items.map(({ outcome }) => outcome),
@@ -254,6 +259,14 @@ describe("a run with a bound on rejects", () => {
       assert.deepStrictEqual(yield* cohorts(database), [])
       const undoing = (yield* listRuns(database))[1]
       const stored = yield* storedReport(database, report.run)
+      assert.deepStrictEqual(stored.items, report.items)
+      for (const totals of [stored.totals, (yield* listRuns(database))[0]?.totals]) {
+        assert.deepStrictEqual(totals, report.totals)
+      }
+      assert.deepStrictEqual(told.at(-1), ["skipped", "migrated"])
+      // What undid it is no run that anybody asked for.
+      assert.strictEqual((yield* storedReport(database, "last")).run, report.run)
+      assert.deepStrictEqual(report.undone_by, stored.undone_by)
       assert.deepStrictEqual(stored.undone_by, { run: undoing?.run ?? "", reason: "too-many-rejects" })
       assert.deepStrictEqual((yield* listRuns(database))[0]?.undone_by, stored.undone_by)
       for (const render of [renderHtml, renderJson, renderJUnit, renderMarkdown]) {
@@ -304,6 +317,7 @@ describe("a run with a bound on rejects", () => {
         ]
       )
       assert.isTrue(report.totals.balanced)
+      assert.deepStrictEqual((yield* storedReport(database, report.run)).totals, report.totals)
       assert.deepStrictEqual(yield* cohorts(database), [])
       assert.deepStrictEqual(yield* listUnfinished(database), [])
     })

@@ -11,7 +11,7 @@ import { printablePath } from "@mallard/legacy-json"
 import { Effect, Option, Schema, type Scope } from "effect"
 import { backupStoreOf } from "../Backup.ts"
 import { writeWhole } from "./atomic.ts"
-import { StoredOptions } from "./RunFacts.ts"
+import { RunProcess, StoredOptions } from "./RunFacts.ts"
 
 /** What the first record of a run in the ledger says. */
 export const BegunRun = Schema.Struct({
@@ -21,7 +21,7 @@ export const BegunRun = Schema.Struct({
   started_at: Schema.String.check(Schema.isPattern(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?$/)),
   program: Schema.String,
   /** Which process it is: as long as that runs, the run has not been cut short. */
-  process: Schema.optionalKey(Schema.Struct({ pid: Schema.Int, since: Schema.String })),
+  process: Schema.optionalKey(RunProcess),
   options: StoredOptions
 })
 export type BegunRun = typeof BegunRun.Type

@@ -1,6 +1,10 @@
 /** Who runs the program, where, and on what. */
 import { hostname, userInfo } from "node:os"
+import type { LedgerRun } from "@mallard/duckdb-store"
+import { isRunning } from "@mallard/duckdb-store/Processes"
+import { Option, Schema } from "effect"
 import type { Environment } from "../Report.ts"
+import { RunProcess } from "./RunFacts.ts"
 
 /** The account and the machine; an account without a name has none. */
 export const environmentOf = (duckdb: string): Environment => ({
@@ -10,6 +14,21 @@ export const environmentOf = (duckdb: string): Environment => ({
   node: process.version,
   duckdb
 })
+
+/**
+ * Whether another process of this machine is still at work on the run. Of its own process nothing is told: whoever asks
+ * there has the end of the run already.
+ */
+export const isGoingOn = ({ options }: LedgerRun): boolean =>
+  Option.exists(
+    readProcess(options),
+    ({ environment, process: { pid, since } }) =>
+      environment.host === hostname() && pid !== process.pid && isRunning({ pid, since })
+  )
+
+const readProcess = Schema.decodeUnknownOption(
+  Schema.fromJsonString(Schema.Struct({ environment: Schema.Struct({ host: Schema.String }), process: RunProcess }))
+)
 
 const userName = (): string => {
   try {

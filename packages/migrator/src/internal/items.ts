@@ -118,6 +118,17 @@ export const notReachedItem = (source: Source): ItemReport => ({
   remark_count: 1
 })
 
+/** What becomes of an item that was stored, by this run or one that it went on with, and that `--max-rejects` undid. */
+export const takenBackItem = (item: ItemReport): ItemReport => ({
+  ...item,
+  outcome: "skipped",
+  cohort_id: null,
+  remarks: [
+    plainRemark("undone", "it was stored and taken back, because more sources were rejected than --max-rejects allows")
+  ],
+  remark_count: 1
+})
+
 export const unchangedItem = (source: Source, known: KnownItem, sha256: string): ItemReport => ({
   ...bareItem(source.path, bytesOf(source)),
   outcome: "unchanged",

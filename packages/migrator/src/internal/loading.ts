@@ -1,5 +1,6 @@
 /** A run that writes: the copies first, then the sources a batch at a time, and all of it in the ledger. */
 import { BatchWriter, checkpoint, type LedgerRun, openStore, queryRows, reach, readRuns } from "@mallard/duckdb-store"
+import { thisProcess } from "@mallard/duckdb-store/Processes"
 import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
@@ -141,7 +142,7 @@ const recordBegin = Effect.fnUntraced(function* (
 ) {
   const others = begunRuns(options.database).filter((other) => other.run !== run)
   const resumed = continuedRun(runs, others, sourcesAsked(options))
-  const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb) }
+  const asked = { ...optionsOf(options, resumed?.run), environment: environmentOf(duckdb), process: thisProcess() }
   yield* writer.transaction(
     run,
     Effect.tap(recordRun(writer, run, options, "started", null, asked, null), () =>

@@ -4,6 +4,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect } from "effect"
 import type { MigrateOptions } from "../MigrateOptions.ts"
 import { type BackupReport, noVerification, type RunReport } from "../Report.ts"
+import type { RunProof } from "./RunFacts.ts"
 
 export const recordRun = (
   writer: BatchWriter,
@@ -39,8 +40,14 @@ export const recordBackup = (writer: BatchWriter, run: string, backup: BackupRep
     })
   )
 
-/** Notes in the ledger what the proof found and why originals were not moved. The run itself is done: that it cannot be noted is a remark, no failure. */
-export const recordProof = (report: RunReport, unmoved: ReadonlyArray<string>): Effect.Effect<RunReport> =>
+/** What only the end of a run tells. */
+type Ending = Pick<typeof RunProof.Type, "not_moved" | "taken_back">
+
+/**
+ * Notes in the ledger what the proof found, why originals were not moved, and what was taken back. The run itself is done:
+ * that it cannot be noted is a remark, no failure.
+ */
+export const recordProof = (report: RunReport, ending: Ending): Effect.Effect<RunReport> =>
   Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({ path: report.database, program: report.program })
@@ -63,7 +70,7 @@ export const recordProof = (report: RunReport, unmoved: ReadonlyArray<string>): 
                   verification: { ...counts, findings },
                   timings: report.timings,
                   moved: report.moved,
-                  ...(unmoved.length === 0 ? {} : { not_moved: unmoved })
+                  ...ending
                 }),
                 program: report.program ?? ""
               }
@@ -81,7 +88,10 @@ export const recordProof = (report: RunReport, unmoved: ReadonlyArray<string>): 
     Effect.catch(() =>
       Effect.succeed({
         ...report,
-        notes: [...(report.notes ?? []), "The proof could not be noted in the database: it was open elsewhere."]
+        notes: [
+          ...(report.notes ?? []),
+          "The end of the run could not be noted in the database: it was open elsewhere."
+        ]
       })
     )
   )

@@ -14,12 +14,16 @@ export const readUndoing = Schema.decodeUnknownOption(
 export const undoingsOf = (runs: ReadonlyArray<LedgerRun>): ReadonlyMap<string, UndoneBy> => {
   const found = new Map<string, UndoneBy>()
   // A run is undone by later ones only: from the last to the first, what undid an undoing is known before it.
-  for (const { options, runId } of runs.toReversed()) {
+  for (const { options, outcome, runId } of runs.toReversed()) {
     if (found.has(runId)) continue
     const undoing = Option.getOrUndefined(readUndoing(options))
     if (undoing === undefined || found.has(undoing.undone_run)) continue
     const { reason, undone_run } = undoing
-    found.set(undone_run, { run: runId, ...(reason === undefined ? {} : { reason }) })
+    found.set(undone_run, {
+      run: runId,
+      ...(reason === undefined ? {} : { reason }),
+      ...(outcome === "partly-done" ? { partly: true } : {})
+    })
   }
   return found
 }

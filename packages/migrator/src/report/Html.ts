@@ -90,7 +90,7 @@ const sectionOf = (title: string, content: Html): Html =>
 
 const classOf = (outcome: RunReport["outcome"]): string => {
   if (outcome === "done" || outcome === "nothing-to-do") return "good"
-  return outcome === "done-with-rejects" || outcome === "partly-done" ? "warn" : "bad"
+  return ["done-with-rejects", "partly-done", "running"].includes(outcome) ? "warn" : "bad"
 }
 
 const headOf = (report: RunReport): Html => {

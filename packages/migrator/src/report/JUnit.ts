@@ -105,7 +105,7 @@ const undoneCases = ({ undone_by: by }: RunReport): ReadonlyArray<Case> =>
         {
           suite: "mallard.totals",
           name: "what the run stored was not undone",
-          skipped: `the run was undone by run ${by.run}${
+          skipped: `the run was ${by.partly === true ? "partly undone" : "undone"} by run ${by.run}${
             by.reason === undefined ? "" : ", because more sources were rejected than --max-rejects allows"
           }`
         }

@@ -19,8 +19,10 @@ import {
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { backupStoreOf, findBackup, manifestIds } from "../Backup.ts"
-import { withBegun } from "../Resume.ts"
+import { type HaltedRun, haltedRuns, RunState, stateWords, withBegun } from "../Resume.ts"
 import { begunRuns, orNothingStored } from "../internal/begun.ts"
+import { isGoingOn } from "../internal/environment.ts"
+import { takenBackItem } from "../internal/items.ts"
 import { notCopiedNotes, REJECTS_NOT_COPIED } from "../internal/manifest.ts"
 import { RunFacts, RunProof, StoredOptions } from "../internal/RunFacts.ts"
 import {
@@ -43,8 +45,12 @@ import { undoingsOf } from "../internal/undoings.ts"
 export const RunSummary = Schema.Struct({
   run: Schema.String,
   command: Schema.String,
-  /** `unfinished` for a run that was cut short, or is still going. */
+  /** `cut-short` for a run that wrote no end, `running` for one whose process still goes on with it. */
   outcome: Schema.String,
+  /** Why it is not at its end, as `status` says it; null for others. */
+  state: Schema.NullOr(RunState),
+  /** The run that went on with it, where it was not at its end. */
+  continued_by: Schema.NullOr(Schema.String),
   started_at: Schema.String,
   ended_at: Schema.NullOr(Schema.String),
   user: Schema.NullOr(Schema.String),
@@ -78,7 +84,7 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
          QUALIFY count(*) OVER (PARTITION BY p.content_id) > 1 ORDER BY p.content_id, p.part`
       )
       const backups = yield* readBackups()
-      const undoings = undoingsOf(yield* readRuns())
+      const runs = yield* readRuns()
       const partsOf = Map.groupBy(parts, ([content]) => Number(content))
       return reportOf({
         database,
@@ -87,7 +93,8 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
         names: new Map(names.map(([id, name]) => [Number(id), blobText(name)])),
         parts: new Map([...partsOf].map(([content, rows]) => [content, rows.map(partOf)])),
         backup: backups.findLast(({ runId }) => runId === run.runId),
-        undoneBy: undoings.get(run.runId),
+        halted: haltedRuns(runs, isGoingOn).find((halted) => halted.run === run.runId),
+        undoneBy: undoingsOf(runs).get(run.runId),
         quality: qualityOf(yield* readShapeUses(run.runId))
       })
     })
@@ -111,22 +118,27 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
   const runs = withBegun(ledger, begunRuns(database))
   const backups = new Map(made.map(({ backupId, runId }) => [runId, backupId]))
   const undoings = undoingsOf(runs)
+  const halted = new Map(haltedRuns(runs, isGoingOn).map((one) => [one.run, one]))
   return runs.map((run): RunSummary => {
     const { environment, options } = askedOf(run)
+    const own = halted.get(run.runId)
+    const undoneBy = undoings.get(run.runId)
     return {
       run: run.runId,
       command: commandOf(options),
-      outcome: run.outcome ?? "unfinished",
+      outcome: outcomeOf(run, own),
+      state: own?.state ?? null,
+      continued_by: own?.continuedBy ?? null,
       started_at: instantOf(run.startedAt),
       ended_at: run.finishedAt === undefined ? null : instantOf(run.finishedAt),
       user: environment?.user ?? null,
       host: environment?.host ?? null,
       program: run.program,
       options,
-      totals: Option.getOrNull(readTotals(run.totals)),
+      totals: takenBackOf(run, undoneBy)?.totals ?? Option.getOrNull(readTotals(run.totals)),
       revisions: run.revisions,
       backup: backups.get(run.runId) ?? null,
-      undone_by: undoings.get(run.runId) ?? null
+      undone_by: undoneBy ?? null
     }
   })
 })
@@ -197,6 +209,8 @@ interface StoredFacts {
   readonly names: ReadonlyMap<number, string>
   readonly parts: ReadonlyMap<number, ReadonlyArray<PartReport>>
   readonly backup: LedgerBackup | undefined
+  /** That it did not come to its end. */
+  readonly halted: HaltedRun | undefined
   readonly undoneBy: UndoneBy | undefined
   readonly quality: ReadonlyArray<KindQuality>
 }
@@ -214,7 +228,14 @@ const isRunOutcome = Schema.is(RunOutcome)
 const isCommand = Schema.is(Schema.Literals(["migrate", "rollback", "savepoint"]))
 
 const askedOf = (run: LedgerRun) => {
-  const { environment, ...options } = Option.getOrElse(readOptions(run.options), () => ({ environment: undefined }))
+  const {
+    environment,
+    process: _,
+    ...options
+  } = Option.getOrElse(readOptions(run.options), () => ({
+    environment: undefined,
+    process: undefined
+  }))
   return { environment, options: options as { readonly [key: string]: Schema.Json } }
 }
 
@@ -225,14 +246,22 @@ const commandOf = (options: { readonly [key: string]: Schema.Json }): "migrate" 
 
 const instantOf = (text: string): string => new Date(`${text.replace(" ", "T")}Z`).toISOString()
 
-const reportOf = ({ backup, database, items: rows, names, parts, quality, run, undoneBy }: StoredFacts): RunReport => {
+const outcomeOf = ({ outcome }: LedgerRun, halted: HaltedRun | undefined): RunOutcome => {
+  if (halted?.state === "running") return "running"
+  return outcome === undefined ? "cut-short" : isRunOutcome(outcome) ? outcome : "interrupted"
+}
+
+const reportOf = (stored: StoredFacts): RunReport => {
+  const { backup, database, halted, items: rows, names, parts, quality, run, undoneBy } = stored
   const { environment, options } = askedOf(run)
   const replays = new Map(
     Option.getOrElse(readReplays(options["replays"]), () => []).map(({ source, ...from }) => [source, from])
   )
   const facts = Option.getOrElse(readFacts(run.facts), (): RunFacts => ({}))
   const changes = facts.changes === undefined ? undefined : new Map(facts.changes.map((entry) => [entry.path, entry]))
-  const items = lastOf(rows).map((row): ItemReport => {
+  const proof = Option.getOrUndefined(readProof(run.proof))
+  const takenBack = takenBackOf(run, undoneBy)
+  const listed = lastOf(rows).map((row): ItemReport => {
     const item = itemOf(row, names, parts)
     const from = replays.get(row.path)
     const { path: _, ...changed } = changes?.get(row.path) ?? { path: "", change: "new" as const }
@@ -242,19 +271,23 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
       ...(from === undefined ? {} : { replays: from })
     }
   })
-  const proof = Option.getOrUndefined(readProof(run.proof))
-  const stated = Option.getOrUndefined(readTotals(run.totals))
+  const items =
+    takenBack === undefined
+      ? listed
+      : [...listed.map((item) => (item.outcome === "migrated" ? takenBackItem(item) : item)), ...takenBack.unlisted]
+  const stated = takenBack?.totals ?? Option.getOrUndefined(readTotals(run.totals))
   const counted = totalsOf(items.length, items)
   const notes: Array<string> = []
+  const state = halted?.state ?? (run.outcome === undefined ? "cut-short" : undefined)
+  if (state !== undefined && state !== run.outcome) notes.push(`The run ${stateWords[state]}.`)
   if (run.outcome === undefined) {
-    notes.push(
-      "The run did not come to its end: it was cut short, or is still going. What is listed was stored whole; how many sources it had found is not known."
-    )
+    notes.push("What is listed was stored whole; how many sources it had found is not known.")
   }
+  if (halted?.continuedBy !== undefined) notes.push(`Run ${halted.continuedBy} went on with it.`)
   notes.push(...notCopiedNotes(facts.not_copied ?? []))
   if (facts.rejects_not_copied === true) notes.push(REJECTS_NOT_COPIED)
   notes.push(...(proof?.not_moved ?? []))
-  if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"]))
+  if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"], takenBack !== undefined))
   if (stated !== undefined && stated.unchanged > 0) {
     notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
   }
@@ -268,7 +301,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
   return {
     run: run.runId,
     command: commandOf(options),
-    outcome: isRunOutcome(run.outcome) ? run.outcome : "interrupted",
+    outcome: outcomeOf(run, halted),
     dry_run: false,
     database,
     started_at: instantOf(run.startedAt),
@@ -299,6 +332,7 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
     ...(proof?.moved === undefined ? {} : { moved: proof.moved }),
     ...(facts.removed === undefined ? {} : { removed: facts.removed }),
     ...(facts.removed_unstored === undefined ? {} : { removed_unstored: facts.removed_unstored }),
+    ...(halted?.continuedBy === undefined ? {} : { continued_by: halted.continuedBy }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
     ...(undoneBy === undefined ? {} : { undone_by: undoneBy }),
     ...(notes.length === 0 ? {} : { notes }),
@@ -306,12 +340,23 @@ const reportOf = ({ backup, database, items: rows, names, parts, quality, run, u
   }
 }
 
-const undoneNote = ({ reason, run }: UndoneBy, limit: Schema.Json | undefined): string =>
-  `The run was undone by run ${run}${
+/** What `--max-rejects` took back with a run, unless that undoing was undone since. */
+const takenBackOf = (run: LedgerRun, undoneBy: UndoneBy | undefined) =>
+  run.revisions > 0 && undoneBy === undefined ? undefined : Option.getOrUndefined(readProof(run.proof))?.taken_back
+
+const undoneNote = (
+  { partly, reason, run }: UndoneBy,
+  limit: Schema.Json | undefined,
+  isTakenBack: boolean
+): string => {
+  const why =
     reason === undefined
       ? ""
       : `, because more sources were rejected than --max-rejects${typeof limit === "string" ? ` ${limit}` : ""} allows`
-  }. What is listed here is as the run left it; the report of that run says what became of each cohort.`
+  const listed = isTakenBack ? "" : "What is listed here is as the run left it; "
+  const rest = `${listed}the report of that run says what became of each cohort.`
+  return `The run was ${partly === true ? "partly " : ""}undone by run ${run}${why}. ${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
+}
 
 /** Whether the items listed are those that were counted, and the counts add up to what was found. */
 const agrees = (stated: Totals, counted: Totals): boolean => {
