@@ -69,9 +69,9 @@ const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":
 const files = { [cohort.file]: cohort.text, "second.json": '{"name":"second","patients":[{"id":"s1"}]}' }
 
 describe("mallard resume", () => {
-  for (const [what, preload] of [
-    ["before its end was noted", dieBeforeEnd],
-    ["before its proof", dieBeforeProof]
+  for (const [what, preload, ended, outcome, listed] of [
+    ["before its end was noted", dieBeforeEnd, "was cut short", "cut-short", "cut-short"],
+    ["before its proof", dieBeforeProof, "ended before its proof", "done", "done: 2 migrated; ended before its proof"]
   ] as const) {
     it(`goes on with a run that was killed ${what}: nothing is stored twice, all is proven`, async () => {
       const folder = makeFolder()
@@ -90,7 +90,16 @@ describe("mallard resume", () => {
       assert.strictEqual(second?.outcome, "done")
       const again = await run(folder, ["resume", ...db])
       assert.strictEqual(again.stdout, "Nothing to resume: every run came to its end.\n")
-      assert.strictEqual((await run(folder, ["resume", first?.run ?? "", ...db])).code, 1)
+      const other = await run(folder, ["resume", first?.run ?? "", ...db])
+      assert.strictEqual(other.code, 1)
+      const [one = "", two = ""] = [first?.run.slice(0, 8), second?.run.slice(0, 8)]
+      assert.include(other.stderr, `Run ${one} ${ended}, and run ${two} went on with it.`)
+      const told = await run(folder, ["report", one, ...db])
+      assert.include(told.stdout, `(UTC), ${outcome}\n`)
+      assert.include(told.stdout, `The run ${ended}.\n`)
+      assert.include(told.stdout, `Run ${second?.run} went on with it.\n`)
+      assert.strictEqual(told.stdout.includes(`Next:     mallard report ${two} `), outcome === "cut-short")
+      assert.include((await run(folder, ["runs", ...db])).stdout, `migrate ${listed}; gone on with by run ${two}\n`)
     })
   }
 
@@ -132,7 +141,7 @@ describe("mallard resume", () => {
     const args = ["migrate", cohort.file, ...db, "--backup-passphrase-file", "secret.txt"]
     await outcomeOf(startDying(folder, args, dieBeforeEnd))
     const plain = await run(folder, ["resume", ...db])
-    assert.strictEqual(plain.code, 2)
+    assert.strictEqual(plain.code, 12)
     assert.include(plain.stderr, "--backup-passphrase-file")
     const resumed = await run(folder, ["resume", ...db, "--backup-passphrase-file", "secret.txt"])
     assert.strictEqual(resumed.code, 0, resumed.stderr)
@@ -221,9 +230,10 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
     const folder = begin()
     await killedAt(folder, migrate, "database/built")
     const [killed, ...others] = await events(folder)
-    assert.deepStrictEqual([killed?.outcome, others], ["unfinished", []])
+    assert.deepStrictEqual([killed?.outcome, others], ["cut-short", []])
     assert.deepInclude(killed?.options, asked)
     assert.deepStrictEqual(await unfinishedIn(folder), [killed?.run ?? ""])
+    assert.match((await run(folder, ["status", ...db])).stdout, /\nPending: {2}1 run, \d sources\n$/)
     assert.strictEqual((await run(folder, ["resume", ...db])).code, 0)
     assert.deepStrictEqual(
       (await events(folder)).map(({ options, outcome }) => [options["resumes"], outcome]),
@@ -297,7 +307,7 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
     const [record = ""] = recordsIn(folder)
     assert.notInclude(readFileSync(join(folder, store, record), "utf8"), "horse")
     const plain = await run(folder, ["resume", ...db])
-    assert.strictEqual(plain.code, 2)
+    assert.strictEqual(plain.code, 12)
     assert.include(plain.stderr, "--backup-passphrase-file")
     const resumed = await run(folder, ["resume", ...db, "--backup-passphrase-file", "secret.txt"])
     assert.strictEqual(resumed.code, 0, resumed.stderr)
@@ -330,7 +340,8 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
     const [killed = ""] = await unfinishedIn(folder)
     renameSync(join(folder, "in"), join(folder, "gone"))
     const failed = await run(folder, ["resume", ...db])
-    assert.strictEqual(failed.code, 2, failed.stderr)
+    assert.strictEqual(failed.code, 1, failed.stderr)
+    assert.include(failed.stderr, `in is no longer there, which run ${killed.slice(0, 8)} read.`)
     assert.include(failed.stderr, `To forget it, remove ${join(realpathSync(folder), store, `${killed}.run`)}.`)
     const path = join(folder, store, `${killed}.run`)
     const record = JSON.parse(readFileSync(path, "utf8"))
@@ -378,6 +389,14 @@ describe("mallard retry", () => {
     const folder = makeFolder()
     writeFiles(folder, { [`in/${cohort.file}`]: cohort.text, "in/bad.json": '{"name":"bad",', "in/sub/ok.json": "[]" })
     assert.strictEqual((await run(folder, ["migrate", "in", ...db])).code, 3)
+    renameSync(join(folder, "in"), join(folder, "away"))
+    const gone = await run(folder, ["retry", "last", ...db])
+    assert.strictEqual(gone.code, 1)
+    assert.match(
+      gone.stderr,
+      /in is no longer there, which run [0-9a-f]{8} read\.\n {2}Put it back, or mend the copies/
+    )
+    renameSync(join(folder, "away"), join(folder, "in"))
     writeFiles(folder, { "in/bad.json": '{"name":"bad","patients":[{"id":"b"}]}', "in/new.json": '{"name":"new"}' })
     const retried = await run(folder, ["retry", "last", ...db, "--json"])
     assert.strictEqual(retried.code, 0, retried.stderr)

@@ -15,7 +15,7 @@ describe("mallard status", () => {
     const waiting = await run(folder, ["status", ...db, "--check"])
     assert.strictEqual(waiting.code, 5, waiting.stderr)
     assert.include(waiting.stdout, "+ in/bad.json: rejected, not mended yet\n")
-    assert.include(waiting.stdout, "3 sources: 1 rejected, 2 unchanged\n")
+    assert.include(waiting.stdout, "3 sources: 1 rejected, 2 unchanged\nPending:  1 source\n")
     assert.strictEqual((await run(folder, ["status", "saved", ...db, "--check"])).code, 0)
     assert.strictEqual((await run(folder, ["status", ...db])).code, 0)
     assert.isTrue(before.equals(readFileSync(join(folder, "test.duckdb"))))

@@ -1,7 +1,8 @@
 /** `mallard resume` and `mallard retry`: going on with runs that were cut short, and taking again what failed. */
-import { type AskedOptions, hasIdentity, listUnfinished, retryOf } from "@mallard/migrator"
+import { printablePath, SourceError } from "@mallard/legacy-json"
+import { type AskedOptions, type HaltedRun, hasIdentity, listHalted, retryOf, stateWords } from "@mallard/migrator"
 import { Effect } from "effect"
-import { withDatabase } from "../Database.ts"
+import { databaseFlag, withDatabase } from "../Database.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -24,20 +25,24 @@ export interface RetryCommand extends CommonOptions, ProgressFlag {
 
 export const runResume = Effect.fnUntraced(function* (session: Session, command: ResumeCommand) {
   const { terminal } = session
-  const unfinished = yield* withDatabase(session, command.db, listUnfinished)
+  const halted = yield* withDatabase(session, command.db, listHalted)
+  const unfinished = halted.filter(({ continuedBy, state }) => continuedBy === undefined && state !== "running")
   const { run: wanted } = command
   if (wanted === "") return yield* noSuchRun(session, wanted, [])
   const found = wanted === undefined ? unfinished : unfinished.filter(({ run }) => run.startsWith(wanted.toLowerCase()))
   const last = found.at(-1)
   if (last === undefined) {
     if (wanted !== undefined) {
+      const other = halted.findLast(({ run }) => run.startsWith(wanted.toLowerCase()))
       return yield* new CommandFailed({
         code: exitCode.failed,
-        what: `No run ${quoted(wanted)} was cut short.`,
+        what: other === undefined ? `No run ${quoted(wanted)} was cut short.` : `Run ${standingOf(other)}.`,
         next: [`${session.invocation} status shows what is unfinished, ${session.invocation} runs all runs.`]
       })
     }
-    terminal.out(command.json ? "null\n" : "Nothing to resume: every run came to its end.\n")
+    const running = halted.findLast(({ state }) => state === "running")
+    const why = running === undefined ? "every run came to its end" : `run ${standingOf(running)}`
+    terminal.out(command.json ? "null\n" : `Nothing to resume: ${why}.\n`)
     return
   }
   if (wanted !== undefined && found.length > 1) {
@@ -54,7 +59,10 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
     ...(last.asked.only === undefined ? {} : { only: new Set(last.asked.only) }),
     ...(last.asked.plan === undefined ? {} : { planned: new Map(last.asked.plan.map((item) => [item.path, item])) })
   })
-  yield* Effect.tapError(again, (error) =>
+  const told = Effect.catchIf(again, isSourceGone, ({ path }) =>
+    sourceGone(last.run, path, `Put it back, or migrate it from where it is now.`)
+  )
+  yield* Effect.tapError(told, (error) =>
     Effect.sync(() => {
       if (error instanceof Ended || last.record === undefined) return
       terminal.error(`Run ${last.run.slice(0, 8)} stored nothing. To forget it, remove ${printable(last.record)}.\n`)
@@ -64,8 +72,8 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
 
 export const runRetry = Effect.fnUntraced(function* (session: Session, command: RetryCommand) {
   const { terminal } = session
-  const { asked, only, run } = yield* withDatabase(session, command.db, (database) =>
-    retryOf(database, command.run)
+  const { asked, database, only, run } = yield* withDatabase(session, command.db, (database) =>
+    Effect.map(retryOf(database, command.run), (retry) => ({ ...retry, database }))
   ).pipe(
     Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates))),
     Effect.catchTag("NotAMigration", ({ message }) => Effect.fail(usage(message)))
@@ -76,8 +84,36 @@ export const runRetry = Effect.fnUntraced(function* (session: Session, command: 
   }
   if (!command.quiet) terminal.error(`Retrying ${counted(only.size, "source")} of run ${run.slice(0, 8)}\n`)
   const again = yield* askedAgain(command, asked)
-  yield* runMigrate(session, { ...again, onConflict: command.onConflict ?? again.onConflict, retries: run, only })
+  const retried = runMigrate(session, {
+    ...again,
+    onConflict: command.onConflict ?? again.onConflict,
+    retries: run,
+    only
+  })
+  yield* Effect.catchIf(retried, isSourceGone, ({ path }) =>
+    sourceGone(
+      run,
+      path,
+      `Put it back, or mend the copies: ${session.invocation} rejects export --run ${run.slice(0, 8)} --out mend${databaseFlag(session, database)}`
+    )
+  )
 })
+
+/** A path that the run was given, which the user has not typed now. */
+const isSourceGone = (error: unknown): error is SourceError =>
+  error instanceof SourceError && error.reason === "missing"
+
+const sourceGone = (run: string, path: string, next: string): Effect.Effect<never, CommandFailed> =>
+  Effect.fail(
+    new CommandFailed({
+      code: exitCode.failed,
+      what: `${printablePath(path)} is no longer there, which run ${run.slice(0, 8)} read.`,
+      next: [next]
+    })
+  )
+
+const standingOf = ({ continuedBy, run, state }: HaltedRun): string =>
+  `${run.slice(0, 8)} ${stateWords[state]}${continuedBy === undefined ? "" : `, and run ${continuedBy.slice(0, 8)} went on with it`}`
 
 /** The same as was asked before. */
 const askedAgain = Effect.fnUntraced(function* (
@@ -86,10 +122,11 @@ const askedAgain = Effect.fnUntraced(function* (
 ) {
   // Copies that were to be encrypted are never made in plain.
   if (asked.backup_cipher === "passphrase" && command.passphraseFile === undefined && !command.passphrase) {
-    return yield* usage(
-      "The copies of that run are encrypted with a passphrase, which is kept nowhere.",
-      "Give it again: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it."
-    )
+    return yield* new CommandFailed({
+      code: exitCode.wrongKey,
+      what: "The copies of that run are encrypted with a passphrase, which is kept nowhere.",
+      next: ["Give it again: --backup-passphrase asks for it, --backup-passphrase-file FILE reads it."]
+    })
   }
   const again: MigrateCommand = {
     db: command.db,

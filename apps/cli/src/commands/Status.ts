@@ -1,5 +1,5 @@
 /** `mallard status`: what is unfinished, and how the sources differ from what was migrated. */
-import { type ChangedSource, status } from "@mallard/migrator"
+import { type ChangedSource, stateWords, status, type StatusReport } from "@mallard/migrator"
 import { Effect } from "effect"
 import { databaseFlag, withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
@@ -28,13 +28,6 @@ const words: Readonly<Record<ChangedSource["change"], string>> = {
   removed: "no longer there"
 }
 
-const states: Readonly<Record<string, string>> = {
-  killed: "was cut short",
-  interrupted: "was interrupted",
-  "not-proven": "ended before its proof",
-  "not-undone": "rejected too much and was not undone"
-}
-
 export const runStatus = Effect.fnUntraced(function* (session: Session, command: StatusCommand) {
   const { terminal } = session
   const report = yield* withDatabase(session, command.db, (database) =>
@@ -44,9 +37,8 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
   else {
     const flag = databaseFlag(session, report.database)
     for (const { run, state } of report.unfinished) {
-      terminal.out(
-        `${terminal.paint("yellow", "!")} run ${run.slice(0, 8)} ${states[state] ?? state}: ${session.invocation} resume ${run.slice(0, 8)}${flag}\n`
-      )
+      const next = state === "running" ? "" : `: ${session.invocation} resume ${run.slice(0, 8)}${flag}`
+      terminal.out(`${terminal.paint("yellow", "!")} run ${run.slice(0, 8)} ${stateWords[state]}${next}\n`)
     }
     if (!command.quiet) {
       for (const source of report.sources) {
@@ -59,10 +51,20 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
     if (!command.quiet && !command.verbose) terminal.out(movedLines(report.sources, terminal.paint))
     const counts = Object.entries(report.changes).map(([change, count]) => `${grouped(count)} ${printable(change)}`)
     terminal.out(`${counted(report.sources.length, "source")}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}\n`)
-    terminal.out(report.pending === 0 ? "Nothing is pending.\n" : `Pending:  ${grouped(report.pending)}\n`)
+    terminal.out(pendingLine(report))
   }
   if (command.check && report.pending > 0) return yield* new Ended({ code: exitCode.pending })
 })
+
+/** Runs and sources are counted apart: a run is no source. */
+const pendingLine = ({ sources, unfinished }: StatusReport): string => {
+  const waiting = sources.filter(({ pending }) => pending).length
+  const said = [
+    ...(unfinished.length === 0 ? [] : [counted(unfinished.length, "run")]),
+    ...(waiting === 0 ? [] : [counted(waiting, "source")])
+  ]
+  return said.length === 0 ? "Nothing is pending.\n" : `Pending:  ${said.join(", ")}\n`
+}
 
 /** Originals that were moved, by the run that did so: they stay moved, and need not be named each time. */
 const movedLines = (sources: ReadonlyArray<ChangedSource>, paint: Paint): string =>
