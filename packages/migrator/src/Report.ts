@@ -256,7 +256,7 @@ export const outcomeOf = (
   return "done"
 }
 
-/** The exit code of each outcome of a run. */
+/** The exit code of each outcome of a run; of what only the ledger tells, that of `status --check`. */
 export const exitCodes: Readonly<Record<RunOutcome, number>> = {
   done: 0,
   "nothing-to-do": 0,
@@ -265,6 +265,6 @@ export const exitCodes: Readonly<Record<RunOutcome, number>> = {
   "partly-done": 3,
   mismatch: 4,
   running: 5,
-  "cut-short": 130,
+  "cut-short": 5,
   interrupted: 130
 }
