@@ -14,6 +14,7 @@ import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { readFully } from "@mallard/duckdb-store/Disk"
 import { leftoverRemover, namesInStore, removeLeftovers } from "@mallard/duckdb-store/Leftovers"
 import { type SourceFile } from "@mallard/legacy-json"
+import { DATABASE_HEAD_BYTES, isDatabaseHead } from "@mallard/sql-duckdb/DatabaseFile"
 import { Effect } from "effect"
 import { type BackupProblem, BackupError, backupFailure, targetFailure, targetProblem } from "./BackupError.ts"
 import {
@@ -161,16 +162,14 @@ const make = async (options: BackupOptions, reached: Reached): Promise<BackupMad
 
 /** Whether it is a database of DuckDB by what it begins with, whatever its name; one that cannot be read may be. */
 const isDatabase = (handle: number): boolean => {
-  const head = new Uint8Array(MAGIC.length)
+  const head = new Uint8Array(DATABASE_HEAD_BYTES)
   try {
-    return readFully(handle, head, MAGIC_AT) === head.length && MAGIC.equals(head)
+    readFully(handle, head, 0)
+    return isDatabaseHead(head)
   } catch {
     return true
   }
 }
-
-const MAGIC = Buffer.from("DUCK")
-const MAGIC_AT = 8
 
 /** Removes what killed runs left behind: files and scratch folders that never got a name. */
 const removeAbandoned = (store: string): void => {

@@ -1,3 +1,4 @@
+export * from "./DatabaseFile.ts"
 export * from "./DuckDbClient.ts"
 export * from "./DuckDbError.ts"
 export * as DuckDbMigrator from "./DuckDbMigrator.ts"

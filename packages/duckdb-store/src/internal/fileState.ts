@@ -4,6 +4,7 @@
  * drop DuckDB's lock on it.
  */
 
+import { isDatabaseHead } from "@mallard/sql-duckdb/DatabaseFile"
 import { closeSync, existsSync, fstatSync, openSync, readSync } from "node:fs"
 import { logPath } from "./files.ts"
 
@@ -36,7 +37,7 @@ export type LogState =
 export const readHeader = (path: string): FileHeader | undefined =>
   reading(path, (read) => {
     const bytes = read(0, 3 * BLOCK)
-    if (bytes.length < 3 * BLOCK || bytes.toString("latin1", 8, 12) !== "DUCK") return undefined
+    if (bytes.length < 3 * BLOCK || !isDatabaseHead(bytes)) return undefined
     return {
       storageVersion: Number(bytes.readBigUInt64LE(12)),
       writtenBy: bytes.toString("latin1", 52, 84).replaceAll(/[^\w.+-]/g, ""),

@@ -3,8 +3,9 @@
  * database in memory, and then locked so that even a query that should not have been admitted can do no harm.
  */
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api"
-import { closeSync, openSync, readSync, statSync } from "node:fs"
-import { systemCode } from "../Disk.ts"
+import { DATABASE_HEAD_BYTES, isDatabaseHead } from "@mallard/sql-duckdb/DatabaseFile"
+import { closeSync, openSync, statSync } from "node:fs"
+import { readFully, systemCode } from "../Disk.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
 import { type EngineProblem, type OpenProblem, type QueryAnswer, type QueryRequest } from "./query-protocol.ts"
 
@@ -41,8 +42,6 @@ const settings = (request: Pick<QueryRequest, "engineMemory">): Record<string, s
   threads: "1"
 })
 
-const HEADER_BYTES = 16
-
 /** Attaches the database for reading only; anything but one of ours is answered with what it is. */
 export const open = async (
   connection: DuckDBConnection,
@@ -51,12 +50,12 @@ export const open = async (
   const fail = (problem: OpenProblem) => new Answered({ _tag: "open", problem })
   try {
     if (!statSync(path).isFile()) throw fail({ kind: "errno", code: "EISDIR" })
-    const header = Buffer.alloc(HEADER_BYTES)
+    const head = Buffer.alloc(DATABASE_HEAD_BYTES)
     const descriptor = openSync(path, "r")
-    readSync(descriptor, header, 0, HEADER_BYTES, 0)
+    readFully(descriptor, head, 0)
     closeSync(descriptor)
     // DuckDB would load an extension for some other files.
-    if (header.toString("latin1", 8, 12) !== "DUCK") throw fail({ kind: "state", state: "not-a-database" })
+    if (!isDatabaseHead(head)) throw fail({ kind: "state", state: "not-a-database" })
     await connection.run(`ATTACH ${quoteText(path)} AS ${ALIAS} (READ_ONLY)`)
     const state = await schemaState(connection, version)
     if (state !== undefined) throw fail({ kind: "state", state })

@@ -8,6 +8,7 @@ import { DuckDBInstance } from "@duckdb/node-api"
 import { Effect, type Scope } from "effect"
 import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, isAbsolute, join } from "node:path"
+import { DATABASE_HEAD_BYTES, isDatabaseHead } from "../DatabaseFile.ts"
 import { DuckDbOpenError, type OpenReason, toOpenError } from "../DuckDbError.ts"
 
 /** What the opening of an instance depends on. */
@@ -224,26 +225,22 @@ const inspect = (filename: string, readonly: boolean): Inspected => {
   }
 }
 
-const headerBytes = 16
-
 /** Refuses what is no DuckDB file, because DuckDB would load an extension for some of them. */
 const checkFile = (path: string, identity: string): void => {
   if (isOpenHere(identity)) throw new DuckDbOpenError({ reason: "already-open", path })
-  const header = Buffer.alloc(headerBytes)
+  const head = Buffer.alloc(DATABASE_HEAD_BYTES)
   let length: number
   try {
     const descriptor = openSync(path, "r")
     try {
-      length = readSync(descriptor, header, 0, headerBytes, 0)
+      length = readSync(descriptor, head, 0, head.length, 0)
     } finally {
       closeSync(descriptor)
     }
   } catch (cause) {
     throw fileError(cause, path)
   }
-  if (length < headerBytes || header.toString("latin1", 8, 12) !== "DUCK") {
-    throw new DuckDbOpenError({ reason: "not-a-database", path })
-  }
+  if (!isDatabaseHead(head.subarray(0, length))) throw new DuckDbOpenError({ reason: "not-a-database", path })
 }
 
 // Sees every opener in the process, worker threads and other libraries too, where the system lists descriptors.
