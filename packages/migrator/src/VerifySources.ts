@@ -266,7 +266,7 @@ const itemsOf = Effect.fnUntraced(function* (
     found: sources,
     stored,
     writer: BatchWriter.dry(),
-    run: REHEARSAL,
+    run: NO_RUN,
     rejectedBefore: 0,
     threads: undefined
   })
@@ -276,4 +276,4 @@ const itemsOf = Effect.fnUntraced(function* (
 })
 
 /** Id of a run that no ledger will know. */
-const REHEARSAL = "00000000-0000-0000-0000-000000000000"
+const NO_RUN = "00000000-0000-0000-0000-000000000000"

@@ -72,7 +72,8 @@ export const rehearse = Effect.fnUntraced(function* (
 /** Whether the content is checked by rules, which are asked of rows. */
 const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
 
-const REHEARSAL = "rehearsal"
+/** Stands in the names of its folders, so that those of killed processes are found and removed. */
+const SCRATCH = "rehearsal"
 
 /** The same as a run, in a database that is gone afterwards. */
 const rehearseInScratch = Effect.fnUntraced(function* (
@@ -83,8 +84,8 @@ const rehearseInScratch = Effect.fnUntraced(function* (
 ) {
   const folder = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      removeScratch(tmpdir(), REHEARSAL)
-      return mkdtempSync(join(tmpdir(), scratchPrefix(REHEARSAL)))
+      removeScratch(tmpdir(), SCRATCH)
+      return mkdtempSync(join(tmpdir(), scratchPrefix(SCRATCH)))
     }),
     (made) => Effect.sync(() => rmSync(made, { recursive: true, force: true }))
   )
