@@ -22,6 +22,21 @@ export const sizeText = (bytes: number): string => {
 export const systemCode = (cause: unknown): string | undefined =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined
 
+/** What failures of writing have in common, whatever was written. */
+export type DiskProblem = "missing" | "permission" | "no-space"
+
+/** What a code of the operating system says of a place on a disk; undefined for one that says something else. */
+export const diskProblemOf = (code: string): DiskProblem | undefined => diskProblems.get(code)
+
+const diskProblems: ReadonlyMap<string, DiskProblem> = new Map([
+  ["ENOENT", "missing"],
+  ["EACCES", "permission"],
+  ["EPERM", "permission"],
+  ["EROFS", "permission"],
+  ["ENOSPC", "no-space"],
+  ["EDQUOT", "no-space"]
+])
+
 /** Chains of causes are a few errors long; one that leads back to itself would have no end. */
 const DEEPEST = 8
 

@@ -6,7 +6,7 @@ import { Cause, Effect, Exit, Scope } from "effect"
 import { parseJson } from "@mallard/schema"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { readFile, stat } from "node:fs/promises"
-import { basename } from "node:path"
+import { parse } from "node:path"
 import {
   type Cohort,
   type CohortEntity,
@@ -184,8 +184,8 @@ export const openCohortStore = async (config: StoreConfig): Promise<PromisedCoho
             cause instanceof InvalidRequest ? cause : new InvalidRequest({ reason: "not-read", cause })
         })
       )
-      const fallbackName = basename(path).replace(/\.json$/i, "")
-      return settled(store.save({ fallbackName, path: basename(path), ...options, document: text }))
+      const { base, name } = parse(path)
+      return settled(store.save({ fallbackName: name, path: base, ...options, document: text }))
     },
     purgePlan: (cohorts) => settled(store.purgePlan(cohorts)),
     close,

@@ -3,7 +3,7 @@
 import { DuckDbOpenError, type OpenReason } from "@mallard/sql-duckdb"
 import { Schema } from "effect"
 import { statSync } from "node:fs"
-import { causesOf, systemCode } from "./Disk.ts"
+import { causesOf, diskProblemOf, systemCode } from "./Disk.ts"
 import { processFacts } from "./Processes.ts"
 
 /** Why a store could not be opened. */
@@ -131,20 +131,14 @@ const holderOf = (holder: number) => {
   }
 }
 
-const systemReasons: Readonly<Record<string, StoreReason>> = {
-  ENOENT: "missing",
-  ENOTDIR: "bad-path",
-  EISDIR: "bad-path",
-  ENAMETOOLONG: "bad-path",
-  ELOOP: "bad-path",
-  // Node's answer to a NUL in a path.
-  ERR_INVALID_ARG_VALUE: "bad-path",
-  EACCES: "permission",
-  EPERM: "permission",
-  EROFS: "permission",
-  ENOSPC: "no-space",
-  EDQUOT: "no-space"
-}
+/** Codes that say of a path that no file can have it. The last one is Node's answer to a NUL. */
+const badPathCodes: ReadonlySet<string> = new Set([
+  "ENOTDIR",
+  "EISDIR",
+  "ENAMETOOLONG",
+  "ELOOP",
+  "ERR_INVALID_ARG_VALUE"
+])
 
 // DuckDB's text lies below Effect's `SqlError`; a full disk is told apart only by it.
 const reasonOf = (cause: unknown): StoreReason => {
@@ -152,7 +146,7 @@ const reasonOf = (cause: unknown): StoreReason => {
     // Removing gives it no code of its own.
     if (/File name too long/i.test(error.message)) return "bad-path"
     const code = systemCode(error)
-    if (code !== undefined) return systemReasons[code] ?? "io"
+    if (code !== undefined) return badPathCodes.has(code) ? "bad-path" : (diskProblemOf(code) ?? "io")
     if (/No space left|disk quota/i.test(error.message)) return "no-space"
     if (/Corrupt|checksum/i.test(error.message)) return "damaged"
   }

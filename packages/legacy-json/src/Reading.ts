@@ -20,9 +20,9 @@ import {
 } from "@mallard/entity-serializers"
 import { Effect, Fiber, Result, Schema, type Scope } from "effect"
 import { createHash, hash, subtle } from "node:crypto"
+import { parse } from "node:path"
 import { openFile } from "./ChangeWatch.ts"
 import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
-import { stemOf } from "./internal/DirectoryCohort.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
 import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
 import {
@@ -269,7 +269,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
     return yield* rejected(file, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
   }
   const { bytes, encoding } = text.success
-  const stem = stemOf(file.name)
+  const { name: stem } = parse(file.name)
   let guess = guessOf(rootHintOf(file.name, bytes))
   const tokenizer = documents.entities.tokenizer
   for (let attempt = 0; ; attempt++) {
@@ -311,7 +311,7 @@ const isBlank = (bytes: Uint8Array): boolean => bytes.every(isSpace)
 export const rootHintOf = (name: string, bytes: Uint8Array): RootHint => {
   const lines = mayHoldLines(name)
   return {
-    stem: stemOf(name),
+    stem: parse(name).name,
     lines,
     isArray: rootByteOf(bytes) === OPEN_ARRAY,
     keys: rowKeysOf(bytes, lines),
@@ -484,7 +484,7 @@ const partOf = (
     notCohort:
       result.rootKeys === undefined || result.collections.length > 0
         ? undefined
-        : notCohortOf(result.rootKeys, stemOf(file.name)),
+        : notCohortOf(result.rootKeys, parse(file.name).name),
     remarks,
     remarkCount: result.remarkCount
   }

@@ -1,6 +1,6 @@
 /** Why a source could not be found, read or trusted. */
 
-import { Schema } from "effect"
+import { Predicate, Schema } from "effect"
 
 /** The causes of a `SourceError`. */
 export const SourceErrorReason = Schema.Literals([
@@ -49,6 +49,27 @@ export class SourceError extends Schema.TaggedError<SourceError>()("SourceError"
     return `Cannot read ${printablePath(this.path)}: ${this.detail}`
   }
 }
+
+/** What the operating system can have against the reading of a source. */
+export type UnreadableReason = "missing" | "permission" | "not-regular" | "io"
+
+/** The reason of what the operating system threw when a source was opened or read; `io` for all that has none of its own. */
+export const unreadableReasonOf = (cause: unknown): UnreadableReason =>
+  (Predicate.hasProperty(cause, "code") ? unreadableReasons.get(cause.code) : undefined) ?? "io"
+
+const unreadableReasons: ReadonlyMap<unknown, UnreadableReason> = new Map([
+  ["ENOENT", "missing"],
+  ["ENOTDIR", "missing"],
+  ["ENAMETOOLONG", "missing"],
+  // Node's answer to a NUL in a path.
+  ["ERR_INVALID_ARG_VALUE", "missing"],
+  ["EACCES", "permission"],
+  ["EPERM", "permission"],
+  // What opening without following links answers for a link, and opening a socket for a socket.
+  ["ELOOP", "not-regular"],
+  ["ENXIO", "not-regular"],
+  ["EISDIR", "not-regular"]
+])
 
 /** A path on one line: control characters, line separators and marks that turn the direction of text are escaped. */
 export const printablePath = (path: string): string =>

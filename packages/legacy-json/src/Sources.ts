@@ -10,7 +10,7 @@
 import { basename, dirname, join, parse, resolve } from "node:path"
 import { DateTime, Effect, type Scope } from "effect"
 import { type FileIdentity, type OpenFile } from "./ChangeWatch.ts"
-import { directoryCohortOf, stemOf } from "./internal/DirectoryCohort.ts"
+import { directoryCohortOf } from "./internal/DirectoryCohort.ts"
 import * as Files from "./internal/Files.ts"
 import { type Outline, outlineOfFile } from "./internal/Outline.ts"
 import { type Variant } from "./Recognition.ts"
@@ -128,7 +128,7 @@ export const findSources = Effect.fn("findSources")(function* (
   const parts = new Set([...sources.values()].flatMap(({ files }) => files.map(({ path }) => path)))
   for (const entry of given.values()) {
     if (!(entry instanceof SourceError) && entry.type === "file" && !parts.has(entry.path)) {
-      const source = fileSource({ ...entry, name: basename(entry.path) }, parse(entry.path).name)
+      const source = fileSource({ ...entry, name: basename(entry.path) })
       sources.set(entry.path, databaseName.test(source.path) ? { ...source, kind: "database" } : source)
     }
   }
@@ -278,7 +278,7 @@ const group = (folder: string, files: ReadonlyArray<Files.Entry>): ReadonlyArray
         outlines(files)
       )
   if (cohort === undefined) {
-    return files.map((file) => fileSource(file, stemOf(file.name)))
+    return files.map((file) => fileSource(file))
   }
   return [
     {
@@ -306,10 +306,10 @@ const outlines = (files: ReadonlyArray<Files.Entry>): ((name: string) => Outline
   }
 }
 
-const fileSource = (file: Omit<Files.Entry, "isUtf8">, name: string): Source => ({
+const fileSource = (file: Omit<Files.Entry, "isUtf8">): Source => ({
   kind: "file",
   path: file.path,
-  name,
+  name: parse(file.name).name,
   files: [sourceFile(file)]
 })
 

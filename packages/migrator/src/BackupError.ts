@@ -1,5 +1,5 @@
 /** Why a backup could not be made, read or restored, in words of our own and with what to do next. */
-import { systemCode } from "@mallard/duckdb-store/Disk"
+import { diskProblemOf, systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import { Schema } from "effect"
 
@@ -116,17 +116,9 @@ export class BackupError extends Schema.TaggedError<BackupError>()("BackupError"
   }
 }
 
-const systemReasons: Readonly<Record<string, BackupReason>> = {
-  ENOENT: "not-found",
-  EACCES: "permission",
-  EPERM: "permission",
-  EROFS: "permission",
-  ENOSPC: "no-space",
-  EDQUOT: "no-space"
-}
-
 const reasonOf = (cause: unknown): BackupReason => {
-  return systemReasons[systemCode(cause) ?? ""] ?? "io"
+  const problem = diskProblemOf(systemCode(cause) ?? "")
+  return problem === "missing" ? "not-found" : (problem ?? "io")
 }
 
 /** A failure as a `BackupError` about the store. */

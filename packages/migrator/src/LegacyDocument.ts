@@ -1,5 +1,6 @@
 /** A JSON text as a document to save, read by the rules of legacy files: what a migration makes of it. */
 import { hash } from "node:crypto"
+import { parse } from "node:path"
 import type { Recogniser, SaveRequest } from "@mallard/duckdb-store"
 import { cohortMeta, type DocumentResult } from "@mallard/entity-serializers"
 import {
@@ -20,11 +21,10 @@ import { Result } from "effect"
 export const legacyDocument = (bytes: Uint8Array, name: string): Result.Result<SaveRequest, EncodingProblem> =>
   Result.map(toUtf8(bytes), (text) => {
     const document = Buffer.from(text.bytes.buffer, text.bytes.byteOffset, text.bytes.length).toString("utf8")
-    const stem = name.replace(/\.[^.]*$/, "")
     return {
       document,
-      recogniser: recogniserOf({ ...rootHintOf(name, text.bytes), stem }),
-      fallbackName: stem,
+      recogniser: recogniserOf(rootHintOf(name, text.bytes)),
+      fallbackName: parse(name).name,
       path: name,
       source: { bytes: bytes.length, sha256: hash("sha256", bytes, "hex"), encoding: text.encoding }
     }

@@ -1,6 +1,7 @@
 /** The rule that says which folders are one cohort in several files. */
 
 import { kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
+import { parse } from "node:path"
 import { resourceTypes } from "../Fhir.ts"
 import { domainOf } from "../Sdtm.ts"
 import { type MemberKind, type Outline } from "./Outline.ts"
@@ -31,7 +32,7 @@ export const directoryCohortOf = (
   const isMetadataName = (name: string) => metadataNames.includes(name.toLowerCase())
   const areParts =
     names.length > 0 &&
-    names.every((name) => isMetadataName(name) || isPartName(stemOf(name))) &&
+    names.every((name) => isMetadataName(name) || isPartName(parse(name).name)) &&
     names.every((name) => {
       const outline = outlineOf(name)
       // Damaged metadata is a part, lest the files it describes be taken for cohorts of their own.
@@ -39,9 +40,6 @@ export const directoryCohortOf = (
     })
   return areParts ? { metadata: undefined } : undefined
 }
-
-/** The name of a file without its extension. */
-export const stemOf = (name: string): string => name.replace(/(?<=.)\.(?:(?:nd)?json|jsonl)$/i, "")
 
 const metadataNames: ReadonlyArray<string> = ["cohort.json", "scenario.json", "metadata.json"]
 

@@ -20,9 +20,8 @@ import {
 } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { Predicate } from "effect"
 import { type FileIdentity } from "../ChangeWatch.ts"
-import { SourceError, type SourceErrorReason } from "../SourceError.ts"
+import { SourceError, unreadableReasonOf } from "../SourceError.ts"
 
 export type EntryType = "file" | "folder" | "symbolic-link" | "fifo" | "socket" | "device"
 
@@ -123,24 +122,7 @@ export const head = (path: string, limit: number): Uint8Array | undefined => {
 
 /** The error for what the operating system threw. */
 export const errorOf = (path: string, cause: unknown): SourceError =>
-  new SourceError({ reason: reasons[codeOf(cause) ?? ""] ?? "io", path, cause })
-
-const codeOf = (cause: unknown): string | undefined =>
-  Predicate.hasProperty(cause, "code") && Predicate.isString(cause.code) ? cause.code : undefined
-
-const reasons: Record<string, SourceErrorReason> = {
-  ENOENT: "missing",
-  ENOTDIR: "missing",
-  ENAMETOOLONG: "missing",
-  // Node's answer to a NUL in a path.
-  ERR_INVALID_ARG_VALUE: "missing",
-  EACCES: "permission",
-  EPERM: "permission",
-  // What opening without following links answers for a link, and opening a socket for a socket.
-  ELOOP: "not-regular",
-  ENXIO: "not-regular",
-  EISDIR: "not-regular"
-}
+  new SourceError({ reason: unreadableReasonOf(cause), path, cause })
 
 const factsOf = (stats: BigIntStats): Pick<Entry, "type" | "identity" | "modifiedMs"> => ({
   type: typeOf(stats),

@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
 import { readFully, syncFolder, systemCode, writeAll } from "@mallard/duckdb-store/Disk"
-import { sameFile, type SourceFile } from "@mallard/legacy-json"
+import { sameFile, type SourceFile, type UnreadableReason, unreadableReasonOf } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason, isLacking } from "../BackupError.ts"
 import { asidePath } from "@mallard/duckdb-store/Leftovers"
 import type { Cipher } from "./cipher.ts"
@@ -174,7 +174,7 @@ export interface StoredFile {
 }
 
 /** Why a file is not copied: what a migration rejects it for too. */
-type Skipped = "changed" | "missing" | "permission" | "not-regular" | "io"
+type Skipped = "changed" | UnreadableReason
 
 /** Copies one version of a file, as a whole, unless its content is known. Failures of the store are thrown. */
 export const storeFile = async (
@@ -187,7 +187,7 @@ export const storeFile = async (
   try {
     handle = openSync(file.path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0))
   } catch (cause) {
-    return skippedFor(cause)
+    return unreadableReasonOf(cause)
   }
   try {
     if (!sameFile(file.identity, handle)) return "changed"
@@ -236,13 +236,6 @@ export const storeFile = async (
   } finally {
     release(handle)
   }
-}
-
-const skippedFor = (cause: unknown): Skipped => {
-  const code = systemCode(cause)
-  if (code === "ENOENT" || code === "ENOTDIR") return "missing"
-  if (code === "EACCES" || code === "EPERM") return "permission"
-  return code === "ELOOP" || code === "ENXIO" || code === "EISDIR" ? "not-regular" : "io"
 }
 
 /** Opens packs once each, and as long as they are asked for. */
