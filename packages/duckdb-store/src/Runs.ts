@@ -42,6 +42,20 @@ export interface LedgerBackup {
   readonly manifestSha256: string
 }
 
+/** One of several files that a source of a run consists of. */
+export interface LedgerPart {
+  /** The revision that the source was stored as. */
+  readonly revisionId: number
+  /** Name of the file within the cohort. */
+  readonly path: string
+  readonly format: string
+  readonly bytes: number
+  /** SHA-256 of the compact text. */
+  readonly digest: string
+  /** SHA-256 of the bytes. */
+  readonly sourceSha256: string
+}
+
 /** One shape among the rows that a run added to the table of a kind. */
 export interface ShapeUse {
   readonly kind: string
@@ -180,6 +194,30 @@ export const readStoredSince = Effect.fn("Runs.readStoredSince")(function* () {
   return rows.map(({ path, run_id }) => ({ path, runId: run_id }))
 })
 
+/** The names that cohorts had in the revisions that a run made, by the revisions' ids. */
+export const readNamesOfRun = Effect.fn("Runs.readNamesOfRun")(function* (runId: string) {
+  const sql = yield* DuckDbClient
+  const rows = yield* sql.unsafe(runStatements.names, [runId]).valuesUnprepared
+  return new Map(rows.map(([id, name]) => [Number(id), bytesText(name)]))
+})
+
+/** The files of what a run stored from sources of more than one, in the order of the revisions and of their parts. */
+export const readPartsOfRun = Effect.fn("Runs.readPartsOfRun")(function* (runId: string) {
+  const sql = yield* DuckDbClient
+  const rows = yield* sql.unsafe(runStatements.parts, [runId]).valuesUnprepared
+  return rows.map(([id, path, format, bytes, digest, sha256]): LedgerPart => ({
+    revisionId: Number(id),
+    path: bytesText(path),
+    format: String(format),
+    bytes: Number(bytes),
+    digest: String(digest),
+    sourceSha256: String(sha256)
+  }))
+})
+
+// Texts travel as bytes: nothing depends on how the client decodes them.
+const bytesText = (value: unknown): string => (value instanceof Uint8Array ? Buffer.from(value).toString("utf8") : "")
+
 /** The shapes of the entities that a run added, with how many rows have each. */
 export const readShapeUses = Effect.fn("Runs.readShapeUses")(function* (runId: string) {
   const sql = yield* DuckDbClient
@@ -228,6 +266,10 @@ WHERE outcome IN ('rejected', 'failed') ORDER BY run_id, item`,
   storedSince: `SELECT run_id, path FROM mallard.migration_items WHERE outcome = 'migrated' AND (
   path IN (SELECT path FROM mallard.migration_items WHERE outcome IN ('rejected', 'failed'))
   OR run_id IN (SELECT run_id FROM mallard.migration_runs WHERE contains(options, '"replays"')))`,
+  names: "SELECT revision_id, encode(name) FROM mallard.recorded_revisions WHERE run_id = TRY_CAST(? AS UUID)",
+  parts: `SELECT p.content_id, encode(p.path), p.format, p.bytes, p.digest, p.source_sha256 FROM mallard.parts p
+JOIN mallard.recorded_revisions r ON r.revision_id = p.content_id WHERE r.run_id = TRY_CAST(? AS UUID)
+QUALIFY count(*) OVER (PARTITION BY p.content_id) > 1 ORDER BY p.content_id, p.part`,
   ranges: `SELECT table_name, first_id, first_id + row_count AS next_id FROM mallard.commits
 WHERE run_id = TRY_CAST(? AS UUID) AND first_id > 0 ORDER BY first_id`,
   shapes: shapesSql(kinds[0]?.table ?? "")

@@ -27,6 +27,7 @@ import { whileLocked } from "./LockWait.ts"
 import { deleteUnrecordedRows } from "./Maintenance.ts"
 import { limitBeside } from "./Memory.ts"
 import { inspectSchema, migrate, type Migration, migrations } from "./Migrations.ts"
+import { queryRows } from "./Rendering.ts"
 import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
 
 /** Which database, and how to open it. */
@@ -53,6 +54,10 @@ export const openStore = (
   config: StoreConfig,
   steps: ReadonlyArray<Migration> = migrations
 ): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> => whileLocked(openNow(config, steps))
+
+/** The version of DuckDB that has the database open, as `v1.5.6`. */
+export const engineVersion = (client: DuckDbSqlClient) =>
+  Effect.map(queryRows(client, "SELECT version()"), ([row]) => String(row?.[0] ?? ""))
 
 const openNow = (
   config: StoreConfig,

@@ -13,6 +13,7 @@ import {
   maintenanceStatements,
   migrationStatements,
   runStatements,
+  sourceStatements,
   storedKinds,
   tableColumns,
   tableNames,
@@ -60,6 +61,7 @@ describe("statements", () => {
     ledger: ledgerStatements,
     cohorts: Object.values(cohortStatements),
     runs: Object.values(runStatements),
+    sources: Object.values(sourceStatements),
     undo: [undoStatements.ofRun("id"), undoStatements.since(1), undoStatements.live, undoStatements.last]
   }
 

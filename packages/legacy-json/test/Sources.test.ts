@@ -5,7 +5,7 @@ import { basename, join, relative } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect } from "effect"
 import { inject } from "vitest"
-import { defaultPlaces, findSources, type FoundSources, listSources } from "../src/index.ts"
+import { defaultPlaces, findSources, type FoundSources, listSources, rootHintOf } from "../src/index.ts"
 import { temporaryFolder, tree } from "./support/tree.ts"
 
 /** What was found, with paths relative to the folder: `name <- path: files`. */
@@ -147,6 +147,13 @@ describe("finding files", () => {
       assert.deepStrictEqual(
         shown(folder, yield* findSources([folder, "d/export.txt", "x.json"], { cwd: folder })),
         found(["export <- d/export.txt", "in <- x.json/in.json"], { ignored: ["d/dump not-json"] })
+      )
+      assert.deepStrictEqual(
+        ["patients.txt", "patients.v2.ndjson", "patients", ".json"].map(
+          (name) => rootHintOf(name, new Uint8Array()).stem
+        ),
+        ["patients", "patients.v2", "patients", ".json"],
+        "what the name says does not hang on the extension"
       )
     })
   )

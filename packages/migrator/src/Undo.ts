@@ -4,17 +4,16 @@
  */
 import { randomUUID } from "node:crypto"
 import {
-  blobText,
   changesNothing,
   checkpoint,
   commitRows,
+  engineVersion,
   findRun,
   isName,
   type KeptReason,
   lastRevision,
   now,
   openStore,
-  queryRows,
   readRuns,
   type StoreError,
   undo,
@@ -252,8 +251,7 @@ const reasonsFor = Effect.fnUntraced(function* () {
 
 const recorded = Effect.fnUntraced(function* (asked: RunOptions) {
   const client = yield* DuckDbClient
-  const [version] = yield* queryRows(client, "SELECT encode(version())")
-  return JSON.stringify({ ...asked, environment: environmentOf(blobText(version?.[0])) })
+  return JSON.stringify({ ...asked, environment: environmentOf(yield* engineVersion(client)) })
 })
 
 const failing = (database: string) => {

@@ -7,7 +7,9 @@ import {
   type Finding,
   MAX_FINDINGS,
   openStore,
-  queryRows,
+  readMigratedPaths,
+  readRemarked,
+  readStoredFiles,
   verifyDatabase,
   type VerifyReport
 } from "@mallard/duckdb-store"
@@ -18,7 +20,6 @@ import { expandDatabases } from "./HealthSimDatabase.ts"
 import { defaultLimits, MigrationFailed } from "./MigrateOptions.ts"
 import type { ItemReport } from "./Report.ts"
 import { Loader } from "./internal/Loader.ts"
-import { HEADS } from "./internal/reading.ts"
 import { readStored } from "./internal/stored.ts"
 
 export interface VerifyOptions {
@@ -177,30 +178,18 @@ const readHeld = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const contents = new Set<string>()
   const parts = new Set<string>()
   const bytes = new Set<string>()
-  for (const [path, digest, sha256] of yield* queryRows(
-    client,
-    `SELECT p.path, p.digest, p.source_sha256 FROM mallard.parts p JOIN
-       ${HEADS} h
-       ON h.content_id = p.content_id WHERE h.change <> 'deleted'`
-  )) {
-    contents.add(String(digest))
+  for (const { digest, path, sourceSha256 } of yield* readStoredFiles(client)) {
+    contents.add(digest)
     parts.add(`${path}\t${digest}`)
-    bytes.add(`${path}\t${sha256}`)
+    bytes.add(`${path}\t${sourceSha256}`)
   }
-  const loaded = yield* queryRows(
-    client,
-    "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'"
-  )
-  const left = yield* queryRows(
-    client,
-    `SELECT DISTINCT path, source_sha256 FROM mallard.migration_items WHERE outcome = 'skipped' AND contains(remarks, '"not-a-cohort"')`
-  )
+  const left = yield* readRemarked(client, "skipped", "not-a-cohort")
   const held: Held = {
     contents,
     parts,
     bytes,
-    loaded: new Set(loaded.map(([path]) => String(path))),
-    left: new Set(left.map(([path, sha256]) => `${path}\t${sha256}`))
+    loaded: yield* readMigratedPaths(client),
+    left: new Set(left.map(({ path, sourceSha256 }) => `${path}\t${sourceSha256}`))
   }
   return held
 })

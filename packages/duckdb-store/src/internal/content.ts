@@ -19,11 +19,12 @@ export interface RevisionState extends Omit<NewRevision, "change" | "contentId" 
   readonly contentId: number
 }
 
-// Texts travel as bytes: nothing depends on how the client decodes them.
-const STATE = `revision_id, cohort_id::VARCHAR, seq, change, encode(name), encode(description), encode(tags),
+/** The columns that `stateOf` takes. Texts travel as bytes: nothing depends on how the client decodes them. */
+export const STATE = `revision_id, cohort_id::VARCHAR, seq, change, encode(name), encode(description), encode(tags),
   encode(product), encode(legacy_id), epoch_us(created_at), epoch_us(updated_at), epoch_us(saved_at), digest, content_id`
 
-const LATEST =
+/** The latest revision of each cohort, deleted ones included. */
+export const LATEST =
   "(SELECT * FROM mallard.recorded_revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1)"
 
 /** The statements of this module. */

@@ -1,11 +1,10 @@
 /** What the ledger knows of the paths of sources. */
-import { type LedgerRun, queryRows } from "@mallard/duckdb-store"
+import { type LedgerRun, readLatestRevisions, readSeenItems } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema, Struct } from "effect"
 import { basename, dirname } from "node:path"
 import type { MovedOriginal, PathHistory } from "../Incremental.ts"
 import { RunFacts, RunProof } from "./RunFacts.ts"
-import { HEADS } from "./reading.ts"
 
 interface Growing {
   readonly contents: Map<string, boolean>
@@ -18,20 +17,10 @@ interface Growing {
 /** The history of every path that one of the runs, all there are, has seen. */
 export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<LedgerRun>) {
   const client = yield* DuckDbClient
-  const rows = yield* queryRows(
-    client,
-    `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome,
-       h.content_id IS NOT NULL AND h.change <> 'deleted'
-     FROM mallard.migration_items i LEFT JOIN ${HEADS} h ON h.content_id = i.revision_id
-     WHERE NOT contains(i.remarks, '"code":"interrupted"')
-     ORDER BY i.run_id, i.item, i.outcome <> 'migrated'`
-  )
+  const byRun = Map.groupBy(yield* readSeenItems(client), ({ runId }) => runId)
   const live = new Set(
-    (yield* queryRows(client, `SELECT digest FROM ${HEADS} WHERE change <> 'deleted'`)).map(([digest]) =>
-      String(digest)
-    )
+    (yield* readLatestRevisions(client)).filter(({ isDeleted }) => !isDeleted).map(({ digest }) => digest)
   )
-  const byRun = Map.groupBy(rows, ([run]) => String(run))
   const paths = new Map<string, Growing>()
   /** The sources in each file: itself, or what lies in a database. */
   const byFile = new Map<string, Array<Growing>>()
@@ -48,14 +37,13 @@ export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<Ledg
     return fresh
   }
   for (const { facts, proof, runId } of runs) {
-    for (const [, path, sha256, outcome, held] of byRun.get(runId) ?? []) {
-      const entry = at(String(path))
-      const content = typeof sha256 === "string" ? sha256 : undefined
-      const isDone = outcome === "migrated" ? held === true : outcome === "skipped"
-      if (content !== undefined) entry.contents.set(content, isDone)
-      entry.last = content
+    for (const { isHeld, outcome, path, sourceSha256 } of byRun.get(runId) ?? []) {
+      const entry = at(path)
+      const isDone = outcome === "migrated" ? isHeld : outcome === "skipped"
+      if (sourceSha256 !== undefined) entry.contents.set(sourceSha256, isDone)
+      entry.last = sourceSha256
       entry.moved = undefined
-      if (held === true) entry.stored = true
+      if (isHeld) entry.stored = true
       entry.state = outcome === "rejected" || outcome === "failed" ? "rejected" : "there"
     }
     const noted = Option.getOrUndefined(readFacts(facts))

@@ -1,5 +1,13 @@
 /** A run that writes: the copies first, then the sources a batch at a time, and all of it in the ledger. */
-import { BatchWriter, checkpoint, type LedgerRun, openStore, queryRows, reach, readRuns } from "@mallard/duckdb-store"
+import {
+  BatchWriter,
+  checkpoint,
+  engineVersion,
+  type LedgerRun,
+  openStore,
+  reach,
+  readRuns
+} from "@mallard/duckdb-store"
 import { thisProcess } from "@mallard/duckdb-store/Processes"
 import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
@@ -91,8 +99,7 @@ const loadInto = Effect.fnUntraced(function* (
 ) {
   const { begun, found, options, originals, run, unreadable } = request
   const began = yield* Clock.currentTimeMillis
-  const [version] = yield* queryRows(client, "SELECT version()")
-  const duckdb = String(version?.[0] ?? "")
+  const duckdb = yield* engineVersion(client)
   // A run over the same sources that had the database until now has taken it away.
   begun?.note()
   const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")

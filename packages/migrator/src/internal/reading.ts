@@ -19,7 +19,3 @@ export const readingIfThere = <A, E, R>(database: string, use: Effect.Effect<A, 
     (error) => error instanceof StoreError && error.reason === "missing" && begunRuns(database).length > 0,
     () => Effect.succeed(none)
   )
-
-/** The latest revision of each cohort, deleted ones included. */
-export const HEADS =
-  "(SELECT * FROM mallard.revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1)"

@@ -1,5 +1,5 @@
 /** How cohorts become again what they were before a run, when the sources that they were stored from are contested. */
-import { type BatchWriter, type NewRevision, queryRows } from "@mallard/duckdb-store"
+import { type BatchWriter, type NewRevision, readRevision } from "@mallard/duckdb-store"
 import { Clock, Effect } from "effect"
 import type { StoredHead } from "../Decision.ts"
 import type { ItemReport } from "../Report.ts"
@@ -31,7 +31,7 @@ export const takeBackDisowned = Effect.fnUntraced(function* (
     if (claimant.revisionId !== undefined) {
       const head = stored.heads.get(name)
       const before = head === undefined || head.deleted ? undefined : head
-      const described = before === undefined ? undefined : yield* descriptionOf(writer, before.revisionId)
+      const described = before === undefined ? undefined : yield* describedAt(writer, before.revisionId)
       const revision = {
         cohortId: report.cohort_id!,
         seq: (head?.seq ?? 0) + 2,
@@ -64,23 +64,11 @@ const contentBefore = (
     : { ...described, change: "restored", digest: before.digest, contentId: before.contentId }
 
 /** What a stored revision says about its cohort; undefined in a rehearsal. */
-const descriptionOf = Effect.fnUntraced(function* ({ client }: BatchWriter, revisionId: number) {
-  if (client === undefined) return undefined
-  const [row] = yield* queryRows(
-    client,
-    `SELECT description, tags, product, legacy_id, epoch_us(created_at), epoch_us(updated_at) FROM mallard.revisions WHERE revision_id = ${revisionId}`
-  )
-  const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
-  const micros = (value: unknown): bigint | undefined => (typeof value === "bigint" ? value : undefined)
-  const [description, tags, product, legacyId, createdAt, updatedAt] = row ?? []
-  const described: RevisionDescription = {
-    description: text(description),
-    tags: JSON.parse(text(tags) ?? "[]"),
-    product: text(product),
-    legacyId: text(legacyId),
-    createdAt: micros(createdAt),
-    updatedAt: micros(updatedAt)
-  }
+const describedAt = Effect.fnUntraced(function* ({ client }: BatchWriter, revisionId: number) {
+  const revision = client === undefined ? undefined : yield* readRevision(client, revisionId)
+  if (revision === undefined) return undefined
+  const { createdAt, description, legacyId, product, tags, updatedAt } = revision
+  const described: RevisionDescription = { description, tags, product, legacyId, createdAt, updatedAt }
   return described
 })
 

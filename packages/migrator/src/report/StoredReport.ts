@@ -4,19 +4,20 @@
  * so.
  */
 import {
-  blobText,
   CohortStore,
   findRun,
   type LedgerBackup,
   type LedgerRun,
-  queryRows,
+  type LedgerPart,
   readBackups,
+  readNamesOfRun,
+  readPartsOfRun,
   readRuns,
   readShapeUses,
   type RunItem,
   type ShapeUse
 } from "@mallard/duckdb-store"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import type { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { backupStoreOf, findBackup, manifestIds } from "../Backup.ts"
 import { type HaltedRun, haltedRuns, RunState, stateWords, withBegun } from "../Resume.ts"
@@ -70,28 +71,17 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
   return yield* inDatabase(
     database,
     Effect.gen(function* () {
-      const sql = yield* DuckDbClient
       const run = yield* findRun(wanted)
       const items = yield* CohortStore.use((cohorts) => cohorts.items(run.runId))
-      const names = yield* queryRows(
-        sql,
-        `SELECT revision_id, encode(name) FROM mallard.revisions WHERE run_id = '${run.runId}'::UUID`
-      )
-      const parts = yield* queryRows(
-        sql,
-        `SELECT p.content_id, encode(p.path), p.format, p.bytes, p.digest, p.source_sha256 FROM mallard.parts p
-         JOIN mallard.revisions r ON r.revision_id = p.content_id WHERE r.run_id = '${run.runId}'::UUID
-         QUALIFY count(*) OVER (PARTITION BY p.content_id) > 1 ORDER BY p.content_id, p.part`
-      )
+      const parts = Map.groupBy(yield* readPartsOfRun(run.runId), ({ revisionId }) => revisionId)
       const backups = yield* readBackups()
       const runs = yield* readRuns()
-      const partsOf = Map.groupBy(parts, ([content]) => Number(content))
       return reportOf({
         database,
         run,
         items,
-        names: new Map(names.map(([id, name]) => [Number(id), blobText(name)])),
-        parts: new Map([...partsOf].map(([content, rows]) => [content, rows.map(partOf)])),
+        names: yield* readNamesOfRun(run.runId),
+        parts: new Map(Array.from(parts, ([revision, files]) => [revision, files.map(partOf)])),
         backup: backups.findLast(({ runId }) => runId === run.runId),
         halted: haltedRuns(runs, isGoingOn).find((halted) => halted.run === run.runId),
         undoneBy: undoingsOf(runs).get(run.runId),
@@ -403,12 +393,12 @@ const itemOf = (
   }
 }
 
-const partOf = ([, path, format, bytes, digest, sha256]: ReadonlyArray<unknown>): PartReport => ({
-  path: blobText(path),
-  format: String(format),
-  bytes: Number(bytes),
-  digest: String(digest),
-  source_sha256: String(sha256)
+const partOf = ({ bytes, digest, format, path, sourceSha256 }: LedgerPart): PartReport => ({
+  path,
+  format,
+  bytes,
+  digest,
+  source_sha256: sourceSha256
 })
 
 /** Counts, per kind, what the labels of its shapes stand for. */
