@@ -7,7 +7,8 @@ import { kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import type { SqlError } from "effect/sql"
-import { blobBytes, NO_TEXT, queryRows, type Renderer, streamRows } from "./Rendering.ts"
+import { NO_TEXT } from "./internal/shapeSql.ts"
+import { blobBytes, queryRows, type Renderer, streamRows } from "./Rendering.ts"
 import { quoteName } from "./Quoting.ts"
 
 /** One element of a collection: the bytes `start` to `end` of `bytes` are its compact text. */

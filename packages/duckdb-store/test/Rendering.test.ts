@@ -5,7 +5,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { queryRows } from "../src/index.ts"
-import { shapeSql } from "../src/Rendering.ts"
+import { shapeSql } from "../src/internal/shapeSql.ts"
 import { inNewStore } from "./support.ts"
 
 const DAY = 86_400_000_000n

@@ -13,19 +13,12 @@ import {
 import type { EntityKind } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
-import {
-  blobText,
-  childCodes,
-  nativeSql,
-  nativeValue,
-  queryRows,
-  type Renderer,
-  type StoredShape,
-  streamRows
-} from "../Rendering.ts"
+import { blobText, nativeSql, nativeValue, queryRows, type Renderer, streamRows } from "../Rendering.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
 import type { Findings } from "./findings.ts"
 import { nextId } from "./lowestId.ts"
+import { childCodes } from "./shapeSql.ts"
+import type { StoredShape } from "./templates.ts"
 
 export const checkTemplates = (renderer: Renderer, findings: Findings): boolean => {
   let readable = true
