@@ -2,25 +2,13 @@
  * The cohorts of a database: which there are, what they are made of and where they came from; saving and changing them.
  */
 
-import { DuckDbClient, type DuckDbSqlClient, typed } from "@mallard/sql-duckdb"
-import { DuckDBTimestampValue, LIST, VARCHAR } from "@duckdb/node-api"
-import { Context, Effect, Layer, Schema } from "effect"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
+import { DuckDBTimestampValue } from "@duckdb/node-api"
+import { Context, Effect, Layer } from "effect"
 import { type SqlError } from "effect/sql"
-import { existsSync } from "node:fs"
-import { resolve } from "node:path"
-import { partTexts } from "./Assembly.ts"
-import { CohortNotFound, InvalidRequest } from "./CohortErrors.ts"
+import { type CohortNotFound, InvalidRequest } from "./CohortErrors.ts"
 import { diffSides, type RevisionDiff } from "./Diff.ts"
-import {
-  copySql,
-  documentText,
-  type ExportedText,
-  type ExportFormat,
-  type ExportOptions,
-  type ExportRemark,
-  ndjsonTexts,
-  v1Text
-} from "./Export.ts"
+import { type ExportedText, type ExportFormat, type ExportOptions, type ExportRemark } from "./Export.ts"
 import {
   contentStatements,
   countsOfContents,
@@ -32,21 +20,28 @@ import {
   type StoredMember,
   storedParts
 } from "./internal/content.ts"
+import { documentsOf, exportFiles, exportTexts } from "./internal/exporting.ts"
 import { makeHeads } from "./internal/heads.ts"
 import { fieldsOf, withFields } from "./internal/jsonScan.ts"
+import { makeLookup, type OpenCohorts } from "./internal/lookup.ts"
 import { limitOf, readCursor, writeCursor } from "./internal/paging.ts"
-import { pathBelow } from "./Disk.ts"
-import { isFolder, OutputFiles } from "./internal/outputs.ts"
 import { query } from "./internal/query.ts"
-import { nearestNames } from "./Naming.ts"
+import {
+  readDigests,
+  readHistory,
+  readItems,
+  readParts,
+  readRunEvents,
+  readSources,
+  recordStatements
+} from "./internal/records.ts"
 import { planPurge, type PurgePlan } from "./Purge.ts"
-import { makeRenderer } from "./Rendering.ts"
 import type { RevisionContent } from "./Revision.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
 import { type StoreError } from "./StoreError.ts"
 import { type KindSummary, summarise, type SummaryOptions } from "./Summary.ts"
 import { storedKinds } from "./Tables.ts"
-import { fileNameOf, type Lookup, makeWriting, type Writing } from "./Writing.ts"
+import { makeWriting, type Writing } from "./Writing.ts"
 
 /** A cohort as its head revision describes it. Times are `YYYY-MM-DDTHH:MM:SS[.ffffff]`. */
 export interface Cohort {
@@ -325,366 +320,162 @@ export class CohortStore extends Context.Service<
 /** The statements of this module. */
 export const cohortStatements = {
   ...contentStatements,
+  ...recordStatements,
   tags: "SELECT tag, count(*) AS cohorts FROM main.cohort_tags GROUP BY tag ORDER BY tag",
-  history: `SELECT revision_id, cohort_id, seq, predecessor, run_id, change, name, description, tags, product,
-  legacy_id, created_at, updated_at, saved_at, digest, content_id
-FROM mallard.recorded_revisions WHERE cohort_id = CAST(? AS UUID) ORDER BY seq`,
   everNamed: `SELECT cohort_id::VARCHAR AS cohort_id FROM mallard.recorded_revisions
-WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID) ORDER BY name = ? DESC, revision_id DESC LIMIT 1`,
-  parts: `SELECT part, path, format, bytes, source_sha256, digest, encoding
-FROM mallard.parts WHERE content_id = CAST(? AS BIGINT) ORDER BY part`,
-  sources: `SELECT p.path, p.source_sha256, p.digest, p.bytes, h.cohort_id, h.name, h.revision_id, h.content_id, p.part,
-  n.parts
-FROM mallard.heads h
-JOIN mallard.parts p ON p.content_id = h.content_id
-JOIN (SELECT content_id, count(*) AS parts FROM mallard.parts GROUP BY content_id) n ON n.content_id = h.content_id
-ORDER BY h.revision_id, p.part`,
-  sourcesOf: `SELECT p.path, p.source_sha256, p.digest, p.bytes, h.cohort_id, h.name, h.revision_id, h.content_id, p.part,
-  n.parts
-FROM mallard.heads h
-JOIN mallard.parts p ON p.content_id = h.content_id
-JOIN (SELECT content_id, count(*) AS parts FROM mallard.parts GROUP BY content_id) n ON n.content_id = h.content_id
-WHERE p.source_sha256 IN (SELECT unnest(?))
-ORDER BY h.revision_id, p.part`,
-  digests: "SELECT cohort_id, name, revision_id, seq, digest FROM mallard.heads ORDER BY revision_id",
-  runs: `SELECT s.run_id, s.at AS started_at, f.at AS finished_at, f.outcome, s.options, f.totals, s.program
-FROM mallard.migration_runs s
-LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
-WHERE s.event = 'started' ORDER BY s.at, s.run_id`,
-  items: `SELECT item, path, outcome, format, bytes, source_sha256, revision_id, cohort_id, digest, entities, remarks
-FROM mallard.migration_items WHERE run_id = TRY_CAST(? AS UUID) ORDER BY item`
+WHERE name = ? OR cohort_id = TRY_CAST(? AS UUID) ORDER BY name = ? DESC, revision_id DESC LIMIT 1`
 } as const
-
-interface RevisionRow {
-  readonly revision_id: bigint
-  readonly cohort_id: string
-  readonly seq: number
-  readonly predecessor: bigint | null
-  readonly run_id: string | null
-  readonly change: "saved" | "deleted" | "restored"
-  readonly name: string
-  readonly description: string | null
-  readonly tags: string
-  readonly product: string | null
-  readonly legacy_id: string | null
-  readonly created_at: string | null
-  readonly updated_at: string | null
-  readonly saved_at: string
-  readonly digest: string
-  readonly content_id: bigint
-}
-
-interface SourceRow {
-  readonly path: string
-  readonly source_sha256: string
-  readonly digest: string
-  readonly bytes: bigint
-  readonly cohort_id: string
-  readonly name: string
-  readonly revision_id: bigint
-  readonly content_id: bigint
-  readonly part: number
-  readonly parts: bigint
-}
 
 const make = Effect.gen(function* () {
   const sql = yield* DuckDbClient
   const heads = makeHeads(sql)
-  const notFound = Effect.fnUntraced(function* (wanted: string) {
-    return yield* new CohortNotFound({ wanted, suggestions: nearestNames(wanted, yield* heads.names) })
-  })
-  const lookup: Lookup = {
-    live: Effect.fnUntraced(function* (nameOrId) {
-      const head = yield* heads.found(nameOrId)
-      return head === undefined || head.change === "deleted" ? yield* notFound(nameOrId) : head
-    }),
-    any: Effect.fnUntraced(function* (nameOrId) {
-      const head = yield* heads.found(nameOrId)
-      return head === undefined ? yield* notFound(nameOrId) : head
-    })
-  }
-  const writing = yield* makeWriting(sql, heads, lookup)
-  const find = Effect.fn("CohortStore.find")(function* (nameOrId: string) {
-    const [cohort] = yield* withCounts(sql, [yield* lookup.live(nameOrId)])
-    return cohort ?? (yield* notFound(nameOrId))
-  })
-  /** The documents of a content, in order. */
-  const documentsOf = Effect.fnUntraced(function* (contentId: number) {
-    const parts = yield* partTexts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`)
-    return parts.map(({ path, text }) => ({ path, text: text.toString("utf8") }))
-  })
-  const revisionAt = Effect.fnUntraced(function* (head: RevisionState, seq: number | undefined) {
-    if (seq === undefined) return head
-    const revision = (yield* revisionsOf(sql, head.cohortId)).find((one) => one.seq === seq)
-    return revision ?? (yield* new InvalidRequest({ reason: "no-such-revision" }))
-  })
-  const diffSide = Effect.fnUntraced(function* ({ cohort, seq }: RevisionRef) {
-    const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)
-    const { contentId, description, name, product, tags } = yield* revisionAt(head, seq)
-    const parts = yield* storedParts(sql, contentId)
-    const skeletons = new Map(parts.map(({ path, pieces }) => [path, skeletonOf(pieces)]))
-    return { name, description, tags, product, members: yield* membersOfContent(sql, contentId), skeletons }
-  })
-  const textsOf = Effect.fnUntraced(function* (head: RevisionState, options: TextExportOptions) {
-    const { contentId } = head
-    if (options.format === "ndjson") {
-      const files = ndjsonTexts(yield* membersOfContent(sql, contentId))
-      return { files, remarks: [] } satisfies ExportedTexts
-    }
-    const documents = yield* documentsOf(contentId)
-    if (options.format === "v1") {
-      const [first = head] = yield* revisionsOf(sql, head.cohortId)
-      const { remarks, text } = v1Text(
-        { ...head, createdAt: head.createdAt ?? first.savedAt },
-        yield* membersOfContent(sql, contentId),
-        documents
-      )
-      return { files: [{ path: fileNameOf(head.name), text }], remarks } satisfies ExportedTexts
-    }
-    const files = documents.map(({ path, text }) => ({ path, text: documentText(path, text, options) }))
-    return { files, remarks: [] } satisfies ExportedTexts
-  })
-  /** Where the files of an export go. */
-  const targetsOf = Effect.fnUntraced(function* (out: string, paths: ReadonlyArray<string>, needsFolder: boolean) {
-    const path = resolve(out)
-    const isBelow = yield* attempt(() => needsFolder || isFolder(out))
-    const [only, ...others] = paths
-    if (!isBelow && others.length === 0 && only !== undefined) return [path]
-    if (!isBelow && (yield* attempt(() => existsSync(path))))
-      return yield* new InvalidRequest({ reason: "several-files" })
-    const targets = paths.map((name) => pathBelow(path, name))
-    const known = targets.filter((target) => target !== undefined)
-    return known.length === targets.length ? known : yield* new InvalidRequest({ reason: "bad-file-name" })
-  })
+  const lookup = makeLookup(heads)
+  const cohorts: OpenCohorts = { sql, heads, lookup }
   return CohortStore.of({
-    ...writing,
-    purgePlan: Effect.fn("CohortStore.purgePlan")((cohorts) => planPurge(sql, cohorts)),
-    diff: Effect.fn("CohortStore.diff")(function* (before, after) {
-      return diffSides(yield* diffSide(before), yield* diffSide(after))
-    }),
-    summary: Effect.fn("CohortStore.summary")(function* (nameOrId, options = {}) {
-      const cohort = yield* find(nameOrId)
-      return { cohort, kinds: yield* summarise(sql, cohort.cohortId, cohort.entities, options) }
-    }),
-    exportTexts: Effect.fn("CohortStore.exportTexts")(function* (nameOrId, options = {}) {
-      return yield* textsOf(yield* lookup.live(nameOrId), options)
-    }),
-    export: Effect.fn("CohortStore.export")(function* (nameOrId, out, options = {}) {
-      const { format } = options
-      const head = yield* lookup.live(nameOrId)
-      const output = new OutputFiles()
-      const write = Effect.gen(function* () {
-        if (format === "csv" || format === "parquet") {
-          const { entities } = yield* find(head.cohortId)
-          const tables = storedKinds.filter(({ kind }) => Object.hasOwn(entities, kind)).map(({ table }) => table)
-          const targets = yield* targetsOf(
-            out,
-            tables.map((table) => `${table}.${format}`),
-            true
-          )
-          for (const [at, table] of tables.entries()) {
-            const temporary = yield* attempt(() => output.temporary(targets[at] ?? ""))
-            yield* query(sql, copySql(table, head.cohortId, format, temporary))
-          }
-          return { paths: yield* attempt(() => output.publish()), remarks: [] } satisfies ExportedFiles
-        }
-        const { files, remarks } = yield* textsOf(head, { ...options, format })
-        const targets = yield* targetsOf(
-          out,
-          files.map(({ path }) => path),
-          format === "ndjson"
-        )
-        return yield* attempt((): ExportedFiles => {
-          files.forEach(({ text }, at) => output.write(targets[at] ?? "", Buffer.from(text)))
-          return { paths: output.publish(), remarks }
-        })
-      })
-      return yield* Effect.ensuring(
-        write,
-        Effect.sync(() => output.discard())
-      )
-    }),
-    page: Effect.fn("CohortStore.page")(function* (options = {}) {
-      const limit = yield* limitOf(options.limit)
-      const scope = JSON.stringify([options.tag, options.search, options.product])
-      const cursor = yield* readCursor(options.cursor, scope)
-      const rows = yield* liveHeads(sql, {
-        tag: options.tag?.toWellFormed(),
-        search: options.search?.toWellFormed(),
-        product: options.product?.toWellFormed(),
-        before: cursor?.[0],
-        limit: limit + 1
-      })
-      const items = yield* withCounts(sql, rows.slice(0, limit))
-      const last = items.at(-1)
-      return {
-        items,
-        next: rows.length > limit && last !== undefined ? writeCursor(scope, [last.revisionId]) : undefined
-      }
-    }),
-    tags: Effect.map(query<{ readonly tag: string; readonly cohorts: bigint }>(sql, cohortStatements.tags), (rows) =>
-      rows.map(({ cohorts, tag }) => ({ tag, cohorts: Number(cohorts) }))
-    ),
+    ...(yield* makeWriting(cohorts)),
+    list: listOf(sql),
+    page: Effect.fn("CohortStore.page")((options) => pageOf(sql, options)),
+    tags: tagsOf(sql),
     exists: Effect.fn("CohortStore.exists")((nameOrId) =>
       Effect.map(heads.found(nameOrId), (head) => head !== undefined && head.change !== "deleted")
     ),
-    entities: Effect.fn("CohortStore.entities")(function* (nameOrId, options = {}) {
-      const limit = yield* limitOf(options.limit)
-      const head = yield* lookup.live(nameOrId)
-      const kind = storedKinds.find((candidate) => candidate.kind === options.kind)
-      if (options.kind !== undefined && kind === undefined) return yield* new InvalidRequest({ reason: "unknown-kind" })
-      const { contentId } = yield* revisionAt(head, options.seq)
-      const scope = JSON.stringify([contentId, options.kind])
-      const cursor = yield* readCursor(options.cursor, scope)
-      const [part = 0, collection = 0, ordinal = 0] = cursor ?? []
-      const found = yield* membersOfContent(sql, contentId, {
-        kind: kind?.code,
-        after: cursor === undefined ? undefined : { part, collection, ordinal },
-        limit: limit + 1
-      })
-      const last = found[limit - 1]
-      const fields = options.fields === undefined ? undefined : fieldsOf(options.fields)
-      return {
-        items: found.slice(0, limit).map((member) => {
-          const entity = entityOf(member)
-          return fields === undefined ? entity : { ...entity, text: withFields(entity.text, fields) }
-        }),
-        next:
-          found.length > limit && last !== undefined
-            ? writeCursor(scope, [last.part, last.collection, last.ordinal])
-            : undefined
-      }
+    find: Effect.fn("CohortStore.find")((nameOrId) => cohortOf(cohorts, nameOrId)),
+    history: Effect.fn("CohortStore.history")((nameOrId) => historyOf(cohorts, nameOrId)),
+    load: Effect.fn("CohortStore.load")(function* (nameOrId) {
+      const cohort = yield* cohortOf(cohorts, nameOrId)
+      return { cohort, documents: yield* documentsOf(sql, cohort.contentId) }
     }),
-    collect: Effect.fn("CohortStore.collect")(function* (nameOrId) {
-      const cohort = yield* find(nameOrId)
-      const entities = new Map<string, Array<string>>()
-      for (const { text, type } of yield* membersOfContent(sql, cohort.contentId)) {
-        const texts = entities.get(type)
-        if (texts === undefined) entities.set(type, [text])
-        else texts.push(text)
-      }
-      return { cohort, entities }
-    }),
+    entities: Effect.fn("CohortStore.entities")((nameOrId, options) => entitiesOf(cohorts, nameOrId, options)),
+    collect: Effect.fn("CohortStore.collect")((nameOrId) => collectedOf(cohorts, nameOrId)),
     entitiesAmong: Effect.fn("CohortStore.entitiesAmong")(function* (nameOrId, texts) {
       const { contentId } = yield* lookup.live(nameOrId)
       return yield* membersAmong(sql, contentId, texts)
     }),
-    list: Effect.gen(function* () {
-      const cohorts = yield* withCounts(sql, yield* liveHeads(sql, {}))
-      return cohorts.toSorted((left, right) => byText(left.name, right.name) || byText(left.cohortId, right.cohortId))
+    diff: Effect.fn("CohortStore.diff")(function* (before, after) {
+      return diffSides(yield* diffSide(cohorts, before), yield* diffSide(cohorts, after))
     }),
-    find,
-    load: Effect.fn("CohortStore.load")(function* (nameOrId) {
-      const cohort = yield* find(nameOrId)
-      return { cohort, documents: yield* documentsOf(cohort.contentId) }
+    summary: Effect.fn("CohortStore.summary")(function* (nameOrId, options = {}) {
+      const cohort = yield* cohortOf(cohorts, nameOrId)
+      return { cohort, kinds: yield* summarise(sql, cohort.cohortId, cohort.entities, options) }
     }),
-    history: Effect.fn("CohortStore.history")(function* (nameOrId) {
-      const head = yield* heads.named(nameOrId)
-      // A name counts that the cohort had once, unless another has it now.
-      const [once] =
-        head === undefined || head.change === "deleted"
-          ? yield* query<{ readonly cohort_id: string }>(sql, cohortStatements.everNamed, [
-              nameOrId,
-              nameOrId,
-              nameOrId
-            ])
-          : [{ cohort_id: head.cohortId }]
-      if (once === undefined) return yield* notFound(nameOrId)
-      return (yield* query<RevisionRow>(sql, cohortStatements.history, [once.cohort_id])).map(revisionOf)
+    exportTexts: Effect.fn("CohortStore.exportTexts")(function* (nameOrId, options = {}) {
+      return yield* exportTexts(sql, yield* lookup.live(nameOrId), options)
     }),
-    parts: Effect.fn("CohortStore.parts")(function* (contentId) {
-      const rows = yield* query<{
-        readonly part: number
-        readonly path: string
-        readonly format: string
-        readonly bytes: bigint
-        readonly source_sha256: string
-        readonly digest: string
-        readonly encoding: string
-      }>(sql, cohortStatements.parts, [String(contentId)])
-      return rows.map(({ source_sha256, bytes, ...row }): Part => ({
-        ...row,
-        bytes: Number(bytes),
-        sourceSha256: source_sha256
-      }))
+    export: Effect.fn("CohortStore.export")(function* (nameOrId, out, options = {}) {
+      return yield* exportFiles(sql, yield* lookup.live(nameOrId), out, options)
     }),
-    unchanged: Effect.fn("CohortStore.unchanged")(function* (sourceSha256s) {
-      const rows =
-        sourceSha256s === undefined
-          ? yield* query<SourceRow>(sql, cohortStatements.sources)
-          : yield* query<SourceRow>(sql, cohortStatements.sourcesOf, [typed([...sourceSha256s], LIST(VARCHAR))])
-      return rows.map((row): StoredSource => ({
-        path: row.path,
-        sourceSha256: row.source_sha256,
-        digest: row.digest,
-        bytes: Number(row.bytes),
-        cohortId: row.cohort_id,
-        cohortName: row.name,
-        revisionId: Number(row.revision_id),
-        contentId: Number(row.content_id),
-        part: row.part,
-        parts: Number(row.parts)
-      }))
-    }),
-    digests: Effect.map(
-      query<Pick<RevisionRow, "cohort_id" | "name" | "revision_id" | "seq" | "digest">>(sql, cohortStatements.digests),
-      (rows) =>
-        rows.map(({ cohort_id, revision_id, ...row }) => ({
-          ...row,
-          cohortId: cohort_id,
-          revisionId: Number(revision_id)
-        }))
-    ),
-    runs: Effect.map(
-      query<{
-        readonly run_id: string
-        readonly started_at: string
-        readonly finished_at: string | null
-        readonly outcome: string | null
-        readonly options: string | null
-        readonly totals: string | null
-        readonly program: string
-      }>(sql, cohortStatements.runs),
-      (rows) =>
-        rows.map((row) => ({
-          runId: row.run_id,
-          startedAt: row.started_at,
-          finishedAt: row.finished_at ?? undefined,
-          outcome: row.outcome ?? undefined,
-          options: row.options ?? undefined,
-          totals: row.totals ?? undefined,
-          program: row.program
-        }))
-    ),
-    items: Effect.fn("CohortStore.items")(function* (runId) {
-      const rows = yield* query<{
-        readonly item: number
-        readonly path: string
-        readonly outcome: string
-        readonly format: string | null
-        readonly bytes: bigint | null
-        readonly source_sha256: string | null
-        readonly revision_id: bigint | null
-        readonly cohort_id: string | null
-        readonly digest: string | null
-        readonly entities: string
-        readonly remarks: string
-      }>(sql, cohortStatements.items, [runId])
-      return rows.map((row): RunItem => ({
-        item: row.item,
-        path: row.path,
-        outcome: row.outcome,
-        format: row.format ?? undefined,
-        bytes: row.bytes === null ? undefined : Number(row.bytes),
-        sourceSha256: row.source_sha256 ?? undefined,
-        revisionId: row.revision_id === null ? undefined : Number(row.revision_id),
-        cohortId: row.cohort_id ?? undefined,
-        digest: row.digest ?? undefined,
-        entities: readCounts(row.entities),
-        remarks: row.remarks
-      }))
-    })
+    purgePlan: Effect.fn("CohortStore.purgePlan")((wanted) => planPurge(sql, wanted)),
+    parts: Effect.fn("CohortStore.parts")((contentId) => readParts(sql, contentId)),
+    unchanged: Effect.fn("CohortStore.unchanged")((sourceSha256s) => readSources(sql, sourceSha256s)),
+    digests: readDigests(sql),
+    runs: readRunEvents(sql),
+    items: Effect.fn("CohortStore.items")((runId) => readItems(sql, runId))
   })
+})
+
+/** All cohorts that are not deleted, by name. */
+const listOf = (sql: DuckDbSqlClient) =>
+  Effect.gen(function* () {
+    const cohorts = yield* withCounts(sql, yield* liveHeads(sql, {}))
+    return cohorts.toSorted((left, right) => byText(left.name, right.name) || byText(left.cohortId, right.cohortId))
+  })
+
+const pageOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, options: ListOptions = {}) {
+  const limit = yield* limitOf(options.limit)
+  const scope = JSON.stringify([options.tag, options.search, options.product])
+  const cursor = yield* readCursor(options.cursor, scope)
+  const rows = yield* liveHeads(sql, {
+    tag: options.tag?.toWellFormed(),
+    search: options.search?.toWellFormed(),
+    product: options.product?.toWellFormed(),
+    before: cursor?.[0],
+    limit: limit + 1
+  })
+  const items = yield* withCounts(sql, rows.slice(0, limit))
+  const last = items.at(-1)
+  return {
+    items,
+    next: rows.length > limit && last !== undefined ? writeCursor(scope, [last.revisionId]) : undefined
+  }
+})
+
+const tagsOf = (sql: DuckDbSqlClient) =>
+  Effect.map(query<{ readonly tag: string; readonly cohorts: bigint }>(sql, cohortStatements.tags), (rows) =>
+    rows.map(({ cohorts, tag }): TagCount => ({ tag, cohorts: Number(cohorts) }))
+  )
+
+/** The cohort of this name or id that is not deleted, with its counts. */
+const cohortOf = Effect.fnUntraced(function* ({ lookup, sql }: OpenCohorts, nameOrId: string) {
+  const [cohort] = yield* withCounts(sql, [yield* lookup.live(nameOrId)])
+  return cohort ?? (yield* lookup.notFound(nameOrId))
+})
+
+/** A name counts that the cohort had once, unless another has it now. */
+const historyOf = Effect.fnUntraced(function* ({ heads, lookup, sql }: OpenCohorts, nameOrId: string) {
+  const head = yield* heads.named(nameOrId)
+  const [once] =
+    head === undefined || head.change === "deleted"
+      ? yield* query<{ readonly cohort_id: string }>(sql, cohortStatements.everNamed, [nameOrId, nameOrId, nameOrId])
+      : [{ cohort_id: head.cohortId }]
+  return once === undefined ? yield* lookup.notFound(nameOrId) : yield* readHistory(sql, once.cohort_id)
+})
+
+const entitiesOf = Effect.fnUntraced(function* (
+  { lookup, sql }: OpenCohorts,
+  nameOrId: string,
+  options: EntityOptions = {}
+) {
+  const limit = yield* limitOf(options.limit)
+  const head = yield* lookup.live(nameOrId)
+  const kind = storedKinds.find((candidate) => candidate.kind === options.kind)
+  if (options.kind !== undefined && kind === undefined) return yield* new InvalidRequest({ reason: "unknown-kind" })
+  const { contentId } = yield* revisionAt(sql, head, options.seq)
+  const scope = JSON.stringify([contentId, options.kind])
+  const cursor = yield* readCursor(options.cursor, scope)
+  const [part = 0, collection = 0, ordinal = 0] = cursor ?? []
+  const found = yield* membersOfContent(sql, contentId, {
+    kind: kind?.code,
+    after: cursor === undefined ? undefined : { part, collection, ordinal },
+    limit: limit + 1
+  })
+  const last = found[limit - 1]
+  const fields = options.fields === undefined ? undefined : fieldsOf(options.fields)
+  return {
+    items: found.slice(0, limit).map((member) => {
+      const entity = entityOf(member)
+      return fields === undefined ? entity : { ...entity, text: withFields(entity.text, fields) }
+    }),
+    next:
+      found.length > limit && last !== undefined
+        ? writeCursor(scope, [last.part, last.collection, last.ordinal])
+        : undefined
+  }
+})
+
+const collectedOf = Effect.fnUntraced(function* (cohorts: OpenCohorts, nameOrId: string) {
+  const cohort = yield* cohortOf(cohorts, nameOrId)
+  const entities = new Map<string, Array<string>>()
+  for (const { text, type } of yield* membersOfContent(cohorts.sql, cohort.contentId)) {
+    const texts = entities.get(type)
+    if (texts === undefined) entities.set(type, [text])
+    else texts.push(text)
+  }
+  return { cohort, entities }
+})
+
+/** The revision of this number of the cohort of a head, or the head itself. */
+const revisionAt = Effect.fnUntraced(function* (sql: DuckDbSqlClient, head: RevisionState, seq: number | undefined) {
+  if (seq === undefined) return head
+  const revision = (yield* revisionsOf(sql, head.cohortId)).find((one) => one.seq === seq)
+  return revision ?? (yield* new InvalidRequest({ reason: "no-such-revision" }))
+})
+
+const diffSide = Effect.fnUntraced(function* ({ lookup, sql }: OpenCohorts, { cohort, seq }: RevisionRef) {
+  const head = yield* seq === undefined ? lookup.live(cohort) : lookup.any(cohort)
+  const { contentId, description, name, product, tags } = yield* revisionAt(sql, head, seq)
+  const parts = yield* storedParts(sql, contentId)
+  const skeletons = new Map(parts.map(({ path, pieces }) => [path, skeletonOf(pieces)]))
+  return { name, description, tags, product, members: yield* membersOfContent(sql, contentId), skeletons }
 })
 
 /** The literal text of a document in pieces: odd parts between the separators are labels. */
@@ -695,9 +486,6 @@ const skeletonOf = (pieces: ReadonlyArray<string>): string =>
     .map((part, at) => (at % 2 === 0 ? part : part === "list" ? "[]" : "{}"))
     .join("")
 
-const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> =>
-  Effect.try({ try: write, catch: (cause) => new InvalidRequest({ reason: "not-written", cause }) })
-
 const entityOf = ({ entityId, kind, path, pointer, text, type }: StoredMember): CohortEntity => ({
   kind,
   type,
@@ -706,9 +494,6 @@ const entityOf = ({ entityId, kind, path, pointer, text, type }: StoredMember): 
   pointer,
   text
 })
-
-const readTags = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Array(Schema.String)))
-const readCounts = Schema.decodeUnknownSync(Schema.fromJsonString(Schema.Record(Schema.String, Schema.Int)))
 
 /** Heads with how many entities of each kind they hold. */
 const withCounts = Effect.fnUntraced(function* (sql: DuckDbSqlClient, states: ReadonlyArray<RevisionState>) {
@@ -742,22 +527,3 @@ const timeText = (micros: bigint | undefined): string | undefined =>
   micros === undefined ? undefined : String(new DuckDBTimestampValue(micros)).replace(" ", "T")
 
 const byText = (left: string, right: string): number => Buffer.compare(Buffer.from(left), Buffer.from(right))
-
-const revisionOf = (row: RevisionRow): Revision => ({
-  revisionId: Number(row.revision_id),
-  cohortId: row.cohort_id,
-  seq: row.seq,
-  name: row.name,
-  description: row.description ?? undefined,
-  tags: readTags(row.tags),
-  product: row.product ?? undefined,
-  legacyId: row.legacy_id ?? undefined,
-  createdAt: row.created_at ?? undefined,
-  updatedAt: row.updated_at ?? undefined,
-  savedAt: row.saved_at,
-  digest: row.digest,
-  contentId: Number(row.content_id),
-  predecessor: row.predecessor === null ? undefined : Number(row.predecessor),
-  runId: row.run_id ?? undefined,
-  change: row.change
-})

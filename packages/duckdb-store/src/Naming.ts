@@ -8,6 +8,13 @@ export const isName = (name: string): boolean =>
   // Nobody sees a leading byte order mark or a control character: two names could look alike.
   name.length <= MAX_NAME && name.trim() !== "" && name.isWellFormed() && !/^\uFEFF|\p{Cc}/u.test(name)
 
+/** A name for the file of a cohort that was made by a program. */
+export const fileNameOf = (name: string): string =>
+  `${name
+    .replace(/[/\\:*?"<>|\p{Cc}]/gu, "_")
+    .slice(0, 100)
+    .toWellFormed()}.json`
+
 /** Words that say nothing about what a cohort is. */
 const STOP_WORDS = new Set(
   (
