@@ -130,7 +130,10 @@ export const formerRuns = (runs: ReadonlyArray<LedgerRun>): FormerRuns | undefin
 const readTotals = Schema.decodeUnknownOption(Schema.fromJsonString(Totals))
 const readProof = Schema.decodeUnknownOption(Schema.fromJsonString(RunProof))
 
-/** Measures what the estimate of a rehearsed run rests on. What cannot be measured is left out. */
+/**
+ * Measures what the estimate of a rehearsed run rests on: the last runs, the size of the database, how well the first megabyte
+ * of up to eight sources can be compressed, and the room on the disk. What cannot be measured is left out; it never fails.
+ */
 export const measure = Effect.fn("measure")(function* (report: RunReport) {
   const runs = existsSync(report.database)
     ? yield* Effect.catch(reading(report.database, readRuns()), () => Effect.succeed([]))

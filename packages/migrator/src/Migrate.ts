@@ -28,7 +28,21 @@ import { type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf, t
 import { stateWords, type UnfinishedRun } from "./Resume.ts"
 import { RulesInvalid } from "./Validation.ts"
 
-/** Runs a migration. */
+/**
+ * Stores the sources at `paths`, each whole or not at all, and gives a report in which every source found has one outcome;
+ * with `dryRun` it gives the report that a run would, and writes nothing.
+ *
+ * Items stand in the order of the sources' paths, those that could not be read behind the others; what becomes of them
+ * depends neither on that order nor on `sizes` or `jobs`. `timings` are milliseconds. A source that is bad fails nothing: it
+ * is an item, and `outcome` is `done-with-rejects`. A run that `isStopped` ends is `interrupted`, and the next one over the
+ * same paths goes on with it. `maxRejects` only stops the run; `migrateWithin` undoes it too.
+ *
+ * Fails before a source is read or a row written with a `SourceError` for the first path that is not there, with `RulesInvalid`
+ * for a pattern that DuckDB does not take, and with `MoveRefused` where originals cannot be moved as asked; before a cohort
+ * is written with a `StoreError` when the database cannot be opened, and with a `BackupError` when no proven copy can be
+ * made; later with `MigrationFailed` when the database fails. What was committed until then is whole, and running again goes
+ * on from it. See the promises P4 to P6 in `docs/promises.md`.
+ */
 export const migrate = Effect.fn("migrate")(function* (options: MigrateOptions) {
   // Databases among the sources stay open until all is done.
   return yield* Effect.scoped(migrateAll(options))

@@ -46,7 +46,14 @@ export interface RestoredOriginals {
   readonly unwritable: ReadonlyArray<string>
 }
 
-/** Puts back byte by byte, with modes and times, what is missing of the files that a run read. */
+/**
+ * Puts back byte by byte, with modes and times, what is missing of the files that a run read; what is there is never
+ * overwritten. With `test` it reads the copies and says what it would do. Lists are absolute paths, in the order of the backup.
+ *
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies, with a `BackupError`
+ * when the backup is not the one that the run recorded or cannot be read at all, with a `StoreError` when the database cannot
+ * be opened, and with a `SqlError` when it cannot be read.
+ */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
   const { run, backup } = yield* reading(
     options.database,

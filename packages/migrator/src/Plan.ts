@@ -46,7 +46,11 @@ const actions: Readonly<Record<ItemReport["outcome"], PlannedAction>> = {
   failed: "reject"
 }
 
-/** The plan that a rehearsal comes to. */
+/**
+ * The plan that a rehearsal comes to: its items in their order, with what a run is to do with each. `report` is that of a dry
+ * run of `migrate`, `estimate` comes of `estimateOf`. A run carries it out whose option `plan` has the items by path, and
+ * rejects a source that is another one now.
+ */
 export const planOf = (report: RunReport, estimate: Estimate): Plan => ({
   format: 1,
   program: report.program ?? "",
@@ -84,6 +88,6 @@ export class PlanUnreadable extends Schema.TaggedError<PlanUnreadable>()("PlanUn
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Plan))
 
-/** The plan in a text, read from `path`. */
+/** The plan in the JSON text of a file; `path` only names it. Fails with `PlanUnreadable` for any other text. */
 export const readPlan = (text: string, path: string): Effect.Effect<Plan, PlanUnreadable> =>
   Effect.mapError(decode(text), () => new PlanUnreadable({ path }))

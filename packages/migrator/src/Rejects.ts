@@ -31,7 +31,13 @@ export interface Reject {
   readonly backup: { readonly store: string; readonly backup_id: string } | null
 }
 
-/** The rejects of one run; without a run, the last rejection of every source that no later run has stored. */
+/**
+ * The rejects of one run, named by its id, how that begins, or `last`; without a run, the last rejection of every source that
+ * no later run has stored. Those of a run stand in the order of its items.
+ *
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with a `StoreError` when the database cannot be opened, and
+ * with a `SqlError` when it cannot be read.
+ */
 export const listRejects = Effect.fn("listRejects")(function* (database: string, wanted: string | undefined) {
   return yield* reading(database, readAll(wanted)).pipe(orNothingStored(database, wanted ?? ""))
 })
@@ -138,7 +144,10 @@ export class ExportExists extends Schema.TaggedError<ExportExists>()("ExportExis
 
 /**
  * Writes the original bytes of rejects into a folder, each under its own name in a folder of its own, and an index for
- * `readExport`.
+ * `readExport`. A reject of which no copy was kept, or not of all its files, is `missing` and not written in part.
+ *
+ * Fails with `ExportExists` where `out` is there and is no empty folder, and with a `BackupError` when copies cannot be read or
+ * `out` not be written to; the index comes last, so that nothing without one counts as an export.
  */
 export const exportRejects = Effect.fn("exportRejects")(function* (options: {
   readonly rejects: ReadonlyArray<Reject>

@@ -265,7 +265,12 @@ const readCounts = Schema.decodeUnknownOption(
 const decodeAsked = Schema.decodeUnknownOption(AskedOptions)
 const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions))
 
-/** The halted runs of a database, oldest first; also of one that a run was cut short before it had made it. */
+/**
+ * The halted runs of a database, oldest first; also of one that a run was cut short before it had made it. `migrate` over
+ * the same paths, or with the run as `resumes`, goes on with one.
+ *
+ * Fails with a `StoreError` when the database cannot be opened, and with a `SqlError` when it cannot be read.
+ */
 export const listHalted = Effect.fn("listHalted")(function* (database: string) {
   const ledger = yield* readingIfThere(database, readRuns(), [])
   const begun = begunRuns(database)
@@ -309,7 +314,13 @@ export class NotAMigration extends Schema.TaggedError<NotAMigration>()("NotAMigr
   }
 }
 
-/** What is left to retry of a run, which is named as for `findRun`. */
+/**
+ * What is left to retry of a run: what it was asked, and the paths that it rejected or failed to store and that no later run
+ * has stored. The run is named by its id, how that begins, or `last`.
+ *
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NotAMigration` for a run that migrated nothing, with a
+ * `StoreError` when the database cannot be opened, and with a `SqlError` when it cannot be read.
+ */
 export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted: string) {
   const run = yield* reading(database, findRun(wanted)).pipe(orNothingStored(database, wanted))
   const asked = Option.getOrUndefined(readAsked(run.options))

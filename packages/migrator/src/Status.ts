@@ -39,8 +39,12 @@ export interface StatusReport {
 }
 
 /**
- * Compares the sources with what runs have seen of them. Fails with `missing` for a path given where nothing is and no run
- * has seen anything.
+ * Compares the sources with what runs have seen of them. Sources stand in the order of their paths, unfinished runs oldest
+ * first. Reads every source once and writes nothing.
+ *
+ * Fails with a `SourceError` for a path given where nothing is and no run has seen anything, with a `StoreError` when the
+ * database is not there or cannot be opened, unless a run was cut short before it made it, and with a `SqlError` when it
+ * cannot be read.
  */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
   const { history, rejects, runs } = yield* readingIfThere(

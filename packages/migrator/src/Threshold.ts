@@ -11,7 +11,13 @@ import { rollback } from "./Undo.ts"
 
 export { parseRejectLimit, type RejectLimit } from "./internal/rejectLimit.ts"
 
-/** Runs a migration; one that rejects more than `maxRejects` allows leaves every cohort as it was before. */
+/**
+ * Runs `migrate`; one that rejects more than `maxRejects` allows leaves every cohort as it was before.
+ *
+ * Such a run is `failed`; what it had stored, and what a killed run had stored that it went on with, is undone by `rollback`,
+ * the items are `skipped` with the remark `undone`, and `notes` say so. A dry run says what would happen. Fails as `migrate`
+ * and `rollback` do.
+ */
 export const migrateWithin = Effect.fn("migrateWithin")(function* (options: MigrateOptions) {
   const report = yield* migrate(options)
   const { maxRejects } = options

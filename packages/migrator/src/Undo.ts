@@ -60,7 +60,15 @@ export interface RollbackOptions {
 
 /**
  * Gives each cohort whose head the run made the state that it had before: a revision equal to the one before the run, or a
- * tombstone. Cohorts whose head is later are named and left alone unless it cascades.
+ * tombstone. Cohorts whose head is later are named and left alone unless it cascades. See promise P7 in `docs/promises.md`.
+ *
+ * All of it is one transaction, in which the cohorts are compared with what they were to become; with `test` that is taken
+ * back. An undoing is a run as others are: it can be undone, and undoing twice changes nothing. Takes time in proportion to
+ * the cohorts of the run, not to what they hold. The files that the run read are left alone: `restoreOriginals`.
+ *
+ * Fails with `RunNotFound` for an id that no run, or more than one, begins with, with `NothingStored` for a run that was
+ * cut short before it stored anything, with `UndoMismatch` when the cohorts did not come out as planned, with a `StoreError`
+ * when the database cannot be opened and with `MigrationFailed` when it fails; then nothing is undone.
  */
 export const rollback = Effect.fn("rollback")(function* (options: RollbackOptions) {
   return yield* inWriter(
@@ -120,7 +128,10 @@ interface Place {
   readonly program: string
 }
 
-/** Remembers the state of all cohorts under a name. Costs a row: nothing is copied. */
+/**
+ * Remembers the state of all cohorts under a name, until the database is gone. Costs a few rows: nothing is copied. Fails with
+ * `SavepointExists` for a name that a savepoint has, else as `rollback` does.
+ */
 export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Place & { readonly name: string }) {
   if (!isName(place.name)) return yield* new SavepointNameRefused({ wanted: place.name })
   return yield* inWriter(
@@ -146,12 +157,15 @@ export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Pl
   )
 })
 
-/** All savepoints, oldest first. */
+/** All savepoints, oldest first. Fails with a `StoreError` or `MigrationFailed` when the database cannot be read. */
 export const listSavepoints = Effect.fn("listSavepoints")(function* (database: string) {
   return yield* reading(database, savepoints).pipe(failing(database))
 })
 
-/** Gives every cohort the state that it had at the savepoint, as a run of its own. */
+/**
+ * Gives every cohort the state that it had at the savepoint, whatever changed it since, as a run of its own: what came later
+ * gets a tombstone. Fails with `SavepointNotFound` for a name that no savepoint has, else as `rollback` does.
+ */
 export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
   options: Place & Pick<RollbackOptions, "onProgress" | "test"> & { readonly name: string }
 ) {

@@ -22,6 +22,7 @@ import type { ItemReport } from "./Report.ts"
 import { Loader } from "./internal/Loader.ts"
 import { readStored } from "./internal/stored.ts"
 
+/** What is verified, and with how much of the machine. */
 export interface VerifyOptions {
   /** Absolute path of the database. */
   readonly database: string
@@ -50,6 +51,7 @@ export interface SourceNote {
   readonly message: string
 }
 
+/** What `verify` found. */
 export interface FullVerifyReport extends Omit<VerifyReport, "findings"> {
   readonly findings: ReadonlyArray<Finding | SourceFinding>
   /** Source files compared, and how many of them the database holds, be it under the name of another file. */
@@ -58,7 +60,17 @@ export interface FullVerifyReport extends Omit<VerifyReport, "findings"> {
   readonly notes: ReadonlyArray<SourceNote>
 }
 
-/** Verifies a database from a fresh read-only connection. */
+/**
+ * Proves a database against its own digests from a fresh read-only connection, and compares source files with what it
+ * holds; what is not as it should be is a finding and no failure. What is compared stands in `docs/promises.md` at P1.
+ *
+ * `findings` are the database's and then the sources', at most 1,000 of them; `findingCount` counts all. A file counts as
+ * held when a cohort that is not deleted has its bytes or its compact text, under whatever file name. Reads every row, and
+ * every source once; writes nothing.
+ *
+ * Fails with a `SourceError` for the first path that is not there, before the database is opened, with a `StoreError` when
+ * that cannot be opened, and with `MigrationFailed` when it fails while it is read.
+ */
 export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
   const found =
     options.sources.length === 0

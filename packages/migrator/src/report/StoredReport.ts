@@ -66,7 +66,13 @@ export const RunSummary = Schema.Struct({
 })
 export type RunSummary = typeof RunSummary.Type
 
-/** The report of the run with this id, or with the only id that begins so, or of the last one for `last`. */
+/**
+ * The report of the run with this id, or with the only id that begins so, or of the last one for `last`, as far as the ledger
+ * keeps it: `notes` say what is left out.
+ *
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with a `StoreError` when the database cannot be opened, and
+ * with a `SqlError` when it cannot be read.
+ */
 export const storedReport = Effect.fn("storedReport")(function* (database: string, wanted: string) {
   return yield* inDatabase(
     database,
@@ -91,14 +97,20 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
   ).pipe(orNothingStored(database, wanted))
 })
 
-/** Adds how well the entities of a run that has just ended fit their columns; a dry run stored none. */
+/**
+ * Adds how well the entities of a run that has just ended fit their columns; a dry run stored none. Counts the rows that the run
+ * added. Fails as `listRuns` does.
+ */
 export const withQuality = Effect.fn("withQuality")(function* (report: RunReport) {
   if (report.dry_run) return report
   const uses = yield* inDatabase(report.database, readShapeUses(report.run))
   return { ...report, quality: qualityOf(uses) } satisfies RunReport
 })
 
-/** All runs, oldest first, and after them those that were cut short before the ledger had them. */
+/**
+ * All runs, oldest first, and after them those that were cut short before the ledger had them. Fails with a `StoreError` when
+ * the database cannot be opened, and with a `SqlError` when it cannot be read.
+ */
 export const listRuns = Effect.fn("listRuns")(function* (database: string) {
   const { made, runs: ledger } = yield* readingIfThere(
     database,
