@@ -14,10 +14,10 @@ import { type RevisionState } from "./content.ts"
 import { type Heads } from "./heads.ts"
 
 /** Adds a revision to the transaction under way; gives its id. */
-export type Save = (revision: NewRevision, parts: ReadonlyArray<NewPart>) => number
+type Save = (revision: NewRevision, parts: ReadonlyArray<NewPart>) => number
 
 /** What a revision changes that uses the content of an earlier one. */
-export type RevisionChanges = Partial<Pick<NewRevision, "change" | "name" | "description" | "tags">>
+type RevisionChanges = Partial<Pick<NewRevision, "change" | "name" | "description" | "tags">>
 
 /** Appends revisions to the cohorts of one database. For one change at a time. */
 export interface Appending {
