@@ -412,6 +412,12 @@ export interface PartVisitor<E = never> {
   readonly end: () => void
 }
 
+/** The condition on `p` that selects the parts of one content. */
+export const partsOfContent = (contentId: number): string => `p.content_id = ${contentId}`
+
+/** The condition on `p` that selects the parts of all cohorts that are not deleted. */
+export const partsOfHeads = "p.content_id IN (SELECT content_id FROM mallard.heads)"
+
 /** Visits the documents of all contents that a condition on `p` (parts) selects, by content and part. */
 export const visitParts = Effect.fnUntraced(function* <E = never>(
   client: DuckDbSqlClient,

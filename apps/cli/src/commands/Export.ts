@@ -2,7 +2,15 @@
 import { createHash } from "node:crypto"
 import { statSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { type ExportFormat, type ExportRemark, makeRenderer, type StoredPart, visitParts } from "@mallard/duckdb-store"
+import {
+  type ExportFormat,
+  type ExportRemark,
+  makeRenderer,
+  partsOfContent,
+  partsOfHeads,
+  type StoredPart,
+  visitParts
+} from "@mallard/duckdb-store"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
 import { shownPointer } from "@mallard/duckdb-store/ShownPointer"
 import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pretty"
@@ -101,7 +109,7 @@ const exportOne = Effect.fnUntraced(
     const cohort = yield* opened.cohorts.find(name)
     const parts = yield* opened.cohorts.parts(cohort.contentId)
     const isOneFile = parts.length === 1
-    const where = `p.content_id = ${cohort.contentId}`
+    const where = partsOfContent(cohort.contentId)
     const files = `${printable(cohort.name)} consists of ${counted(parts.length, "file")}`
     if (command.out === undefined) {
       if (!isOneFile) {
@@ -177,7 +185,7 @@ const exportAll = Effect.fnUntraced(function* (
     cohorts++
     files += paths.length
   }
-  const broken = yield* writeFiles(command, opened, "p.content_id IN (SELECT content_id FROM mallard.heads)", targets)
+  const broken = yield* writeFiles(command, opened, partsOfHeads, targets)
   if (broken.length > 0) return yield* changed(session, broken)
   if (command.json) tellFiles(session, command, [...targets.values()].flat())
   else if (!command.quiet) {

@@ -4,7 +4,7 @@ import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
-import { partTexts } from "../Assembly.ts"
+import { partsOfContent, partTexts } from "../Assembly.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import type { ExportedFiles, ExportedTexts, TextExportOptions } from "../CohortStore.ts"
 import { pathBelow } from "../Disk.ts"
@@ -18,7 +18,7 @@ import { query } from "./query.ts"
 
 /** The documents of a content, in order, as compact texts. */
 export const documentsOf = Effect.fnUntraced(function* (sql: DuckDbSqlClient, contentId: number) {
-  const parts = yield* partTexts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`)
+  const parts = yield* partTexts(sql, yield* makeRenderer(sql), partsOfContent(contentId))
   return parts.map(({ path, text }) => ({ path, text: text.toString("utf8") }))
 })
 

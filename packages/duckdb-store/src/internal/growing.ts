@@ -15,7 +15,7 @@ import { kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
 import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
-import { visitParts } from "../Assembly.ts"
+import { partsOfContent, visitParts } from "../Assembly.ts"
 import { makeRenderer } from "../Rendering.ts"
 import { isList, isObject, membersOf } from "./jsonScan.ts"
 
@@ -114,7 +114,7 @@ export const grownText = Effect.fnUntraced(function* (
     grown.update(text)
     bytes += length
   }
-  yield* visitParts(sql, yield* makeRenderer(sql), `p.content_id = ${contentId}`, {
+  yield* visitParts(sql, yield* makeRenderer(sql), partsOfContent(contentId), {
     start: (before) => {
       stored = createHash("sha256")
       grown = createHash("sha256")
