@@ -3,7 +3,7 @@
  * program's own entry, and looks into databases. Faults are put on this process from outside; its output goes where the
  * descriptors 1 and 2 lead.
  */
-import { prepare, setRepeatable } from "./faults/Meanwhile.ts"
+import { prepare, setRepeatable, setStarts } from "./faults/Meanwhile.ts"
 import { openStore } from "@mallard/duckdb-store"
 import { verify } from "@mallard/migrator"
 import { Cause, Effect, Exit } from "effect"
@@ -16,19 +16,22 @@ const exit = process.exit.bind(process)
 const inherited = { ...process.env }
 const RealDate = Date
 const clock = Date.now
-const STOPPED_AT = Date.UTC(2030, 0, 1)
+/** When the clock was stopped first: what the program itself makes must not look as if it had been there for long. */
+let stoppedAt: number | undefined
 
 /** A clock that stands still, for those too who ask for a new `Date`. */
 const StoppedDate = new Proxy(RealDate, {
-  construct: (target, given) => Reflect.construct(target, given.length === 0 ? [STOPPED_AT] : given),
-  get: (target, name) => (name === "now" ? () => STOPPED_AT : Reflect.get(target, name))
+  construct: (target, given) => Reflect.construct(target, given.length === 0 ? [stoppedAt] : given),
+  get: (target, name) => (name === "now" ? () => stoppedAt : Reflect.get(target, name))
 })
 
 const setSurroundings = (
-  { clock: off = 0, env = {}, isRepeatable = false, meanwhile }: Surroundings,
+  { clock: off = 0, env = {}, isRepeatable = false, meanwhile, starts }: Surroundings,
   home: string
 ): void => {
   setRepeatable(isRepeatable)
+  setStarts(starts)
+  if (isRepeatable) stoppedAt ??= clock()
   globalThis.Date = isRepeatable ? StoppedDate : RealDate
   for (const name of Object.keys(process.env)) delete process.env[name]
   Object.assign(process.env, inherited, { HOME: home })

@@ -1,13 +1,14 @@
 /**
- * Lets something happen at a chosen moment of a command, when it opens a certain file or says a certain thing; and gives it
- * the same random names each time, where that is wanted. Imported before anything that uses either.
+ * Lets something happen at a chosen moment of a command, when it opens a certain file or says a certain thing; starts one
+ * of its processes in another way; and gives it the same random names each time, where that is wanted. Imported before
+ * anything that uses any of these.
  */
-import { spawnSync } from "node:child_process"
+import childProcess from "node:child_process"
 import crypto from "node:crypto"
 import fs from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 import { dirname, join } from "node:path"
-import type { Meanwhile, MeanwhileAction, SourceChange } from "./Protocol.ts"
+import type { Meanwhile, MeanwhileAction, SourceChange, Surroundings } from "./Protocol.ts"
 
 const STDERR = 2
 const { openSync, writeSync } = fs
@@ -20,6 +21,22 @@ export const prepare = (meanwhile: Meanwhile | undefined): void => {
   waiting = meanwhile
   opened = 0
 }
+
+const { spawn } = childProcess
+let starts: Surroundings["starts"]
+let started = 0
+
+/** From here on, one of the processes that are started is started by another command. */
+export const setStarts = (by: Surroundings["starts"]): void => {
+  starts = by
+  started = 0
+}
+
+const watchedSpawn = (command: string, args: ReadonlyArray<string>, options: childProcess.SpawnOptions) => {
+  const [before, ...more] = ++started === starts?.nth ? [...starts.by, command, ...args] : [command, ...args]
+  return spawn(before ?? command, more, options)
+}
+Object.assign(childProcess, { spawn: watchedSpawn })
 
 const { randomBytes, randomUUID } = crypto
 let drawn: number | undefined
@@ -66,7 +83,7 @@ const changes: Readonly<Record<SourceChange, (path: string) => void>> = {
   },
   fifo: (path) => {
     fs.rmSync(path)
-    spawnSync("mkfifo", [path])
+    childProcess.spawnSync("mkfifo", [path])
   },
   "remove-folder": (path) => fs.rmSync(dirname(path), { recursive: true }),
   "add-sibling": (path) => fs.writeFileSync(join(dirname(path), "late.json"), '{"name":"late","patients":[{"id":"l"}]}')

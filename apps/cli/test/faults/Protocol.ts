@@ -34,6 +34,8 @@ export interface Surroundings {
   readonly meanwhile?: Meanwhile | undefined
   /** Whether random names are the same ones each time, and the clock stands still: then each call has a path known before. */
   readonly isRepeatable?: boolean | undefined
+  /** The `nth` process that the command starts, from 1, is started by a command of the case. */
+  readonly starts?: { readonly nth: number; readonly by: ReadonlyArray<string> } | undefined
 }
 
 export type Request =

@@ -115,8 +115,8 @@ export class World {
   }
 
   /** Runs the program so that it makes the same calls with the same names each time. */
-  repeat(...args: ReadonlyArray<string>): Promise<Ended> {
-    return this.program.run(args, this.folder, { isRepeatable: true })
+  repeat(args: ReadonlyArray<string>, starts?: Surroundings["starts"]): Promise<Ended> {
+    return this.program.run(args, this.folder, { isRepeatable: true, starts })
   }
 
   /** Migrates all sources in other surroundings. */

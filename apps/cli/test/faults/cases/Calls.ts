@@ -136,9 +136,10 @@ const profileOf = async (world: World, operation: Operation): Promise<Profile> =
   if (known !== undefined) return known
   await operation.begin(world)
   // The first time, modules are loaded.
-  await world.repeat(...operation.args(world))
+  await world.repeat(operation.args(world))
   await operation.begin(world)
-  const profile = await traced(world, () => world.repeat(...operation.args(world)))
+  const { result, ...profile } = await traced(world, operation.args(world))
+  assert.equal(result.code, 0, `${operation.name} fails without a fault: ${result.stderr}`)
   profiles.set(key, profile)
   return profile
 }
@@ -166,7 +167,7 @@ const callCase = (
       await operation.begin(world)
       world.freeze()
       const fault: CallFault = { at, error, forever: isForever, alone }
-      const { calls, result } = await traced(world, () => world.repeat(...operation.args(world)), fault)
+      const { calls, result } = await traced(world, operation.args(world), fault)
       hit = at.call
       const injected = calls.filter(({ isInjected }) => isInjected)
       if (injected.length === 0) throw new Missed("the call was not made")
@@ -257,14 +258,9 @@ export const someCallCases: ReadonlyArray<FaultCase> = operations.flatMap((opera
   })
 })
 
-/** What is written aside has the number of the process in its name. */
-const withoutProcess = (path: string): string => path.replace(/(\.tmp-|\.mallard-)\d+/, "$1")
-
-const isAlike = (one: Call, other: Call): boolean =>
-  one.thread === other.thread &&
-  one.call === other.call &&
-  withoutProcess(one.path) === withoutProcess(other.path) &&
-  one.whenOnPath === other.whenOnPath
+/** Its name says which call of which thread it is, in every process the same. */
+const nameOf = ({ call, number, process, thread }: Call): string =>
+  `${call} number ${number} of the ${thread} threads${process === 0 ? "" : ` of process ${process} that it starts`}`
 
 /** Every error alone; one that a full or broken disk gives also with all calls after it. */
 const failures = callErrors.flatMap((error) =>
@@ -282,12 +278,12 @@ export const allCallCases = async (world: World, seed: number | undefined): Prom
   const cases: Array<FaultCase> = []
   for (const operation of operations) {
     for (const at of (await profileOf(world, operation)).calls) {
-      const call = `${at.call} number ${at.when} of the ${at.thread} threads`
+      const call = nameOf(at)
       const put = seed === undefined ? failures : drawFailure(seed, `${operation.name}: ${call}`)
       for (const { error, isForever } of put) {
         const name = `${call}${isForever ? " and all after it" : ""}, ${error}`
-        // Another process, after one that ended, counts anew.
-        cases.push(callCase(operation, name, error, isForever, (calls) => calls.find((one) => isAlike(one, at))))
+        // Another process, after one that ended, has other names and counts anew.
+        cases.push(callCase(operation, name, error, isForever, (calls) => calls.find((one) => nameOf(one) === call)))
       }
     }
   }
