@@ -177,7 +177,7 @@ describe("rejected sources", () => {
   )
 })
 
-describe("rejected sources beside encrypted copies", () => {
+describe("rejected sources after encrypted copies", () => {
   it.effect("are not copied without a key, and the report says so, the stored one too", () =>
     Effect.gen(function* () {
       const { database, source } = yield* folderOf(files)
@@ -196,10 +196,15 @@ describe("rejected sources beside encrypted copies", () => {
       }
       const reject = (yield* listRejects(database, "last")).find(({ path }) => path.endsWith("late.json"))
       assert.isNull(reject?.backup)
-      // In a store of its own there is nothing that is encrypted.
-      const other = yield* run(database, [source], { rejectStore: `${store}-plain` })
-      assert.isUndefined(other.notes)
-      assert.lengthOf((yield* listBackups(`${store}-plain`)).backups, 1)
+      // Nor into another store, in which nothing is encrypted.
+      const plain = `${store}-plain`
+      const other = yield* run(database, [source], { rejectStore: plain })
+      assert.include(other.notes?.join(), "The rejected files were not copied")
+      assert.isFalse(existsSync(plain))
+      const copied = yield* run(database, [source], { backup: { store: plain } })
+      assert.include(copied.notes?.join(), "The copies of this run are not encrypted")
+      // From now on the copies are plain ones, as was told.
+      assert.isUndefined((yield* run(database, [source], { rejectStore: plain })).notes)
     })
   )
 })

@@ -6,6 +6,7 @@ import {
   type LedgerRun,
   openStore,
   reach,
+  readBackups,
   readRuns
 } from "@mallard/duckdb-store"
 import { thisProcess } from "@mallard/duckdb-store/Processes"
@@ -105,6 +106,9 @@ const loadInto = Effect.fnUntraced(function* (
   const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
   const backup = made?.report
   const backupMs = (yield* Clock.currentTimeMillis) - began
+  const before = (yield* Effect.provideService(readBackups(), DuckDbClient, client)).at(-1)
+  // In the store of this run, or in another one.
+  const wasEncrypted = before !== undefined && isLastEncrypted(before.path)
   const stored = yield* readStored(client)
   const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
   const firstRevision = writer.nextRevision
@@ -116,7 +120,8 @@ const loadInto = Effect.fnUntraced(function* (
   const resumed = yield* recordBegin(writer, request, runs, duckdb, backup)
   yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
   yield* Effect.withSpan(loader.run(), "mallard.read")
-  const ended = yield* recordEnd(client, writer, request, loader, history, made, { began, backupMs })
+  const ended = yield* recordEnd(client, writer, request, loader, history, made, { began, backupMs, wasEncrypted })
+  const isPlain = made !== undefined && options.backup?.cipher === undefined
   const loaded: Loaded = {
     ...ended,
     interrupted: loader.interrupted,
@@ -130,7 +135,7 @@ const loadInto = Effect.fnUntraced(function* (
     backup,
     backupMs,
     notes: [
-      ...(made?.isPlainAfterEncrypted === true ? [PLAIN_NOTE] : []),
+      ...(made?.isPlainAfterEncrypted === true || (isPlain && wasEncrypted) ? [PLAIN_NOTE] : []),
       ...notCopiedNotes(made?.skipped ?? []),
       ...(ended.rejectsLeftOut ? [REJECTS_NOT_COPIED] : []),
       ...(ended.endFailure === undefined ? [] : [`After the last source: ${ended.endFailure.message}`])
@@ -171,7 +176,7 @@ const recordEnd = Effect.fnUntraced(function* (
   loader: Loader,
   history: ReadonlyArray<PathHistory>,
   made: BackupMade | undefined,
-  times: { readonly began: number; readonly backupMs: number }
+  before: { readonly began: number; readonly backupMs: number; readonly wasEncrypted: boolean }
 ) {
   const { reports } = loader
   const changes = comparedWith(history, options, found, [...reports, ...unreadable])
@@ -179,7 +184,7 @@ const recordEnd = Effect.fnUntraced(function* (
   const all = [...items, ...unreadable]
   const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
   const outcome = exceeded ? "failed" : outcomeOf(all, noVerification, loader.interrupted)
-  const copied = made === undefined ? yield* keepRejects(options, found, run, items) : undefined
+  const copied = made === undefined ? yield* keepRejects(options, found, run, items, before.wasEncrypted) : undefined
   const rejectsLeftOut = copied === "left-out"
   const kept = copied === "left-out" ? undefined : copied
   const facts: RunFacts = {
@@ -191,8 +196,8 @@ const recordEnd = Effect.fnUntraced(function* (
     ...(rejectsLeftOut ? { rejects_not_copied: true } : {}),
     timings: {
       find: findMs,
-      ...(made === undefined ? {} : { backup: times.backupMs }),
-      load: (yield* Clock.currentTimeMillis) - times.began - times.backupMs
+      ...(made === undefined ? {} : { backup: before.backupMs }),
+      load: (yield* Clock.currentTimeMillis) - before.began - before.backupMs
     }
   }
   const endFailure = yield* writer
@@ -233,19 +238,21 @@ const PLAIN_NOTE =
   "The copies of this run are not encrypted, while those of the backup before are: give --backup-passphrase, --backup-passphrase-file or --backup-recipient to every run. `backup list` shows which are."
 
 /**
- * Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. Beside
- * encrypted copies they are left out: this run has no key, and who encrypts the others does not want these in plain.
+ * Copies the sources that were not stored, so that they can be mended; that they cannot be copied fails nothing. After
+ * encrypted copies, wherever those are, they are left out: this run has no key, and who encrypts the others does not want
+ * these in plain.
  */
 const keepRejects = Effect.fnUntraced(function* (
   options: MigrateOptions,
   found: FoundSources,
   run: string,
-  items: ReadonlyArray<ItemReport>
+  items: ReadonlyArray<ItemReport>,
+  wasEncrypted: boolean
 ) {
   const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
   if (options.rejectStore === undefined || rejected.size === 0) return undefined
   const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap(filesOnDisk)
-  if (files.length > 0 && isLastEncrypted(options.rejectStore)) return "left-out" as const
+  if (files.length > 0 && (wasEncrypted || isLastEncrypted(options.rejectStore))) return "left-out" as const
   const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
   return Option.getOrUndefined(made)?.report
 })
