@@ -1,4 +1,13 @@
-import { existsSync, readFileSync, readdirSync, rmSync, statSync, truncateSync } from "node:fs"
+import {
+  existsSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import { cohort, folderCohort, makeFolder, run, writeFiles } from "./support.ts"
@@ -21,6 +30,17 @@ describe("mallard backup", () => {
     const shared = await run(folder, ["backup", "verify", second.run, ...db])
     assert.match(shared.stdout, /^✓ 3 files, .+, every copy as it was$/m)
     rmSync(join(folder, cohort.file))
+    const [name = ""] = readdirSync(join(store, "manifests"))
+    const manifest = join(store, "manifests", name)
+    // A name of the old form, which says nothing of the content.
+    const other = manifest.replace(/_[0-9a-f]{16}\.manifest$/, ".manifest")
+    renameSync(manifest, other)
+    const written = readFileSync(other, "utf8")
+    writeFileSync(other, written.replaceAll(cohort.file, "elsewhere.json"))
+    const edited = await run(folder, ["backup", "restore", "--in-place", ...db])
+    assert.strictEqual(edited.code, 6, edited.stdout)
+    assert.isFalse(existsSync(join(folder, "elsewhere.json")))
+    writeFileSync(other, written)
     rmSync(join(folder, "test.duckdb"))
     const restored = await run(folder, ["backup", "restore", "--in-place", ...db])
     assert.strictEqual(restored.code, 0, restored.stderr)

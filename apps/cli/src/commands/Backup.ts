@@ -80,6 +80,10 @@ const named = (database: string | undefined, wanted = "last"): Effect.Effect<str
         Effect.catch(() => Effect.succeed(wanted))
       )
 
+/** The hash that the manifest had when it was made; where no database knows it, the manifest is taken at its word. */
+const recordedHash = (database: string | undefined, store: string, backup: string) =>
+  database === undefined || !existsSync(database) ? Effect.undefined : storedBackup(database, store, backup)
+
 /** Says which backup is meant where none was named and others have what it has not. */
 const sayWhich = Effect.fnUntraced(function* (session: Session, command: BackupCommand, store: string) {
   if (command.backup !== undefined || command.quiet || command.json) return
@@ -153,9 +157,7 @@ export const runBackupVerify = Effect.fnUntraced(function* (session: Session, co
     tellCheck(session, command, store, { backup_id: lost[0]?.backup ?? backup, files: 0, bytes: 0, problems: lost })
     return yield* new Ended({ code: exitCode.damaged })
   }
-  // The database has the hash of the manifest; without it the manifest can only be taken at its word.
-  const recorded =
-    database === undefined || !existsSync(database) ? undefined : yield* storedBackup(database, store, backup)
+  const recorded = yield* recordedHash(database, store, backup)
   yield* sayWhich(session, command, store)
   const progress = progressOf(session, command, "checking")
   const checked = yield* progress.during(
@@ -240,9 +242,12 @@ export const runBackupRestore = Effect.fnUntraced(function* (session: Session, c
   const backup = yield* named(database, command.backup)
   const cipher = yield* cipherSettings(session, command)
   const out = command.out === undefined ? undefined : resolve(session.cwd, command.out)
+  // Copies come back without the database too.
+  const manifestSha256 = yield* Effect.orElseSucceed(recordedHash(database, store, backup), () => undefined)
   yield* sayWhich(session, command, store)
   const progress = progressOf(session, command, "restoring")
-  const result = yield* progress.during(restoreBackup({ store, backup, cipher, out, onProgress: progress.step }))
+  const onProgress = progress.step
+  const result = yield* progress.during(restoreBackup({ store, backup, cipher, out, manifestSha256, onProgress }))
   const { kept, present, restored } = result
   if (command.json) terminal.out(`${JSON.stringify({ store, ...result })}\n`)
   else {
