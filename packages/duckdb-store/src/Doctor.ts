@@ -5,15 +5,15 @@
 
 import { Clock, Effect } from "effect"
 import { spawn } from "node:child_process"
-import { renameSync } from "node:fs"
+import { closeSync, openSync, renameSync, rmSync } from "node:fs"
 import { getCompileCacheDir } from "node:module"
 import { dirname, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { InvalidRequest } from "./CohortErrors.ts"
 import type { DoctorAnswer, DoctorRequest } from "./internal/doctor-protocol.ts"
 import { type Check, type Diagnosis, type ExamineDepth, unreadable } from "./internal/examining.ts"
-import { programBeside, syncPath } from "./Disk.ts"
-import { hasName, removeDatabase } from "./internal/files.ts"
+import { programBeside, syncPath, systemCode } from "./Disk.ts"
+import { hasName, removeDatabase, temporaryPath } from "./internal/files.ts"
 import { type RebuildReport, rebuildingPath } from "./internal/rebuilding.ts"
 import type { StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
@@ -55,7 +55,10 @@ export const rebuild = Effect.fn("Doctor.rebuild")(function* (config: StoreConfi
   const answer = yield* ask({ ask: "rebuild", config: { ...config, path }, out: target })
   if (answer.answer === "rebuilt") return answer.report satisfies RebuildReport
   if (answer.answer === "died") {
-    yield* Effect.ignore(Effect.sync(() => removeDatabase(rebuildingPath(target, answer.pid))))
+    const building = rebuildingPath(target, answer.pid)
+    for (const file of [building, temporaryPath(building, answer.pid)]) {
+      yield* Effect.ignore(Effect.try({ try: () => removeDatabase(file), catch: (cause) => toStoreError(file, cause) }))
+    }
     return yield* new StoreError({ reason: "damaged", path })
   }
   return yield* failureOf(answer, path)
@@ -78,10 +81,7 @@ export const quarantineLog = Effect.fn("Doctor.quarantineLog")(function* (config
       for (const suffix of logSuffixes) {
         const from = `${path}${suffix}`
         if (!hasName(from)) continue
-        let to = `${from}.quarantined-${stamp}`
-        for (let number = 2; hasName(to); number++) to = `${from}.quarantined-${stamp}-${number}`
-        renameSync(from, to)
-        moved.push(to)
+        moved.push(moveAway(from, `${from}.quarantined-${stamp}`))
       }
       if (moved.length > 0) syncPath(dirname(path))
       return moved
@@ -89,6 +89,27 @@ export const quarantineLog = Effect.fn("Doctor.quarantineLog")(function* (config
     catch: (cause) => toStoreError(path, cause)
   })
 })
+
+/** Moves a file to a name that nobody has, with a number where `to` is taken, and gives that. */
+const moveAway = (from: string, to: string): string => {
+  for (let number = 1; ; number++) {
+    const free = number === 1 ? to : `${to}-${number}`
+    try {
+      // Only whoever creates the file has the name: a rename replaces what another process has put there meanwhile.
+      closeSync(openSync(free, "wx", 0o600))
+    } catch (cause) {
+      if (systemCode(cause) === "EEXIST") continue
+      throw cause
+    }
+    try {
+      renameSync(from, free)
+    } catch (cause) {
+      rmSync(free, { force: true })
+      throw cause
+    }
+    return free
+  }
+}
 
 /** The log, and what DuckDB puts beside it while it writes a checkpoint. */
 const logSuffixes = [".wal", ".wal.checkpoint", ".wal.recovery"]

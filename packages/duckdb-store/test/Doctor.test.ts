@@ -3,7 +3,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { hash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { CohortStore, type Diagnosis, examine, quarantineLog, rebuild, verifyDatabase } from "../src/index.ts"
 import { examineHere } from "../src/internal/examining.ts"
 import { rebuildHere } from "../src/internal/rebuilding.ts"
@@ -199,6 +199,10 @@ describe("a write-ahead log", () => {
       assert.notStrictEqual(second, moved)
       assert.isTrue(log.equals(readFileSync(moved)))
       assert.deepStrictEqual(yield* quarantineLog({ path }), [])
+      assert.sameMembers(
+        readdirSync(folder),
+        ["store.duckdb", moved, second].map((one) => basename(one))
+      )
     })
   )
 
@@ -263,6 +267,9 @@ describe("a rebuild", () => {
       )
       const again = yield* Effect.flip(rebuild({ path }, out))
       assert.strictEqual(again.reason, "not-written")
+      // Where nothing can be made, what was asked for is named, and not what stands for it meanwhile.
+      const inFile = join(path, "new.duckdb")
+      assert.deepInclude(yield* Effect.flip(rebuildHere({ path }, inFile)), { reason: "bad-path", path: inFile })
       assert.sameMembers(readdirSync(folder), ["store.duckdb", "new.duckdb"])
     })
   )
