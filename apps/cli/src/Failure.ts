@@ -51,6 +51,9 @@ const storeCodes: Readonly<Record<string, number>> = {
   "bad-option": exitCode.usage
 }
 
+/** The exit code of a database that does not open. */
+export const storeCode = (reason: string): number => storeCodes[reason] ?? exitCode.failed
+
 const queryCodes: Readonly<Record<string, number>> = { "bad-limit": exitCode.usage, "bad-cursor": exitCode.usage }
 const backupCodes: Readonly<Record<string, number>> = {
   damaged: exitCode.damaged,
@@ -176,7 +179,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
 const wordsOf = (error: unknown, known: Known): Pick<Described, "code" | "lines"> | undefined => {
   switch (known.tag) {
     case "StoreError":
-      return { code: storeCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
+      return { code: storeCode(known.reason), lines: [known.message] }
     case "SourceError":
       return { code: known.reason === "missing" ? exitCode.usage : exitCode.failed, lines: [known.message] }
     case "MoveRefused":

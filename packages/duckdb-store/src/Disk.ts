@@ -34,6 +34,7 @@ const diskProblems: ReadonlyMap<string, DiskProblem> = new Map([
   ["EPERM", "permission"],
   ["EROFS", "permission"],
   ["ENOSPC", "no-space"],
+  ["EFBIG", "no-space"],
   ["EDQUOT", "no-space"]
 ])
 

@@ -140,15 +140,27 @@ const badPathCodes: ReadonlySet<string> = new Set([
   "ERR_INVALID_ARG_VALUE"
 ])
 
-// DuckDB's text lies below Effect's `SqlError`; a full disk is told apart only by it.
-const reasonOf = (cause: unknown): StoreReason => {
+// DuckDB's text lies below Effect's `SqlError`; what the system said is told only by it.
+const systemTexts: ReadonlyArray<readonly [pattern: RegExp, reason: StoreReason]> = [
+  // Removing gives it no code of its own.
+  [/File name too long/i, "bad-path"],
+  [/No space left|File too large|disk quota/i, "no-space"],
+  [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
+  [/Input\/output error|Too many open files|Interrupted system call/i, "io"]
+]
+
+/** What the operating system said, which tells nothing of what is in the file; undefined where it said nothing. */
+export const systemReason = (cause: unknown): StoreReason | undefined => {
   for (const error of causesOf(cause)) {
-    // Removing gives it no code of its own.
-    if (/File name too long/i.test(error.message)) return "bad-path"
+    const told = systemTexts.find(([pattern]) => pattern.test(error.message))?.[1]
+    if (told !== undefined) return told
     const code = systemCode(error)
     if (code !== undefined) return badPathCodes.has(code) ? "bad-path" : (diskProblemOf(code) ?? "io")
-    if (/No space left|disk quota/i.test(error.message)) return "no-space"
-    if (/Corrupt|checksum/i.test(error.message)) return "damaged"
   }
-  return "io"
+  return undefined
 }
+
+const reasonOf = (cause: unknown): StoreReason =>
+  systemReason(cause) ?? ([...causesOf(cause)].some(isDamage) ? "damaged" : "io")
+
+const isDamage = ({ message }: Error): boolean => /Corrupt|checksum/i.test(message)

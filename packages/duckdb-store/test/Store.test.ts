@@ -441,7 +441,10 @@ describe("errors", () => {
       [coded("EACCES"), "permission"],
       [coded("EROFS"), "permission"],
       [coded("EIO"), "io"],
+      [coded("EFBIG"), "no-space"],
       [nested, "no-space"],
+      [new Error("outer", { cause: new Error("IO Error: secret: Input/output error") }), "io"],
+      [new Error("FATAL Error: secret, corrupt: Permission denied"), "permission"],
       [new Error("Corrupt database file: secret"), "damaged"],
       ["secret", "io"]
     ] as const) {

@@ -13,7 +13,7 @@ import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { withDatabase } from "../Database.ts"
-import { CommandFailed, Ended, exitCode } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode, storeCode } from "../Failure.ts"
 import { ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { memoryOf } from "../Size.ts"
@@ -122,16 +122,8 @@ const storeCheck = (path: string): Effect.Effect<DoctorCheck> => {
   )
 }
 
-const storeCodes: Readonly<Record<string, number>> = {
-  missing: exitCode.noDatabase,
-  locked: exitCode.locked,
-  permission: exitCode.failed,
-  newer: exitCode.failed,
-  "bad-path": exitCode.usage
-}
-
 const codeOf = (diagnosis: Diagnosis, checks: ReadonlyArray<DoctorCheck>): number => {
-  if (diagnosis.refused !== undefined) return storeCodes[diagnosis.refused] ?? exitCode.damaged
+  if (diagnosis.refused !== undefined) return storeCode(diagnosis.refused)
   const problems = checks.filter(({ status }) => status === "problem")
   if (problems.length === 0) return 0
   const isMismatch = diagnosis.verification !== undefined && problems.every(({ check }) => check === "verify")

@@ -39,7 +39,9 @@ export const makePrivate = (path: string): void => chmodSync(path, 0o600)
 
 /** Removes a database that was never finished, with what belongs to it. */
 export const removeDatabase = (path: string): void => {
-  for (const file of [path, logPath(path), `${path}.tmp`]) rmSync(file, { recursive: true, force: true })
+  // Going through a folder takes a descriptor, and there may be none left.
+  for (const file of [path, logPath(path)]) rmSync(file, { force: true })
+  rmSync(`${path}.tmp`, { recursive: true, force: true })
 }
 
 /**

@@ -7,13 +7,14 @@ import { kindByCode } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { resolve } from "node:path"
+import { causesOf } from "../Disk.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { attachFormer, copyKept, detachFormer, type Kept } from "./copying.ts"
 import { hasName, nameDatabase, removeDatabase, temporaryPath } from "./files.ts"
 import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
 import { openStore, type StoreConfig } from "../Store.ts"
-import { StoreError, toStoreError } from "../StoreError.ts"
+import { StoreError, systemReason, toStoreError } from "../StoreError.ts"
 import { type DigestedTableName, digestedTableNames, storedKinds } from "../Tables.ts"
 import { type Finding, findUnreadable, verifyDatabase, type VerifyReport } from "../Verify.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
@@ -56,10 +57,10 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
       const sql = yield* openStore({ ...config, path, readonly: true })
       return yield* Effect.provideService(assess(sql), DuckDbClient, sql)
     })
-  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new StoreError({ reason: "damaged", path, cause }))))
+  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(notRead(path, cause))))
   const building = rebuildingPath(target)
   const copy = Effect.gen(function* () {
-    yield* attempt(building, () => removeDatabase(building))
+    yield* attempt(target, () => removeDatabase(building))
     const report = yield* Effect.scoped(
       Effect.gen(function* () {
         const sql = yield* openStore({ ...config, path: building, readonly: false })
@@ -68,7 +69,14 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
         yield* detachFormer(sql)
         return yield* countsOf(sql)
       })
-    ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new StoreError({ reason: "damaged", path, cause }))))
+    ).pipe(
+      Effect.catchTag("SqlError", (cause) => Effect.fail(notRead(tellsOf(cause, building) ? building : path, cause))),
+      // Nobody knows the name that it has meanwhile.
+      Effect.catchIf(
+        (error) => error instanceof StoreError && error.path === building,
+        ({ cause, reason }) => Effect.fail(new StoreError({ reason, path: target, cause }))
+      )
+    )
     if (!(yield* attempt(target, () => nameDatabase(building, target)))) {
       return yield* new InvalidRequest({ reason: "not-written", detail: "the new file exists already" })
     }
@@ -76,6 +84,14 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
   })
   return yield* Effect.ensuring(copy, Effect.ignore(attempt(building, () => removeDatabase(building))))
 })
+
+/** What the operating system says of a disk is no damage of a database. */
+const notRead = (path: string, cause: unknown): StoreError =>
+  new StoreError({ reason: systemReason(cause) ?? "damaged", path, cause })
+
+/** Whether DuckDB names a file. */
+const tellsOf = (cause: unknown, path: string): boolean =>
+  [...causesOf(cause)].some(({ message }) => message.includes(path))
 
 /** Where a process rebuilds what is to be named `target`. */
 export const rebuildingPath = (target: string, pid = process.pid): string => temporaryPath(`${target}.rebuilt`, pid)
