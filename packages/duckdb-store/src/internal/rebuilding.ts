@@ -73,7 +73,7 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
       Effect.catchTag("SqlError", (cause) => Effect.fail(notRead(tellsOf(cause, building) ? building : path, cause))),
       // Nobody knows the name that it has meanwhile.
       Effect.catchIf(
-        (error) => error instanceof StoreError && error.path === building,
+        (error): error is StoreError => error instanceof StoreError && error.path === building,
         ({ cause, reason }) => Effect.fail(new StoreError({ reason, path: target, cause }))
       )
     )
