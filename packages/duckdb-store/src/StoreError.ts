@@ -146,7 +146,8 @@ const systemTexts: ReadonlyArray<readonly [pattern: RegExp, reason: StoreReason]
   [/File name too long/i, "bad-path"],
   [/No space left|File too large|disk quota/i, "no-space"],
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
-  [/Input\/output error|Too many open files|Interrupted system call/i, "io"]
+  // DuckDB keeps to itself what the system said of a flush that failed.
+  [/Input\/output error|Too many open files|Interrupted system call|fsync failed/i, "io"]
 ]
 
 /** What the operating system said, which tells nothing of what is in the file; undefined where it said nothing. */

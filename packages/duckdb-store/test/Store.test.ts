@@ -444,6 +444,7 @@ describe("errors", () => {
       [coded("EFBIG"), "no-space"],
       [nested, "no-space"],
       [new Error("outer", { cause: new Error("IO Error: secret: Input/output error") }), "io"],
+      [new Error("outer", { cause: new Error("FATAL Error: fsync failed!") }), "io"],
       [new Error("FATAL Error: secret, corrupt: Permission denied"), "permission"],
       [new Error("Corrupt database file: secret"), "damaged"],
       ["secret", "io"]

@@ -203,7 +203,7 @@ const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]>
   [/Permission denied|Operation not permitted|Read-only file system/i, "permission"],
   [/Is a directory|File name too long|Too many levels of symbolic links/i, "bad-path"],
   // What the operating system says about the disk tells nothing of the file.
-  [/Input\/output error|Too many open files|Interrupted system call/i, "io"],
+  [/Input\/output error|Too many open files|Interrupted system call|fsync failed/i, "io"],
   [
     /Corrupt|checksum|Could not read enough bytes|WAL|Serialization Error|INTERNAL Error|FATAL Error|Failed to deserialize/i,
     "damaged"

@@ -57,7 +57,7 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
       const sql = yield* openStore({ ...config, path, readonly: true })
       return yield* Effect.provideService(assess(sql), DuckDbClient, sql)
     })
-  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(notRead(path, cause))))
+  ).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(notCopied(path, path, cause))))
   const building = rebuildingPath(target)
   const copy = Effect.gen(function* () {
     yield* attempt(target, () => removeDatabase(building))
@@ -70,7 +70,7 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
         return yield* countsOf(sql)
       })
     ).pipe(
-      Effect.catchTag("SqlError", (cause) => Effect.fail(notRead(tellsOf(cause, building) ? building : path, cause))),
+      Effect.catchTag("SqlError", (cause) => Effect.fail(notCopied(path, building, cause))),
       // Nobody knows the name that it has meanwhile.
       Effect.catchIf(
         (error): error is StoreError => error instanceof StoreError && error.path === building,
@@ -85,13 +85,12 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
   return yield* Effect.ensuring(copy, Effect.ignore(attempt(building, () => removeDatabase(building))))
 })
 
-/** What the operating system says of a disk is no damage of a database. */
-const notRead = (path: string, cause: unknown): StoreError =>
-  new StoreError({ reason: systemReason(cause) ?? "damaged", path, cause })
-
-/** Whether DuckDB names a file. */
-const tellsOf = (cause: unknown, path: string): boolean =>
-  [...causesOf(cause)].some(({ message }) => message.includes(path))
+/** What the operating system says is no damage of a database. It is said of the new file, unless DuckDB names the other. */
+const notCopied = (path: string, building: string, cause: unknown): StoreError => {
+  const reason = systemReason(cause)
+  const isOfFormer = reason === undefined || [...causesOf(cause)].some(({ message }) => message.includes(path))
+  return new StoreError({ reason: reason ?? "damaged", path: isOfFormer ? path : building, cause })
+}
 
 /** Where a process rebuilds what is to be named `target`. */
 export const rebuildingPath = (target: string, pid = process.pid): string => temporaryPath(`${target}.rebuilt`, pid)
