@@ -162,6 +162,7 @@ describe("the reason of a DuckDbOpenError", () => {
       "locked"
     ],
     ['IO Error: Cannot open file "/a": No space left on device', "no-space"],
+    ["FATAL Error: fsync failed!", "io"],
     ['IO Error: Cannot open file "/a": Permission denied', "permission"],
     ["Serialization Error: Failed to deserialize: field id mismatch", "damaged"],
     ['INTERNAL Error: replaying WAL: Cannot open file "/a.wal": Input/output error', "io"],
