@@ -86,16 +86,12 @@ export const traced = async (
 
 const format = (log: string): ReadonlyArray<string> => ["-y", "-s", "0", "-o", log]
 
-/** What strace is to do to the call; `quote` makes a word of a shell's text of the path, where it gets there through one. */
-const injecting = (
-  world: World,
-  { at, error, forever }: CallFault,
-  quote: (path: string) => string = String
-): ReadonlyArray<string> => {
+/** What strace is to do to the call. */
+const injecting = (world: World, { at, error, forever }: CallFault): ReadonlyArray<string> => {
   // Threads also write to wake each other up, and open modules, as often as it comes: only what is on the path counts.
   const isByPath = at.call === "write" || at.call === "openat"
   const inject = `inject=${at.call}:error=${error}:when=${isByPath ? at.whenOnPath : at.when}${forever ? "+" : ""}`
-  const onPath = isByPath ? ["-P", quote(join(world.folder, at.path))] : []
+  const onPath = isByPath ? ["-P", join(world.folder, at.path)] : []
   return ["-e", `trace=${at.call}`, "-e", inject, ...onPath]
 }
 
@@ -106,7 +102,7 @@ const attached = async <A>(
   fault: CallFault | undefined,
   use: () => Promise<A>
 ): Promise<A> => {
-  // Without one that is told from the start, no other process is of interest, and following all threads takes far longer.
+  // Following all threads takes far longer than one.
   const alone = fault?.at.thread === "other" ? fault.alone : undefined
   // A thread of the program's own counts alone; all others count each for itself.
   const follow = alone === undefined && fault?.at.thread !== "main" ? ["-f"] : []
@@ -143,13 +139,16 @@ const attached = async <A>(
  */
 const startedUnderFault = (world: World, log: string, fault: CallFault): ReadonlyArray<string> => {
   const follow = fault.at.thread === "main" ? [] : ["-f", "--seccomp-bpf"]
-  const what = injecting(world, fault, (path) => path.split("$$").map(quoted).join("$$"))
-  const [inject = [], onPath = []] = [what.slice(0, 4).map(quoted), what.slice(4)]
-  const words = ["exec strace -D", ...follow, ...format(log).map(quoted), ...inject, ...onPath, '-- "$@"']
-  return ["/bin/sh", "-c", words.join(" "), "sh"]
+  const words = ["-D", ...follow, ...format(log), ...injecting(world, fault)].map(quoted)
+  return ["/bin/sh", "-c", `exec strace ${words.join(" ")} -- "$@"`, "sh"]
 }
 
-const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
+/** A word for a shell, in which `$$` alone means something. */
+const quoted = (word: string): string =>
+  word
+    .split("$$")
+    .map((text) => `'${text.replaceAll("'", String.raw`'\''`)}'`)
+    .join("$$")
 
 const profileIn = (log: string, world: World, fault: CallFault | undefined): Profile => {
   const counts = new Map<string, number>()
