@@ -84,18 +84,27 @@ const otherDisk = (folder: string): string | undefined =>
 const packsOf = (store: string): ReadonlyArray<string> => filesBelow(join(store, "packs"))
 
 describe("a restored file", () => {
-  it("has the time that it had, to the microsecond", () =>
+  it("has the time that it had, to the microsecond, whole seconds exactly, and before 1970 to the millisecond", () =>
     withTempDirectory((folder) => {
       let number = 0
+      const restored = (nanoseconds: bigint): bigint => {
+        const path = join(folder, String(number++))
+        new RestoredFile(path).publish({ mode: 0o600, mtime_ns: String(nanoseconds) }, true)
+        return statSync(path, { bigint: true }).mtimeNs
+      }
       fc.assert(
-        fc.property(fc.bigInt({ min: 0n, max: 4_000_000_000_000_000_000n }), fc.boolean(), (any, isCoarse) => {
-          const nanoseconds = isCoarse ? (any / 1000n) * 1000n : any
-          const path = join(folder, String(number++))
-          new RestoredFile(path).publish({ mode: 0o600, mtime_ns: String(nanoseconds) }, true)
-          assert.strictEqual(statSync(path, { bigint: true }).mtimeNs / 1000n, nanoseconds / 1000n)
-        }),
+        fc.property(
+          fc.bigInt({ min: 0n, max: 4_000_000_000_000_000_000n }),
+          fc.constantFrom(1n, 1000n, 1_000_000n, 1_000_000_000n),
+          (any, unit) => {
+            const nanoseconds = any - (any % unit)
+            assert.strictEqual(restored(nanoseconds) / 1000n, nanoseconds / 1000n)
+            if (unit === 1_000_000_000n) assert.strictEqual(restored(nanoseconds), nanoseconds)
+          }
+        ),
         { numRuns: 500 }
       )
+      assert.strictEqual(restored(-1_500_000_000n), -1_500_000_000n)
       return Promise.resolve()
     }))
 })

@@ -44,8 +44,8 @@ export class RestoredFile implements Sink {
     closeSync(this.handle)
     this.handle = undefined
     chmodSync(this.aside, mode)
-    const seconds = secondsOf(BigInt(mtime_ns))
-    utimesSync(this.aside, seconds, seconds)
+    const time = timeOf(BigInt(mtime_ns))
+    utimesSync(this.aside, time, time)
     try {
       // Unlike a rename, a link never replaces a file that another process has put there meanwhile.
       linkSync(this.aside, this.target)
@@ -65,13 +65,18 @@ export class RestoredFile implements Sink {
 }
 
 /**
- * A time for Node, which takes seconds as a double: of today's they lie 238 ns apart, and the nearest may be one of the
- * microsecond before. Away from its ends every double that comes near is one of the right microsecond.
+ * A time for Node, which takes seconds as a double: today's lie 238 ns apart. One that is a double, as whole seconds are, is
+ * exact; else the nearest may be of the microsecond before or after, unless it keeps away from the ends of its own. Times
+ * before 1970 have their millisecond: of numbers below zero Node makes now.
  */
-const secondsOf = (nanoseconds: bigint): number => {
-  const within = Number(((nanoseconds % 1000n) + 1000n) % 1000n)
-  const microseconds = (nanoseconds - BigInt(within)) / 1000n
-  return Number(microseconds) / 1e6 + Math.min(Math.max(within, 300), 700) / 1e9
+const timeOf = (nanoseconds: bigint): number | Date => {
+  if (nanoseconds < 0n) return new Date(Number(nanoseconds / 1_000_000n))
+  const second = Number(nanoseconds / 1_000_000_000n)
+  const rest = Number(nanoseconds % 1_000_000_000n)
+  const exact = second + rest / 1e9
+  if ((exact % 1) * 1e9 === rest) return exact
+  const within = rest % 1000
+  return second + (rest - within + Math.min(Math.max(within, 300), 700)) / 1e9
 }
 
 const CHUNK = 1 << 20
