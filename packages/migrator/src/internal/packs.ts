@@ -6,7 +6,7 @@ import { createHash, randomUUID } from "node:crypto"
 import { closeSync, constants, fstatSync, fsyncSync, ftruncateSync, openSync, renameSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
-import { constants as zlib, zstdCompress, zstdDecompress } from "node:zlib"
+import { constants as zlib, zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from "node:zlib"
 import { readFully, syncFolder, systemCode, writeAll } from "@mallard/duckdb-store/Disk"
 import { sameFile, type SourceFile, type UnreadableReason, unreadableReasonOf } from "@mallard/legacy-json"
 import { BackupError, type BackupProblemReason, isLacking } from "../BackupError.ts"
@@ -56,12 +56,26 @@ export const eachAtOnce = async <A>(
   if (failure !== undefined) throw failure.cause
 }
 
-const compress = promisify(zstdCompress)
-const decompress = promisify(zstdDecompress)
-const compression = {
-  chunkSize: 1 << 20,
-  params: { [zlib.ZSTD_c_compressionLevel]: 1, [zlib.ZSTD_c_checksumFlag]: 1 }
-} as const
+const compressAside = promisify(zstdCompress)
+const decompressAside = promisify(zstdDecompress)
+const params = { [zlib.ZSTD_c_compressionLevel]: 1, [zlib.ZSTD_c_checksumFlag]: 1 }
+
+/** Bytes of text below which a turn to another thread and back costs more than what is done there. */
+const SMALL_BYTES = 128 << 10
+/** Most that a compressed text of that size is larger than the text. */
+const SMALL_EXCESS = 1 << 10
+
+const compress = async (text: Uint8Array): Promise<Uint8Array> =>
+  text.length < SMALL_BYTES
+    ? zstdCompressSync(text, { chunkSize: text.length + SMALL_EXCESS, params })
+    : compressAside(text, { chunkSize: 1 << 20, params })
+
+/** The text of a frame that has at most so many bytes. */
+const decompress = async (frame: Uint8Array, bytes: number): Promise<Uint8Array> => {
+  // In one piece: each piece costs a turn between threads.
+  const options = { chunkSize: Math.max(bytes, LEAST_PIECE), maxOutputLength: FRAME_BYTES }
+  return bytes < SMALL_BYTES ? zstdDecompressSync(frame, options) : decompressAside(frame, options)
+}
 
 const packPath = (store: string, pack: string): string => join(store, "packs", `${pack}.pack`)
 
@@ -97,7 +111,7 @@ export class PackWriter {
   }
 
   private async frameOf(bytes: Uint8Array): Promise<Uint8Array> {
-    const frame = await compress(bytes, compression)
+    const frame = await compress(bytes)
     return this.cipher === undefined ? frame : this.cipher.encrypt(frame)
   }
 
@@ -305,11 +319,8 @@ export const readContent = async (
     let text: Uint8Array
     // Not having the key is no damage: it is thrown, and not told of the file.
     try {
-      text = await decompress(cipher === undefined ? frame : await cipher.decrypt(frame), {
-        // In one piece: each piece costs a turn between threads.
-        chunkSize: Math.min(FRAME_BYTES, Math.max(content.bytes - bytes, LEAST_PIECE)),
-        maxOutputLength: FRAME_BYTES
-      })
+      const plain = cipher === undefined ? frame : await cipher.decrypt(frame)
+      text = await decompress(plain, Math.min(FRAME_BYTES, content.bytes - bytes))
     } catch (cause) {
       if (cause instanceof BackupError) throw cause
       return "content-changed"
