@@ -1,6 +1,6 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
-import type { Terminal } from "./Terminal.ts"
+import { OutputFailed, type Terminal } from "./Terminal.ts"
 import { printable, quoted } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
@@ -40,6 +40,23 @@ export class CommandFailed extends Data.TaggedError("CommandFailed")<{
 /** The user asked for something that cannot be meant. */
 export const usage = (what: string, ...next: ReadonlyArray<string>): CommandFailed =>
   new CommandFailed({ code: exitCode.usage, what, next })
+
+const systemReasons: Readonly<Record<string, string>> = {
+  EACCES: "the operating system does not permit it",
+  EPERM: "the operating system does not permit it",
+  EROFS: "the disk is read-only",
+  ENOSPC: "there is no space left on the disk",
+  EDQUOT: "there is no space left on the disk",
+  EFBIG: "the file may not grow further",
+  EISDIR: "there is a folder of that name",
+  ENOTDIR: "a part of its path is no folder",
+  EEXIST: "a part of its path is no folder",
+  ENOTEMPTY: "there is a folder of that name",
+  ENAMETOOLONG: "its name is too long"
+}
+
+/** Why something could not be written, by the code of the operating system. */
+export const systemReason = (code: string | undefined): string => systemReasons[code ?? ""] ?? "writing failed"
 
 const storeCodes: Readonly<Record<string, number>> = {
   missing: exitCode.noDatabase,
@@ -157,6 +174,13 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
       lines: [what, ...next.map((line) => `  ${line}`)],
       tag: code === exitCode.usage ? USAGE_ERROR : _tag
     }
+  }
+  if (error instanceof OutputFailed) {
+    const lines = [
+      `Cannot write to standard output: ${systemReason(error.code)}.`,
+      "  Send it to another place. What the command did before that is done."
+    ]
+    return { code: exitCode.failed, lines, tag: error._tag }
   }
   const known = named(error)
   const words = known === undefined ? undefined : wordsOf(error, known)

@@ -5,6 +5,7 @@
 import { writeSync } from "node:fs"
 import { isatty } from "node:tty"
 import { systemCode } from "@mallard/duckdb-store/Disk"
+import { Data } from "effect"
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -56,6 +57,12 @@ const frame = (lines: ReadonlyArray<string>): string => {
   const text = ["", ...lines].join(`${REST_OF_LINE}\r\n`)
   return `${TOGETHER}${CURSOR_HIDDEN}${WRAP_OFF}\r${text}${REST_OF_SCREEN}${back}\r${WRAP_ON}${TOGETHER_END}`
 }
+
+/** Stdout takes nothing any more, although somebody reads it: a full disk, most of all. */
+export class OutputFailed extends Data.TaggedError("OutputFailed")<{
+  readonly code: string | undefined
+  readonly cause: unknown
+}> {}
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4))
 
@@ -157,7 +164,7 @@ export class Terminal {
         // A terminal that was closed answers with an error of input and output.
         else if (code === "EPIPE" || stream === STDERR || (code === "EIO" && this.isOutTerminal))
           this.closed.add(stream)
-        else throw cause
+        else throw new OutputFailed({ code, cause })
       }
     }
   }
