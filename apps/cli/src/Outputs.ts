@@ -1,11 +1,13 @@
 /** Files that get their names only when they are whole, and names that are safe to give. */
-import { closeSync, fsync, mkdirSync, openSync, renameSync, rmSync, write as writeCallback } from "node:fs"
+import { closeSync, fsync, mkdirSync, openSync, rmSync, write as writeCallback } from "node:fs"
+import { InvalidRequest } from "@mallard/duckdb-store/CohortErrors"
+import { type Destination, destinationOf, putInPlace } from "@mallard/duckdb-store/Destination"
 import { syncFolder, systemCode } from "@mallard/duckdb-store/Disk"
-import { asidePath, leftoverRemover } from "@mallard/duckdb-store/Leftovers"
+import { leftoverRemover } from "@mallard/duckdb-store/Leftovers"
 import { type PrettyOptions, prettyText } from "@mallard/entity-serializers/Pretty"
 import { dirname } from "node:path"
 import { promisify } from "node:util"
-import { CommandFailed, exitCode } from "./Failure.ts"
+import { CommandFailed, exitCode, systemReason, usage } from "./Failure.ts"
 import { LayoutThread } from "./LayoutThread.ts"
 import { printable } from "./Text.ts"
 
@@ -42,7 +44,7 @@ class PendingFile {
   readonly path: string
   /** Settles when all that was handed over so far is written. */
   done: Promise<void>
-  private readonly temporary: string
+  private readonly destination: Destination
   private readonly handle: number
   private readonly onWaiting: (bytes: number) => void
   private readonly blocks: Blocks
@@ -52,15 +54,14 @@ class PendingFile {
   private isFinished = false
 
   constructor(path: string, blocks: Blocks, onWaiting: (bytes: number) => void, layout?: FileLayout) {
-    const folder = dirname(path)
-    mkdirSync(folder, { recursive: true })
+    this.destination = destinationOf(path)
     this.path = path
+    mkdirSync(dirname(this.path), { recursive: true })
     this.onWaiting = onWaiting
     this.blocks = blocks
     this.layout = layout
     this.block = blocks.take()
-    this.temporary = asidePath(path)
-    this.handle = openSync(this.temporary, "wx", 0o600)
+    this.handle = openSync(this.destination.aside, "wx", 0o600)
     this.done = Promise.resolve()
   }
 
@@ -86,13 +87,13 @@ class PendingFile {
 
   async publish(): Promise<void> {
     await this.done
-    renameSync(this.temporary, this.path)
+    await putInPlace(this.destination)
   }
 
   async discard(): Promise<void> {
     this.finish()
     await this.done.catch(() => {})
-    rmSync(this.temporary, { force: true })
+    rmSync(this.destination.aside, { force: true })
   }
 
   private hand(isLast = false): void {
@@ -152,7 +153,7 @@ export class FileSet {
     }
     const file = new PendingFile(path, this.blocks, onWaiting, layout === undefined ? undefined : this.laidOut(layout))
     this.group.push(file)
-    this.clear(dirname(path))
+    this.clear(dirname(file.path))
     return file
   }
 
@@ -270,28 +271,15 @@ const shortened = (name: string): string => {
   return kept.join("")
 }
 
-const reasons: Readonly<Record<string, string>> = {
-  EACCES: "the operating system does not permit it",
-  EPERM: "the operating system does not permit it",
-  EROFS: "the disk is read-only",
-  ENOSPC: "there is no space left on the disk",
-  EDQUOT: "there is no space left on the disk",
-  EFBIG: "the file may not grow further",
-  EISDIR: "there is a folder of that name",
-  ENOTDIR: "a part of its path is no folder",
-  EEXIST: "a part of its path is no folder",
-  ENOTEMPTY: "there is a folder of that name",
-  ENAMETOOLONG: "its name is too long"
-}
-
-/** A failure of the file system, named by its path; undefined for any other. */
+/** A failure of the file system, named by its path, or a name that no file may take; undefined for any other. */
 export const fileFailure = (cause: unknown): CommandFailed | undefined => {
+  if (cause instanceof InvalidRequest) return usage(printable(cause.message))
   const code = systemCode(cause)
   if (!(cause instanceof Error) || !("syscall" in cause) || code === undefined) return undefined
   const path = "dest" in cause ? cause.dest : "path" in cause ? cause.path : undefined
   return new CommandFailed({
     code: exitCode.failed,
-    what: `Cannot write ${typeof path === "string" ? placeOf(path) : "the output"}: ${reasons[code] ?? "writing failed"}.`,
+    what: `Cannot write ${typeof path === "string" ? placeOf(path) : "the output"}: ${systemReason(code)}.`,
     next: ["Name another place with --out."]
   })
 }

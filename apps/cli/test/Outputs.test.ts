@@ -1,11 +1,15 @@
 import { prettyText } from "@mallard/entity-serializers/Pretty"
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { DuckDBInstance } from "@duckdb/node-api"
+import { execFileSync } from "node:child_process"
+import { closeSync, lstatSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { open } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "vitest"
 import type { Worker } from "node:worker_threads"
 import { LayoutThread } from "../src/LayoutThread.ts"
-import { FileSet } from "../src/Outputs.ts"
+import { fileFailure, FileSet } from "../src/Outputs.ts"
+import { writeReport } from "../src/Reports.ts"
 
 /** Long enough that another thread lays it out, and cut at no good place by blocks of any size. */
 const text = (number: number): Buffer =>
@@ -39,6 +43,44 @@ describe("files that are laid out while they are written", () => {
         assert.isTrue(readFileSync(join(folder, `${at}.json`)).equals(prettyText(text, layout)))
       )
       assert.strictEqual(readFileSync(join(folder, "small.json"), "utf8"), `{\n  "a": [\n    1\n  ]\n}`)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})
+
+describe("a file that takes a name", () => {
+  it("takes that of a file, but not of a pipe, which gets the bytes, nor of a database", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "mallard-outputs-"))
+    const path = (name: string): string => join(folder, name)
+    try {
+      for (const text of ["one", "another"]) {
+        await writeReport(path("file"), text)
+        assert.strictEqual(readFileSync(path("file"), "utf8"), text)
+      }
+
+      if (process.platform !== "win32") {
+        execFileSync("mkfifo", [path("pipe")])
+        const reading = open(path("pipe")).then(async (handle) => {
+          const text = await handle.readFile("utf8")
+          await handle.close()
+          return text
+        })
+        await writeReport(path("pipe"), "for the reader")
+        assert.strictEqual(await reading, "for the reader")
+        assert.isTrue(lstatSync(path("pipe")).isFIFO())
+      }
+
+      const instance = await DuckDBInstance.create(path("a.duckdb"))
+      instance.closeSync()
+      const before = readFileSync(path("a.duckdb"))
+      const refused: unknown = await writeReport(path("a.duckdb"), "text").catch((cause: unknown) => cause)
+      assert.include(fileFailure(refused)?.what, "is not replaced. Name another file.")
+      assert.isTrue(readFileSync(path("a.duckdb")).equals(before))
+      assert.deepStrictEqual(
+        readdirSync(folder).filter((name) => name.endsWith(".tmp")),
+        []
+      )
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }

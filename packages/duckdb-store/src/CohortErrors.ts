@@ -48,7 +48,8 @@ export const RequestReason = Schema.Literals([
   "folder",
   "too-large",
   "not-read",
-  "not-written"
+  "not-written",
+  "database-in-the-way"
 ])
 export type RequestReason = typeof RequestReason.Type
 
@@ -78,7 +79,8 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "too-large":
     "The file is larger than 256 MiB, which is too much to be taken as a whole. `mallard migrate` reads files of any size.",
   "not-read": "The file cannot be read, or is not UTF-8. Check the path and the permissions, or save it as UTF-8.",
-  "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk."
+  "not-written": "Writing the files failed. Check the path, the permissions and the space on the disk.",
+  "database-in-the-way": "A DuckDB database has that name, and is not replaced. Name another file."
 }
 
 /** A request that cannot be meant, or not be carried out as it is. Nothing was changed. */

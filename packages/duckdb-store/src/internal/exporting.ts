@@ -81,7 +81,7 @@ const writeTables = Effect.fnUntraced(function* (
     const temporary = yield* attempt(() => output.temporary(targets[at] ?? ""))
     yield* query(sql, copySql(table, cohortId, format, temporary))
   }
-  return { paths: yield* attempt(() => output.publish()), remarks: [] } satisfies ExportedFiles
+  return { paths: yield* publish(output), remarks: [] } satisfies ExportedFiles
 })
 
 const writeTexts = Effect.fnUntraced(function* (
@@ -95,10 +95,8 @@ const writeTexts = Effect.fnUntraced(function* (
     files.map(({ path }) => path),
     needsFolder
   )
-  return yield* attempt((): ExportedFiles => {
-    files.forEach(({ text }, at) => output.write(targets[at] ?? "", Buffer.from(text)))
-    return { paths: output.publish(), remarks }
-  })
+  yield* attempt(() => files.forEach(({ text }, at) => output.write(targets[at] ?? "", Buffer.from(text))))
+  return { paths: yield* publish(output), remarks } satisfies ExportedFiles
 })
 
 /** Where the files of an export go. */
@@ -114,5 +112,10 @@ const targetsOf = Effect.fnUntraced(function* (out: string, paths: ReadonlyArray
   return known.length === targets.length ? known : yield* new InvalidRequest({ reason: "bad-file-name" })
 })
 
-const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> =>
-  Effect.try({ try: write, catch: (cause) => new InvalidRequest({ reason: "not-written", cause }) })
+const attempt = <A>(write: () => A): Effect.Effect<A, InvalidRequest> => Effect.try({ try: write, catch: notWritten })
+
+const publish = (output: OutputFiles): Effect.Effect<ReadonlyArray<string>, InvalidRequest> =>
+  Effect.tryPromise({ try: () => output.publish(), catch: notWritten })
+
+const notWritten = (cause: unknown): InvalidRequest =>
+  cause instanceof InvalidRequest ? cause : new InvalidRequest({ reason: "not-written", cause })

@@ -1,30 +1,19 @@
 /** Files that get their names only when all of them are whole. */
 
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync
-} from "node:fs"
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
-import { asidePath } from "../Leftovers.ts"
+import { type Destination, destinationOf, putInPlace } from "../Destination.ts"
 
 /** Files that belong together; `publish` gives them their names, `discard` removes what has none yet. */
 export class OutputFiles {
-  private readonly pending: Array<{ readonly path: string; readonly temporary: string }> = []
+  private readonly pending: Array<Destination> = []
 
   /** A name to write to instead of `path`. */
   temporary(path: string): string {
-    const folder = dirname(path)
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const temporary = asidePath(path)
-    this.pending.push({ path, temporary })
-    return temporary
+    const destination = destinationOf(path)
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+    this.pending.push(destination)
+    return destination.aside
   }
 
   write(path: string, bytes: Uint8Array): void {
@@ -32,26 +21,24 @@ export class OutputFiles {
   }
 
   /** The paths, in the order in which they were begun. */
-  publish(): ReadonlyArray<string> {
-    for (const { temporary } of this.pending) {
-      chmodSync(temporary, 0o600)
-      const handle = openSync(temporary, "r+")
+  async publish(): Promise<ReadonlyArray<string>> {
+    for (const { aside } of this.pending) {
+      chmodSync(aside, 0o600)
+      const handle = openSync(aside, "r+")
       try {
         fsyncSync(handle)
       } finally {
         closeSync(handle)
       }
     }
-    const paths = this.pending.map(({ path, temporary }) => {
-      renameSync(temporary, path)
-      return path
-    })
+    const paths = this.pending.map(({ path }) => path)
+    for (const destination of this.pending) await putInPlace(destination)
     this.pending.length = 0
     return paths
   }
 
   discard(): void {
-    for (const { temporary } of this.pending) rmSync(temporary, { force: true })
+    for (const { aside } of this.pending) rmSync(aside, { force: true })
     this.pending.length = 0
   }
 }
