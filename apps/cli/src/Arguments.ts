@@ -7,13 +7,14 @@ const bareFlags = (): Readonly<Record<string, { readonly value: RegExp; readonly
   "--otlp": { value: /^https?:/i, meant: FROM_ENVIRONMENT }
 })
 
-/** The arguments without the `--` that package managers hand on before those of a script; a bare
- * `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. `help COMMAND` is `COMMAND --help`. */
+/** The arguments without the `--` that package managers hand on before those of a script, which is that of `migrate` or of any
+ * command; a bare `--wait` is for ever, and a bare `--otlp` means the collector that the environment names. `help COMMAND` is
+ * `COMMAND --help`. */
 export const argumentsOf = (
   argv: ReadonlyArray<string>,
   isFile: (path: string) => boolean = () => false
 ): ReadonlyArray<string> => {
-  const at = argv[0] === "--" ? 0 : argv[1] === "--" ? 1 : -1
+  const at = argv[0] === "--" ? 0 : argv[0] === "migrate" && argv[1] === "--" ? 1 : -1
   // After it a name that looks like flags is that of a file, if there is one.
   const meant = (arg: string): string => (isLikeFlags(arg) && isFile(arg) ? `./${arg}` : arg)
   const args = at < 0 ? argv : [...argv.slice(0, at), ...argv.slice(at + 1).map(meant)]

@@ -92,6 +92,18 @@ const isForeign = (error: unknown): boolean =>
 export const databaseFlag = (place: Place, path: string): string =>
   chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`
 
-/** A word as a shell takes it. */
-export const shellQuoted = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${printablePath(word).replaceAll("'", String.raw`'\''`)}'`
+/** A word as a shell takes it; what would not show, or would steer the terminal, as bash, zsh and ksh escape it. */
+export const shellQuoted = (word: string): string => {
+  if (/^[\w@%+=:,./-]+$/.test(word)) return word
+  if (printablePath(word) === word) return `'${word.replaceAll("'", String.raw`'\''`)}'`
+  const escaped = Array.from(word, (character) => {
+    if (character === "'" || character === "\\") return `\\${character}`
+    if (printablePath(character) === character) return character
+    return `\\U${character.codePointAt(0)!.toString(16).padStart(8, "0")}`
+  })
+  return `$'${escaped.join("")}'`
+}
+
+/** A command about something that is named; a name that begins like a flag comes last. */
+export const shellCommand = (command: string, name: string, flags: string): string =>
+  name.startsWith("-") ? `${command}${flags} -- ${shellQuoted(name)}` : `${command} ${shellQuoted(name)}${flags}`

@@ -13,8 +13,8 @@ export interface RunView {
   /** How the user calls the program, and the flag that leads to the same database. */
   readonly invocation: string
   readonly databaseFlag: string
-  /** Quotes a word for a shell. */
-  readonly quote: (word: string) => string
+  /** A command about something that is named, as a shell takes it. */
+  readonly commandOf: (command: string, name: string, flags: string) => string
   /** Nothing was to be written: a plan was asked for. */
   readonly isPlan?: boolean | undefined
   /** Says what stands at a remark about a source, where that is to be shown. */
@@ -292,7 +292,7 @@ const mendingLines = (stopped: ReadonlyArray<ItemReport>): ReadonlyArray<string>
 }
 
 const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
-  const { databaseFlag, invocation, quote } = view
+  const { commandOf, databaseFlag, invocation } = view
   const stored = report.items.filter(
     ({ cohort, outcome }) => cohort !== null && (outcome === "migrated" || outcome === "unchanged")
   )
@@ -334,5 +334,5 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
       : ["run the same command without --dry-run"]
   }
   if (example === undefined || report.undone_by !== undefined) return [`${invocation} list${databaseFlag}`]
-  return [`${invocation} list${databaseFlag}`, `${invocation} export ${quote(example.cohort ?? "")}${databaseFlag}`]
+  return [`${invocation} list${databaseFlag}`, commandOf(`${invocation} export`, example.cohort ?? "", databaseFlag)]
 }

@@ -1,7 +1,7 @@
 /** Reports in files: which form goes with a name, and writing one so that it is there whole or not at all. */
 import { renderHtml, renderJson, renderJUnit, renderMarkdown, type RunReport } from "@mallard/migrator"
 import { extname } from "node:path"
-import { databaseFlag, shellQuoted } from "./Database.ts"
+import { databaseFlag, shellCommand } from "./Database.ts"
 import { FileSet } from "./Outputs.ts"
 import type { RunView } from "./RenderRun.ts"
 import type { CommonOptions, Session } from "./Session.ts"
@@ -54,7 +54,7 @@ export const viewOf = (
   quiet,
   invocation: session.invocation,
   databaseFlag: databaseFlag(session, report.database),
-  quote: shellQuoted
+  commandOf: shellCommand
 })
 
 export const textOfLines = (lines: ReadonlyArray<string>): string => lines.map((line) => `${line}\n`).join("")

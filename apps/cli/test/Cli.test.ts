@@ -730,13 +730,18 @@ describe("signals", () => {
   })
 })
 
-describe("a file whose name begins with a hyphen", () => {
-  it("is taken after --, and otherwise told how to be given", async () => {
+describe("a name that begins with a hyphen", () => {
+  it("is taken after --, and that of a file is otherwise told how to be given", async () => {
     const folder = makeFolder()
-    writeFiles(folder, { "-rf.json": '{"name":"rf","patients":[]}' })
+    writeFiles(folder, { "-rf.json": '{"name":"--rf","patients":[]}' })
     const options = ["--db", "test.duckdb", "--no-backup", "--no-verify"]
     const taken = await run(folder, ["migrate", "--", "-rf.json", ...options])
     assert.strictEqual(taken.code, 0, taken.stderr)
+    const next = / mallard (export .+)\n/.exec(taken.stdout)?.[1] ?? ""
+    const exported = await runOther("sh", ["-c", `"$0" "$1" ${next}`, process.execPath, program], folder)
+    assert.deepInclude(exported, { code: 0, stderr: "" })
+    const named = await run(folder, ["export", "--", "--rf"], { MALLARD_DB: "test.duckdb" })
+    assert.strictEqual(named.stdout, exported.stdout)
     const told = await run(folder, ["migrate", "-rf.json", ...options])
     assert.strictEqual(told.code, 2)
     assert.include(told.stderr, "is given as ./-rf.json")

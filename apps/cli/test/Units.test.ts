@@ -1,17 +1,18 @@
 import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
-import { shellQuoted } from "../src/Database.ts"
+import { shellCommand, shellQuoted } from "../src/Database.ts"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
 import { type ItemReport, MigrationFailed, noVerification, type RunReport, totalsOf } from "@mallard/migrator"
 import { Effect } from "effect"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { lackIn } from "../src/commands/Verify.ts"
+import { describeFailure } from "../src/Failure.ts"
 import { safeName } from "../src/Outputs.ts"
 import { readInputText } from "../src/InputText.ts"
 import { renderRun } from "../src/RenderRun.ts"
 import { parseSize } from "../src/Size.ts"
-import { paintOf, wantsColour } from "../src/Terminal.ts"
+import { OutputFailed, paintOf, wantsColour } from "../src/Terminal.ts"
 import { byKind, duration, grouped, shownPath, size } from "../src/Text.ts"
 import { makeFolder } from "./support.ts"
 
@@ -80,7 +81,7 @@ describe("renderRun", () => {
         timings: { find: 0, load: 0, verify: 0, total: 0 }
       }
       const view = { paint: paintOf(false), cwd: "/", verbose: false, quiet: false, invocation: "mallard" }
-      return renderRun(report, { ...view, databaseFlag: "", quote: shellQuoted })
+      return renderRun(report, { ...view, databaseFlag: "", commandOf: shellCommand })
         .join("\n")
         .replace(/^[^]*Next: +/, "")
     }
@@ -113,6 +114,17 @@ describe("texts", () => {
   it("quote words for a shell", () => {
     assert.strictEqual(shellQuoted("plain-1.json"), "plain-1.json")
     assert.strictEqual(shellQuoted("it's $HOME"), String.raw`'it'\''s $HOME'`)
+    assert.strictEqual(shellQuoted("it's\u202e a\\b"), String.raw`$'it\'s\U0000202e a\\b'`)
+    assert.strictEqual(shellCommand("export", "a b", " --db x"), "export 'a b' --db x")
+    assert.strictEqual(shellCommand("export", "-a", " --db x"), "export --db x -- -a")
+  })
+})
+
+describe("output that is not taken", () => {
+  it("is told with what the operating system says, and what stays done", () => {
+    const { code, lines } = describeFailure(new OutputFailed({ code: "ENOSPC", cause: undefined }), false)
+    assert.strictEqual(code, 1)
+    assert.strictEqual(lines[0], "Cannot write to standard output: there is no space left on the disk.")
   })
 })
 
@@ -158,6 +170,7 @@ describe("the command line", () => {
   it("loses the -- that a package manager hands on", () => {
     assert.deepEqual(argumentsOf(["migrate", "--", "x", "--db", "y"]), ["migrate", "x", "--db", "y"])
     assert.deepEqual(argumentsOf(["--", "list"]), ["list"])
+    assert.deepEqual(argumentsOf(["export", "--", "--flag"]), ["export", "--", "--flag"])
     assert.deepEqual(argumentsOf(["help", "backup", "list"]), ["backup", "list", "--help"])
     assert.deepEqual(argumentsOf(["help"]), ["--help"])
     assert.deepEqual(argumentsOf(["migrate", "x", "--", "-y"]), ["migrate", "x", "--", "-y"])

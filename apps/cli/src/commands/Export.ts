@@ -17,7 +17,7 @@ import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pret
 import { mayHoldLines } from "@mallard/entity-serializers/Lines"
 import { Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
-import { shellQuoted } from "../Database.ts"
+import { shellCommand } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
 import { fileFailure, FileSet, type OpenFile, safeName } from "../Outputs.ts"
@@ -115,7 +115,7 @@ const exportOne = Effect.fnUntraced(
       if (!isOneFile) {
         return yield* usage(
           `${files}, so it needs a folder to go to.`,
-          `${session.invocation} export ${shellQuoted(name)} --out DIR`
+          shellCommand(`${session.invocation} export`, name, " --out DIR")
         )
       }
       let isSound = true
