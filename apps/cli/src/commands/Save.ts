@@ -1,6 +1,7 @@
 /** `mallard save` and `mallard import`: a JSON file becomes a cohort, or its next revision. */
 import { resolve } from "node:path"
 import { Effect } from "effect"
+import { InvalidRequest } from "@mallard/duckdb-store"
 import { readDocument } from "../LegacyDocument.ts"
 import { withChanges } from "../Opened.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -23,13 +24,9 @@ export const runSave = Effect.fnUntraced(function* (session: Session, command: S
     command.db,
     "create",
     Effect.fnUntraced(function* ({ cohorts }) {
-      const saved = yield* cohorts.save({
-        ...document,
-        name,
-        description,
-        overwrite,
-        ...(tags.length === 0 ? {} : { tags })
-      })
+      const saved = yield* cohorts
+        .save({ ...document, name, description, overwrite, ...(tags.length === 0 ? {} : { tags }) })
+        .pipe(Effect.catchTag("InvalidRequest", (refused) => Effect.fail(about(file, refused))))
       if (command.json) {
         const { cohortId: cohort_id, digest, outcome, remarks, seq } = saved
         const shown = { name: saved.name, cohort_id, seq, outcome, digest, entities: saved.entities, remarks }
@@ -47,3 +44,7 @@ export const runSave = Effect.fnUntraced(function* (session: Session, command: S
     })
   )
 })
+
+/** What is wrong with the text is said with the name of its file. */
+const about = (file: string, refused: InvalidRequest): InvalidRequest =>
+  refused.reason === "bad-json" ? new InvalidRequest({ ...refused, path: file }) : refused

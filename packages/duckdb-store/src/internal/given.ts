@@ -1,6 +1,13 @@
 /** JSON that a program gives to be stored, looked at once: its text, its bytes and their hash. */
 
-import { type DocumentResult, JsonProblem, RawJson, toJsonText, UnsupportedValue } from "@mallard/entity-serializers"
+import {
+  type DocumentResult,
+  JsonProblem,
+  positionAt,
+  RawJson,
+  toJsonText,
+  UnsupportedValue
+} from "@mallard/entity-serializers"
 import { Effect } from "effect"
 import { hash } from "node:crypto"
 import { type BatchWriter } from "../BatchWriter.ts"
@@ -41,7 +48,7 @@ export const prepare = (json: Json): Effect.Effect<Prepared, InvalidRequest> =>
       const source = typeof json === "string" && json.isWellFormed() ? json : text
       return { text, bytes: Buffer.byteLength(source), sha256: hash("sha256", source, "hex") }
     },
-    catch: (cause) => requestProblem(cause)
+    catch: (cause) => requestProblem(cause, typeof json === "string" ? json : undefined)
   })
 
 /** Reads a document into the batch of a writer, by the second rules where the first do not fit. */
@@ -60,14 +67,15 @@ export const readDocument = (
       writer.rollback(mark)
       return writer.documents.readBytes(bytes, again)
     },
-    catch: (cause) => requestProblem(cause)
+    catch: (cause) => requestProblem(cause, document.text)
   })
 
-const requestProblem = (cause: unknown): InvalidRequest => {
+/** `text` is what was read, where that is one text. */
+const requestProblem = (cause: unknown, text: string | undefined): InvalidRequest => {
   if (cause instanceof UnsupportedValue) {
     const { cause: inner } = cause
     return cause.code === "raw-json" && inner instanceof JsonProblem
-      ? jsonProblem(inner, shownPointer(cause.pointer))
+      ? jsonProblem(inner, text, shownPointer(cause.pointer))
       : new InvalidRequest({
           reason: "unsupported-value",
           pointer: shownPointer(cause.pointer),
@@ -75,14 +83,18 @@ const requestProblem = (cause: unknown): InvalidRequest => {
           cause
         })
   }
-  if (cause instanceof JsonProblem) return jsonProblem(cause)
+  if (cause instanceof JsonProblem) return jsonProblem(cause, text)
   throw cause
 }
 
-const jsonProblem = (cause: JsonProblem, pointer = ""): InvalidRequest =>
-  new InvalidRequest({
+const jsonProblem = (cause: JsonProblem, text: string | undefined, pointer = ""): InvalidRequest => {
+  const { message, offset } = cause
+  const place = text === undefined ? undefined : positionAt(Buffer.from(text), offset)
+  const line = place === undefined ? "" : `line ${place.line}, column ${place.column}, `
+  return new InvalidRequest({
     reason: "bad-json",
     ...(pointer === "" ? {} : { pointer }),
-    detail: `${cause.message}, byte ${cause.offset}`,
+    detail: `${message}, ${line}byte ${offset}`,
     cause
   })
+}
