@@ -32,6 +32,9 @@ describe("mallard plan", () => {
       "in/gone.json store",
       "saved/bob store"
     ])
+    const over = await run(folder, ["plan", "in", ...db, "--out", `in/${cohort.file}`])
+    assert.strictEqual(over.code, 2, over.stderr)
+    assert.strictEqual(readFileSync(join(folder, "in", cohort.file), "utf8"), cohort.text)
     const printed = JSON.parse((await run(folder, ["plan", "in", "saved", ...db, "--json"])).stdout)
     assert.deepStrictEqual(printed.items, plan.items)
 

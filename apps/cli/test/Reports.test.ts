@@ -50,6 +50,12 @@ describe("mallard report", () => {
     })
     const unknown = await run(folder, ["migrate", cohort.file, "--db", "other.duckdb", "--report", "report.pdf"])
     assert.strictEqual(unknown.code, 2)
+    for (const file of [cohort.file, `file/../${cohort.file}`]) {
+      const source = await run(folder, ["migrate", ".", "--db", "other.duckdb", "--report", file])
+      assert.strictEqual(source.code, 2)
+      assert.include(source.stderr, "--report names a file that is there, among the sources")
+    }
+    assert.strictEqual(readFileSync(join(folder, cohort.file), "utf8"), cohort.text)
     assert.isFalse(existsSync(join(folder, "other.duckdb")))
   })
 })

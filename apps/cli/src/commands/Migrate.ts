@@ -22,7 +22,8 @@ import {
   withQuality
 } from "@mallard/migrator"
 import { Effect } from "effect"
-import { resolve } from "node:path"
+import { existsSync, realpathSync } from "node:fs"
+import { join, resolve, sep } from "node:path"
 import { shellQuoted, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { defaultLimits } from "../Defaults.ts"
@@ -114,6 +115,18 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const rules = yield* rulesFrom(session, command.rules)
   const backup = yield* backupSettings(session, command)
   const paths = yield* sourcesOf(session, command.paths)
+  const sources = paths.map((path) => resolve(command.cwd ?? session.cwd, path))
+  for (const [flag, file] of [
+    ["--report", command.report],
+    ["--out", command.planning?.out]
+  ] as const) {
+    if (file !== undefined && isAmong(sources, resolve(session.cwd, file))) {
+      return yield* usage(
+        `${flag} names a file that is there, among the sources, which are never changed.`,
+        "Name one outside of their folders."
+      )
+    }
+  }
   const progress = new ProgressReport(session, {
     isSilent: command.quiet,
     isJson: command.progress === "json",
@@ -172,6 +185,16 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   const code = codeOf(report, session)
   if (code !== 0) return yield* new Ended({ code })
 })
+
+/** Whether a file is one of the sources, or in their folders and would be found there as one. */
+const isAmong = (sources: ReadonlyArray<string>, file: string): boolean => {
+  if (!existsSync(file)) return false
+  const path = realpathSync(file)
+  return sources
+    .filter((source) => existsSync(source))
+    .map((source) => realpathSync(source))
+    .some((source) => path === source || (path.startsWith(join(source, sep)) && /\.(?:json|ndjson)$/i.test(path)))
+}
 
 const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptions["phases"] => [
   "finding",
