@@ -131,7 +131,11 @@ const failures: ReadonlySet<string> = new Set([
 ])
 
 /** What is said of a name that leads to no cohort, or to one too many. The user gave the name. */
-const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Pick<Described, "code" | "lines"> => {
+const refusal = (
+  error: unknown,
+  tag: "CohortNotFound" | "NameTaken",
+  invocation: string
+): Pick<Described, "code" | "lines"> => {
   const wanted = error instanceof Error && "wanted" in error ? quoted(String(error.wanted)) : quoted("")
   if (tag === "NameTaken") {
     return {
@@ -142,9 +146,14 @@ const refusal = (error: unknown, tag: "CohortNotFound" | "NameTaken"): Pick<Desc
       ]
     }
   }
+  if (error instanceof Error && "isDeleted" in error && error.isDeleted === true) {
+    const lines = [`The cohort ${wanted} is deleted.`, `  \`${invocation} undelete\` brings it back.`]
+    return { code: exitCode.failed, lines }
+  }
   const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
   const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
-  const hint = names.length === 0 ? ["  `mallard list` shows what there is."] : ["  Did you mean this?", ...names]
+  const hint =
+    names.length === 0 ? [`  \`${invocation} list\` shows what there is.`] : ["  Did you mean this?", ...names]
   return { code: exitCode.failed, lines: [`There is no cohort ${wanted}.`, ...hint] }
 }
 
@@ -166,7 +175,7 @@ const named = (error: unknown): Known | undefined => {
  * Describes a failure. Only errors of our own, whose messages hold no values, are quoted; of any other its class is named,
  * for DuckDB's messages quote what was stored.
  */
-export const describeFailure = (error: unknown, isVerbose: boolean): Described => {
+export const describeFailure = (error: unknown, isVerbose: boolean, invocation = "mallard"): Described => {
   if (error instanceof CommandFailed) {
     const { _tag, code, next = [], what } = error
     return {
@@ -183,7 +192,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
     return { code: exitCode.failed, lines, tag: error._tag }
   }
   const known = named(error)
-  const words = known === undefined ? undefined : wordsOf(error, known)
+  const words = known === undefined ? undefined : wordsOf(error, known, invocation)
   if (known !== undefined && words !== undefined) {
     const { next, reason, tag } = known
     return { ...words, tag, ...(reason === "" ? {} : { reason }), ...(next === undefined ? {} : { next }) }
@@ -200,7 +209,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean): Described =
   }
 }
 
-const wordsOf = (error: unknown, known: Known): Pick<Described, "code" | "lines"> | undefined => {
+const wordsOf = (error: unknown, known: Known, invocation: string): Pick<Described, "code" | "lines"> | undefined => {
   switch (known.tag) {
     case "StoreError":
       return { code: storeCode(known.reason), lines: [known.message] }
@@ -218,7 +227,7 @@ const wordsOf = (error: unknown, known: Known): Pick<Described, "code" | "lines"
       return { code: exitCode.failed, lines: [known.message] }
     case "CohortNotFound":
     case "NameTaken":
-      return refusal(error, known.tag)
+      return refusal(error, known.tag, invocation)
     case "InvalidRequest":
       return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
     case "QueryError":
@@ -226,7 +235,7 @@ const wordsOf = (error: unknown, known: Known): Pick<Described, "code" | "lines"
     case "SqlError":
       return {
         code: exitCode.failed,
-        lines: ["The database did not answer a question about itself.", "  Check it with `mallard verify`."]
+        lines: ["The database did not answer a question about itself.", `  Check it with \`${invocation} verify\`.`]
       }
     default:
       return undefined

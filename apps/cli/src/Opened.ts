@@ -4,9 +4,8 @@ import { CohortStore, openStore, type StoreConfig, StoreError } from "@mallard/d
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { withDatabase } from "./Database.ts"
-import { CommandFailed, exitCode } from "./Failure.ts"
+import type { CommandFailed } from "./Failure.ts"
 import type { Session } from "./Session.ts"
-import { printable, quoted } from "./Text.ts"
 
 export interface Opened {
   readonly path: string
@@ -48,14 +47,3 @@ const openedAt = <A, E>(
       )
     )
   )
-
-/** No cohort has the name; says which ones are spelt much alike. */
-export const noSuchCohort = (session: Session, wanted: string, suggestions: ReadonlyArray<string>): CommandFailed =>
-  new CommandFailed({
-    code: exitCode.failed,
-    what: `There is no cohort ${quoted(wanted)}.`,
-    next:
-      suggestions.length === 0
-        ? [`${session.invocation} list shows what there is.`]
-        : ["Did you mean this?", ...suggestions.map((name) => `  ${printable(name)}`)]
-  })

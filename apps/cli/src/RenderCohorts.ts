@@ -124,7 +124,8 @@ export const renderList = (
   cohorts: ReadonlyArray<Cohort>,
   database: string,
   paint: Paint,
-  isFiltered: boolean
+  isFiltered: boolean,
+  isPart: boolean
 ): ReadonlyArray<string> => {
   if (cohorts.length === 0) return [`No ${isFiltered ? "such " : ""}cohorts in ${printable(database)}`]
   const rows = cohorts.map((cohort) => [
@@ -138,7 +139,7 @@ export const renderList = (
   return [
     ...table(["NAME", "ENTITIES", "KINDS", "SEQ", "SAVED (UTC)"], rows, new Set([1, 3]), paint),
     "",
-    `${counted(cohorts.length, "cohort")}, ${entities(total)} in ${printable(database)}`
+    `${counted(cohorts.length, "cohort")}, ${entities(total)}${isPart ? " on this page of more" : ""} in ${printable(database)}`
   ]
 }
 

@@ -171,7 +171,7 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
     }
     if (isShowHelp(error))
       return error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: exitCode.usage }))
-    const failure = describeFailure(error, isVerbose)
+    const failure = describeFailure(error, isVerbose, session.invocation)
     return Effect.fail(
       fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
     )

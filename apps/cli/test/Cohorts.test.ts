@@ -153,7 +153,10 @@ describe("mallard delete, undelete and gc", () => {
     const { folder, json, mallard } = filled()
     const deleted = await mallard("delete", "wards")
     assert.deepStrictEqual([deleted.code, deleted.stdout], [0, "✓ wards: deleted, revision 2\n"])
-    assert.strictEqual((await mallard("show", "wards")).code, 1)
+    const gone = await mallard("show", "wards")
+    const words = 'mallard: The cohort "wards" is deleted.\n  `mallard undelete` brings it back.\n'
+    assert.deepStrictEqual([gone.code, gone.stderr], [1, words])
+    assert.strictEqual((await mallard("diff", "wards")).stdout, "Revision 2 deleted the cohort\n")
     assert.deepInclude(await json("undelete", "wards"), { name: "wards", seq: 3, changed: true })
     await json("delete", "wards")
     assert.deepStrictEqual(
@@ -222,6 +225,7 @@ describe("mallard rename, tag, clone and merge", () => {
 describe("mallard diff and summary", () => {
   it("diff shows what changed by entity and pointer", async () => {
     const { folder, json, mallard } = filled()
+    assert.strictEqual((await mallard("diff", "wards")).stdout, "Revision 1 is the first: none stands before it\n")
     writeFileSync(join(folder, "wards.json"), wards.replace("71.50", "71.5").replace(',{"id":"p3"}', ""))
     await json("import", "wards.json", "--overwrite")
     const shown = await mallard("diff", "wards")

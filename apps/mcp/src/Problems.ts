@@ -16,6 +16,8 @@ export const explained = <A>(effect: Effect.Effect<A, Problem | ToolError>): Eff
 const messageOf = (error: Problem): string => {
   switch (error._tag) {
     case "CohortNotFound":
+      if (error.isDeleted === true)
+        return `The cohort ${quoted(error.wanted)} is deleted. Its revisions are kept: mallard undelete in a terminal brings it back.`
       return [
         `There is no cohort ${quoted(error.wanted)}. list_cohorts shows what there is.`,
         ...(error.suggestions.length === 0 ? [] : ["Names much alike:", asData(error.suggestions.map(nameLine))])

@@ -218,5 +218,7 @@ describe("an assistant uses every tool", () => {
     assert.isTrue(asked.isError)
     assert.include(asked.text, '"confirm": true')
     assert.isFalse((await assistant.call("delete_cohort", { name_or_id: "A", confirm: true })).isError)
+    const gone = await assistant.call("load_cohort", { name_or_id: "A" })
+    assert.include(gone.text, 'The cohort "A" is deleted. Its revisions are kept')
   })
 })

@@ -6,9 +6,12 @@ import { Schema } from "effect"
 export class CohortNotFound extends Schema.TaggedError<CohortNotFound>()("CohortNotFound", {
   wanted: Schema.String,
   /** Names of cohorts that are spelt much alike, nearest first, at most five. */
-  suggestions: Schema.Array(Schema.String)
+  suggestions: Schema.Array(Schema.String),
+  /** There was one, and restoring brings it back. */
+  isDeleted: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
+    if (this.isDeleted === true) return "The cohort of that name or id is deleted. Restore it first."
     const hint = this.suggestions.length === 0 ? "List the cohorts to see their names." : "Some names are much alike."
     return `There is no cohort of that name or id. ${hint}`
   }

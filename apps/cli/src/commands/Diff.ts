@@ -26,7 +26,17 @@ export const runDiff = Effect.fnUntraced(function* (session: Session, command: D
       const from = command.from ?? (other === undefined ? Math.max((to ?? last) - 1, 1) : undefined)
       const diff = yield* cohorts.diff({ cohort: command.name, seq: from }, { cohort: other ?? command.name, seq: to })
       if (command.json) terminal.out(`${JSON.stringify(diff, null, 2)}\n`)
-      else terminal.out(renderDiff(diff, terminal.paint).join(""))
+      else {
+        // Alone, a revision has nothing to be compared with, and a deletion no content of its own.
+        const isFirst = other === undefined && command.from === undefined && from === to
+        const isDeleted = other === undefined && history.find(({ seq }) => seq === to)?.change === "deleted"
+        const lines = [
+          ...(isFirst ? [`Revision ${to} is the first: none stands before it\n`] : []),
+          ...(isDeleted ? [`Revision ${to} deleted the cohort\n`] : [])
+        ]
+        const isTold = diff.isSame && lines.length > 0
+        terminal.out([...lines, ...(isTold ? [] : renderDiff(diff, terminal.paint))].join(""))
+      }
     })
   )
 })

@@ -19,7 +19,7 @@ import { Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { shellCommand } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
-import { noSuchCohort, type Opened, withCohorts } from "../Opened.ts"
+import { type Opened, withCohorts } from "../Opened.ts"
 import { fileFailure, FileSet, type OpenFile, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { jobsOf } from "../Size.ts"
@@ -103,62 +103,56 @@ const exportAs = Effect.fnUntraced(function* (
   return undefined
 })
 
-const exportOne = Effect.fnUntraced(
-  function* (session: Session, command: ExportCommand, opened: Opened, name: string) {
-    const { terminal } = session
-    const cohort = yield* opened.cohorts.find(name)
-    const parts = yield* opened.cohorts.parts(cohort.contentId)
-    const isOneFile = parts.length === 1
-    const where = partsOfContent(cohort.contentId)
-    const files = `${printable(cohort.name)} consists of ${counted(parts.length, "file")}`
-    if (command.out === undefined) {
-      if (!isOneFile) {
-        return yield* usage(
-          `${files}, so it needs a folder to go to.`,
-          shellCommand(`${session.invocation} export`, name, " --out DIR")
-        )
-      }
-      let isSound = true
-      const sinkOf = (part: StoredPart): Sink => {
-        const layout = layoutOf(command, part)
-        const text = layout === undefined ? undefined : new PrettyText(layout, (bytes) => terminal.out(bytes))
-        return {
-          write: (bytes) => (text === undefined ? terminal.out(bytes) : text.push(bytes)),
-          end: (isAsStored) => {
-            text?.end()
-            if (!command.compact) terminal.out("\n")
-            isSound = isAsStored
-          }
+const exportOne = Effect.fnUntraced(function* (session: Session, command: ExportCommand, opened: Opened, name: string) {
+  const { terminal } = session
+  const cohort = yield* opened.cohorts.find(name)
+  const parts = yield* opened.cohorts.parts(cohort.contentId)
+  const isOneFile = parts.length === 1
+  const where = partsOfContent(cohort.contentId)
+  const files = `${printable(cohort.name)} consists of ${counted(parts.length, "file")}`
+  if (command.out === undefined) {
+    if (!isOneFile) {
+      return yield* usage(
+        `${files}, so it needs a folder to go to.`,
+        shellCommand(`${session.invocation} export`, name, " --out DIR")
+      )
+    }
+    let isSound = true
+    const sinkOf = (part: StoredPart): Sink => {
+      const layout = layoutOf(command, part)
+      const text = layout === undefined ? undefined : new PrettyText(layout, (bytes) => terminal.out(bytes))
+      return {
+        write: (bytes) => (text === undefined ? terminal.out(bytes) : text.push(bytes)),
+        end: (isAsStored) => {
+          text?.end()
+          if (!command.compact) terminal.out("\n")
+          isSound = isAsStored
         }
       }
-      yield* streamDocuments(opened, where, sinkOf, {
-        canRestart: false,
-        isClosed: () => terminal.isOutClosed,
-        pause: Effect.void
-      })
-      return isSound ? undefined : yield* changed(session, [cohort.name])
     }
-    const out = resolve(session.cwd, command.out)
-    const there = statSync(out, { throwIfNoEntry: false })
-    const isFolder = /[/\\]$/.test(command.out) || there?.isDirectory() === true
-    if (!isOneFile && !isFolder && there !== undefined) {
-      return yield* usage(`${files}, and ${shownPath(out, session.cwd)} is no folder.`, "Name a folder with --out.")
-    }
-    const paths = isOneFile && !isFolder ? [out] : yield* pathsBelow(out, parts)
-    const broken = yield* writeFiles(
-      command,
-      opened,
-      where,
-      new Map(parts.map(({ part }, index) => [keyOf(cohort.contentId, part), [paths[index]!]]))
-    )
-    if (broken.length > 0) return yield* changed(session, broken)
-    tellFiles(session, command, paths)
-  },
-  (effect, session) =>
-    Effect.catchTag(effect, "CohortNotFound", ({ suggestions, wanted }) =>
-      Effect.fail(noSuchCohort(session, wanted, suggestions))
-    )
-)
+    yield* streamDocuments(opened, where, sinkOf, {
+      canRestart: false,
+      isClosed: () => terminal.isOutClosed,
+      pause: Effect.void
+    })
+    return isSound ? undefined : yield* changed(session, [cohort.name])
+  }
+  const out = resolve(session.cwd, command.out)
+  const there = statSync(out, { throwIfNoEntry: false })
+  const isFolder = /[/\\]$/.test(command.out) || there?.isDirectory() === true
+  if (!isOneFile && !isFolder && there !== undefined) {
+    return yield* usage(`${files}, and ${shownPath(out, session.cwd)} is no folder.`, "Name a folder with --out.")
+  }
+  const paths = isOneFile && !isFolder ? [out] : yield* pathsBelow(out, parts)
+  const broken = yield* writeFiles(
+    command,
+    opened,
+    where,
+    new Map(parts.map(({ part }, index) => [keyOf(cohort.contentId, part), [paths[index]!]]))
+  )
+  if (broken.length > 0) return yield* changed(session, broken)
+  tellFiles(session, command, paths)
+})
 
 /** Writes every cohort: one of a single file as `NAME.json` (or `.ndjson`), one of several files as a folder. */
 const exportAll = Effect.fnUntraced(function* (

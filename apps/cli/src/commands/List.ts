@@ -30,7 +30,7 @@ export const runList = Effect.fnUntraced(function* (session: Session, command: L
       } else if (command.json) terminal.out(`${JSON.stringify(found.map(cohortJson), null, 2)}\n`)
       else
         terminal.out(
-          renderList(found, path, terminal.paint, isFiltered)
+          renderList(found, path, terminal.paint, isFiltered, page.next !== undefined)
             .map((line) => `${line}\n`)
             .join("")
         )

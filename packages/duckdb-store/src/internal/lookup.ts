@@ -30,7 +30,9 @@ export const makeLookup = (heads: Heads): Lookup => {
   return {
     live: Effect.fnUntraced(function* (nameOrId) {
       const head = yield* heads.found(nameOrId)
-      return head === undefined || head.change === "deleted" ? yield* notFound(nameOrId) : head
+      if (head?.change === "deleted")
+        return yield* new CohortNotFound({ wanted: nameOrId, suggestions: [], isDeleted: true })
+      return head === undefined ? yield* notFound(nameOrId) : head
     }),
     any: Effect.fnUntraced(function* (nameOrId) {
       const head = yield* heads.found(nameOrId)
