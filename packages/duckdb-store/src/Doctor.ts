@@ -13,7 +13,7 @@ import { InvalidRequest } from "./CohortErrors.ts"
 import type { DoctorAnswer, DoctorRequest } from "./internal/doctor-protocol.ts"
 import { type Check, type Diagnosis, type ExamineDepth, unreadable } from "./internal/examining.ts"
 import { programBeside, syncPath, systemCode } from "./Disk.ts"
-import { hasName, removeDatabase, temporaryPath } from "./internal/files.ts"
+import { hasName, ownPath, removeDatabase, temporaryPath } from "./internal/files.ts"
 import { type RebuildReport, rebuildingPath } from "./internal/rebuilding.ts"
 import type { StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
@@ -33,7 +33,7 @@ export interface ExamineOptions {
  * operating system does not let it look.
  */
 export const examine = Effect.fn("Doctor.examine")(function* (config: StoreConfig, options: ExamineOptions = {}) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const depths: ReadonlyArray<ExamineDepth["depth"]> = ["documents", "tables", "files"]
   for (const depth of options.skipVerify === true ? depths.slice(1) : depths) {
     const answer = yield* ask({ ask: "examine", config: { ...config, path }, depth }, options.onDocument)
@@ -50,7 +50,7 @@ export const examine = Effect.fn("Doctor.examine")(function* (config: StoreConfi
  * shows the one before, unless it was deleted: then all of it is left behind. So are tables and views of the owner.
  */
 export const rebuild = Effect.fn("Doctor.rebuild")(function* (config: StoreConfig, out: string) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const target = resolve(out)
   const answer = yield* ask({ ask: "rebuild", config: { ...config, path }, out: target })
   if (answer.answer === "rebuilt") return answer.report satisfies RebuildReport
@@ -69,7 +69,7 @@ export const rebuild = Effect.fn("Doctor.rebuild")(function* (config: StoreConfi
  * What the log holds and the file does not is then missing from the database. Refused while the database is open elsewhere.
  */
 export const quarantineLog = Effect.fn("Doctor.quarantineLog")(function* (config: StoreConfig) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const { holder, refused } = yield* examine(config, { skipVerify: true })
   if (refused === "locked") {
     return yield* new StoreError({ reason: "locked", path, ...(holder === undefined ? {} : { holder }) })

@@ -7,10 +7,9 @@
 
 import { type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
 import { Effect, Scope } from "effect"
-import { resolve } from "node:path"
 import { reach } from "./Failpoints.ts"
 import { attachFormer, copyKept, detachFormer, keptContents, keptEntities, ownTablesSql } from "./internal/copying.ts"
-import { bytesOf, hasLog, removeDatabase, replaceDatabase, temporaryPath } from "./internal/files.ts"
+import { bytesOf, hasLog, ownPath, removeDatabase, replaceDatabase, temporaryPath } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
 import { whileLocked } from "./LockWait.ts"
 import { openStore, type StoreConfig } from "./Store.ts"
@@ -96,7 +95,7 @@ export const planPurge = Effect.fnUntraced(function* (
  * open it until this is done. A database that does not verify, or that holds tables or views of its owner, is left as it is.
  */
 export const purge = Effect.fn("purge")(function* (config: StoreConfig, options: PurgeOptions = {}) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const attempt = <A>(act: () => A) => Effect.try({ try: act, catch: (cause) => toStoreError(path, cause) })
   // Opening it for writing brings it up to date and cleans up after a writer that was killed.
   const planned = yield* Effect.scoped(

@@ -11,10 +11,9 @@ import { type SqlError } from "effect/sql"
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { getCompileCacheDir } from "node:module"
-import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { programBeside } from "./Disk.ts"
-import { hasLog } from "./internal/files.ts"
+import { hasLog, ownPath } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
 import {
   ANSWER,
@@ -307,7 +306,7 @@ const requestOf = Effect.fnUntraced(function* (options: QueryOptions) {
   }
   const parsed = cursor === undefined ? undefined : parseCursor(cursor)
   if (cursor !== undefined && parsed === undefined) return yield* new QueryError({ reason: "bad-cursor" })
-  const path = resolve(options.path)
+  const path = ownPath(options.path)
   if (path.includes("\0") || !path.isWellFormed()) {
     return yield* new StoreError({ reason: "bad-path", path: path.toWellFormed().replaceAll("\0", "\\0") })
   }

@@ -8,7 +8,7 @@ import { Context, Effect, Exit, Layer, Scope } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { availableParallelism } from "node:os"
-import { basename, dirname, resolve } from "node:path"
+import { basename, dirname } from "node:path"
 import {
   createFolderOf,
   fileNumber,
@@ -17,6 +17,7 @@ import {
   logPath,
   makePrivate,
   nameDatabase,
+  ownPath,
   removeDatabase,
   temporaryPath
 } from "./internal/files.ts"
@@ -64,7 +65,7 @@ const openNow = (
   steps: ReadonlyArray<Migration>
 ): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
-    const path = resolve(config.path)
+    const path = ownPath(config.path)
     if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
     const log = hasLog(path)
     const sql = yield* openNamed({ ...config, path })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { hash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { CohortStore, type Diagnosis, examine, quarantineLog, rebuild, verifyDatabase } from "../src/index.ts"
 import { examineHere } from "../src/internal/examining.ts"
@@ -220,7 +220,11 @@ describe("a write-ahead log", () => {
       writeFileSync(`${path}.wal`, log)
       const stale = yield* examined(folder)
       assert.deepStrictEqual([stale.log._tag, statusOf(stale, "log")], ["Stale", "problem"])
-      yield* quarantineLog({ path })
+      // The log lies beside the database, not beside a link to it.
+      const link = join(yield* temporaryFolder, "link.duckdb")
+      symlinkSync(path, link)
+      assert.strictEqual((yield* examine({ path: link }, { skipVerify: true })).log._tag, "Stale")
+      assert.lengthOf(yield* quarantineLog({ path: link }), 1)
       assert.deepStrictEqual(yield* namesIn(path), ["before", "first", "later", "second"])
     })
   )

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { execFileSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { CohortStore, type Failpoint, Failpoints, purge, purgeStatements, verifyDatabase } from "../src/index.ts"
 import { type Finished, runChild, temporaryFolder, valuesOf, withStore } from "./support.ts"
@@ -103,9 +103,15 @@ describe("a purge", () => {
 
   it.effect("takes only the deleted cohorts that are named, and never one that is not deleted", () =>
     Effect.gen(function* () {
-      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      const folder = yield* temporaryFolder
+      const path = join(folder, "cohorts.duckdb")
       yield* fill(path)
-      const report = yield* purge({ path }, { cohorts: ["gone too", "stayed"] })
+      // By a link to it in another folder, it is the same database: what goes is gone, and the link stays one.
+      const link = join(yield* temporaryFolder, "link.duckdb")
+      symlinkSync(path, link)
+      const report = yield* purge({ path: link }, { cohorts: ["gone too", "stayed"] })
+      assert.strictEqual(readlinkSync(link), path)
+      assert.deepStrictEqual(readdirSync(folder), ["cohorts.duckdb"])
       assert.deepStrictEqual(
         report.cohorts.map(({ name }) => name),
         ["gone too"]

@@ -6,10 +6,10 @@
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { accessSync, constants, lstatSync, type Stats, statfsSync } from "node:fs"
-import { basename, dirname, join, resolve } from "node:path"
+import { basename, dirname, join } from "node:path"
 import { sizeText } from "../Disk.ts"
 import { leftoversIn, namesBeside } from "../Leftovers.ts"
-import { hasName } from "./files.ts"
+import { hasName, ownPath } from "./files.ts"
 import { type FileHeader, type LogState, readHeader, readLog } from "./fileState.ts"
 import { unrecordedRows } from "../Maintenance.ts"
 import { inspectSchema } from "../Migrations.ts"
@@ -51,7 +51,7 @@ export interface ExamineDepth {
 
 /** Examines a database that is not open in this process. Fails only where the operating system does not let it look. */
 export const examineHere = Effect.fnUntraced(function* (config: StoreConfig, options: ExamineDepth) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const outside = yield* Effect.try({ try: () => lookAtFiles(path), catch: (cause) => toStoreError(path, cause) })
   const inside =
     options.depth === "files"

@@ -9,12 +9,27 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync
 } from "node:fs"
-import { basename, dirname, join } from "node:path"
+import { basename, dirname, join, resolve } from "node:path"
 import { syncPath, systemCode } from "../Disk.ts"
+
+/**
+ * The path of a database by its own name rather than by that of a link to it: what belongs to it is named after that, and a file
+ * that takes its place takes that name.
+ */
+export const ownPath = (path: string): string => {
+  const named = resolve(path)
+  try {
+    return lstatSync(named).isSymbolicLink() ? realpathSync(named) : named
+  } catch {
+    // There is none, or a link leads nowhere: whoever opens it says so.
+    return named
+  }
+}
 
 /** Where a process builds a new database before it gets its name. */
 export const temporaryPath = (path: string, pid = process.pid): string =>

@@ -10,7 +10,7 @@ import { resolve } from "node:path"
 import { causesOf } from "../Disk.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { attachFormer, copyKept, detachFormer, type Kept } from "./copying.ts"
-import { hasName, nameDatabase, removeDatabase, temporaryPath } from "./files.ts"
+import { hasName, nameDatabase, ownPath, removeDatabase, temporaryPath } from "./files.ts"
 import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
 import { openStore, type StoreConfig } from "../Store.ts"
@@ -46,7 +46,7 @@ export interface RebuildReport {
  * was deleted: then all of it is left behind. So are tables and views of the owner.
  */
 export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out: string) {
-  const path = resolve(config.path)
+  const path = ownPath(config.path)
   const target = resolve(out)
   const attempt = <A>(at: string, act: () => A) => Effect.try({ try: act, catch: (cause) => toStoreError(at, cause) })
   if (yield* attempt(target, () => hasName(target))) {
