@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs"
 import { basename } from "node:path"
 import { InvalidRequest, MAX_DOCUMENT_BYTES, type RequestReason, type SaveRequest } from "@mallard/duckdb-store"
 import { systemCode } from "@mallard/duckdb-store/Disk"
+import { jsonProblemOf } from "@mallard/entity-serializers"
 import { legacyDocument } from "@mallard/migrator"
 import { Effect, Result } from "effect"
 
@@ -21,11 +22,21 @@ export const readDocument = (path: string, shown: string): Effect.Effect<SaveReq
         new InvalidRequest({ reason: reasons[systemCode(cause) ?? ""] ?? "not-read", path: shown, cause })
     })
     if (raw === undefined) return yield* new InvalidRequest({ reason: "too-large", path: shown })
-    const document = legacyDocument(raw, path === "-" ? "stdin.json" : basename(shown))
+    const document = legacyDocument(raw, path === "-" ? nameOfInput(raw) : basename(shown))
     if (Result.isFailure(document))
       return yield* new InvalidRequest({ reason: "not-read", path: shown, detail: document.failure.code })
     return path === "-" ? { ...document.success, fallbackName: undefined } : document.success
   })
+
+/** Of standard input there is no name to say what it is: NDJSON, where its first line is JSON and others follow. */
+const nameOfInput = (bytes: Buffer): string => {
+  const end = bytes.indexOf(LINE_FEED)
+  const isOneLine = end < 0 || bytes.subarray(end).every((byte) => byte <= SPACE)
+  return isOneLine || jsonProblemOf(bytes.subarray(0, end)) !== undefined ? "stdin.json" : "stdin.ndjson"
+}
+
+const LINE_FEED = 0x0a
+const SPACE = 0x20
 
 /** Undefined for more bytes than a document may have; no more than these are read. */
 const bytesOf = (path: string): Buffer | undefined => {

@@ -98,6 +98,8 @@ describe("mallard import and save", () => {
     assert.strictEqual((await mallard("export", "rows", "--out", "back.ndjson")).code, 0)
     assert.strictEqual(readFileSync(join(folder, "back.ndjson"), "utf8"), rows)
     assert.deepInclude(await json("import", "back.ndjson", "--as", "rows", "--overwrite"), { outcome: "unchanged" })
+    const script = '"$0" "$1" save piped - --db test.duckdb < rows.ndjson && "$0" "$1" export piped --db test.duckdb'
+    assert.include((await runOther("sh", ["-c", script, process.execPath, program], folder)).stdout, rows)
     writeFiles(folder, { "cut.ndjson": '{"a":1}\n{"b":' })
     const cut = await mallard("import", "cut.ndjson")
     assert.strictEqual(cut.code, 1)
