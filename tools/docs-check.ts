@@ -9,7 +9,17 @@
  *
  * The README of a library must hold a program, the one of the project a session.
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { availableParallelism, tmpdir } from "node:os"
 import { basename, dirname, join, relative, resolve } from "node:path"
 import { bundleProgram } from "./lib/bundle.ts"
@@ -31,13 +41,16 @@ const bundle = await bundleProgram()
 const counts = { programs: 0, commands: 0, links: 0, shownOnly: 0 }
 
 /**
- * Programs are written beside the sources whose packages they import, in a folder for each page; git and every tool
- * ignore it.
+ * Programs are written beside the sources whose packages they import, in a folder for each page of each check; git and
+ * every tool ignore it.
  */
 const programFolderOf = (page: string) => {
   const library = libraries.find(({ path }) => page.startsWith(join(path, "/")))
-  return join(library?.path ?? join(root, "tools"), ".docs-check", basename(page, ".md"))
+  return join(programsBelow(library?.path ?? join(root, "tools")), basename(page, ".md"))
 }
+
+/** The folder of this check: another one may be going on in the same checkout. */
+const programsBelow = (folder: string): string => join(folder, ".docs-check", String(process.pid))
 
 const checkProgram = async (page: string, fence: Fence, next: Fence | undefined, sandbox: string) => {
   const folder = programFolderOf(page)
@@ -184,8 +197,15 @@ const checkWaiting = async () => {
 }
 await Promise.all(Array.from({ length: availableParallelism() }, checkWaiting))
 problems.push(...found.flat())
-for (const library of libraries) rmSync(join(library.path, ".docs-check"), { recursive: true, force: true })
-rmSync(join(root, "tools", ".docs-check"), { recursive: true, force: true })
+for (const folder of [...libraries.map(({ path }) => path), join(root, "tools")]) {
+  const own = programsBelow(folder)
+  rmSync(own, { recursive: true, force: true })
+  try {
+    rmdirSync(dirname(own))
+  } catch {
+    // Another check has its programs there, or there were none.
+  }
+}
 
 for (const problem of problems) console.log(`${problem}\n`)
 console.log(
