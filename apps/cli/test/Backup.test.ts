@@ -1,5 +1,6 @@
 import {
   existsSync,
+  mkdirSync,
   readFileSync,
   readdirSync,
   renameSync,
@@ -84,6 +85,24 @@ describe("mallard backup", () => {
     assert.isFalse(existsSync(join(folder, "test.duckdb.backups")))
     const none = await run(folder, ["backup", "list", ...db])
     assert.strictEqual(none.stdout, "No backups in test.duckdb.backups\n")
+  })
+
+  it("is not said to be none where the path is that of no database and no copies lie beside it", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "note.txt": "hi" })
+    for (const [path, code, says] of [
+      [".", 2, "it is a folder"],
+      ["note.txt", 6, "it is not a DuckDB database"],
+      ["note.txt/test.duckdb", 2, "the path is not that of a plain file"]
+    ] as const) {
+      const listed = await run(folder, ["backup", "list", "--db", path])
+      assert.deepStrictEqual([listed.code, listed.stdout], [code, ""], path)
+      assert.include(listed.stderr, says)
+    }
+    // A database that is broken is what copies are for.
+    mkdirSync(join(folder, "note.txt.backups", "manifests"), { recursive: true })
+    const beside = await run(folder, ["backup", "list", "--db", "note.txt"])
+    assert.deepStrictEqual([beside.code, beside.stdout], [0, "No backups in note.txt.backups\n"])
   })
 
   it("names backups that the database knows and that are gone, one of them or all", async () => {

@@ -1,5 +1,5 @@
 /** `mallard backup`: the copies of sources, also when the database itself is lost. */
-import { openStore } from "@mallard/duckdb-store"
+import { openStore, type StoreError } from "@mallard/duckdb-store"
 import {
   type BackupCheck,
   type BackupProblem,
@@ -46,18 +46,24 @@ export interface RestoreCommand extends BackupCommand {
 }
 
 /**
- * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; only
- * one of somebody else's leads to another place.
+ * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; one of
+ * somebody else's leads to another place, and a path that never was one, with no copies beside it, was not meant.
  */
 const placeOf = (session: Session, { db, dir }: BackupListCommand) =>
   dir === undefined
     ? withDatabase(session, db, (database) =>
         Effect.scoped(openStore({ path: database, readonly: true })).pipe(
-          Effect.catch((error) => (error.reason === "foreign" ? Effect.fail(error) : Effect.void)),
+          Effect.catch((error) =>
+            error.reason === "foreign" || (isNoDatabase(error) && !isBackupStore(backupStoreOf(database)))
+              ? Effect.fail(error)
+              : Effect.void
+          ),
           Effect.as({ store: backupStoreOf(database), database })
         )
       )
     : namedStore(session, resolve(session.cwd, dir))
+
+const isNoDatabase = ({ reason }: StoreError): boolean => reason === "bad-path" || reason === "not-a-database"
 
 /** The folder that --backup-dir names. */
 const namedStore = (session: Session, store: string) => {
