@@ -564,6 +564,15 @@ describe("moving originals", () => {
       const old = join(folder, "old")
       const refused = yield* Effect.flip(run(database, [source], { moveOriginals: join(source, "old") }))
       assert.deepInclude(refused, { _tag: "MoveRefused", reason: "among-sources" })
+      // Through a link, from either side.
+      symlinkSync(source, join(folder, "link"))
+      for (const [given, place] of [
+        [source, join(folder, "link", "old")],
+        [join(folder, "link"), join(source, "old")]
+      ] as const) {
+        const linked = yield* Effect.flip(run(database, [given], { moveOriginals: place }))
+        assert.deepInclude(linked, { _tag: "MoveRefused", reason: "among-sources", folder: place })
+      }
       const elsewhere = otherDisk(source)
       if (elsewhere !== undefined) {
         const far = yield* Effect.flip(run(database, [source], { moveOriginals: join(elsewhere, "not-there", "old") }))

@@ -3,8 +3,8 @@
  * every copy of the backup has been read and compared. A file that is no longer the one that was read stays where it is, and
  * so does one of which the backup has no copy, or another.
  */
-import { linkSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
-import { dirname, join, relative, sep } from "node:path"
+import { linkSync, lstatSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from "node:fs"
+import { basename, dirname, join, relative, sep } from "node:path"
 import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
 import { isSameVersion, printablePath, type SourceFile } from "@mallard/legacy-json"
 import { Effect, Schema } from "effect"
@@ -46,8 +46,9 @@ export const checkPlace = (
   files: ReadonlyArray<SourceFile>
 ): Effect.Effect<void, MoveRefused> => {
   if (folder === undefined) return Effect.void
-  const taken = new Set([...given, ...files.map(({ path }) => dirname(path))])
-  if ([...taken].some((place) => `${folder}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`))) {
+  const real = realOf(folder)
+  const taken = new Set([...given, ...files.map(({ path }) => dirname(path))].map(realOf))
+  if ([...taken].some((place) => `${real}${sep}`.startsWith(place.endsWith(sep) ? place : `${place}${sep}`))) {
     return Effect.fail(new MoveRefused({ folder, reason: "among-sources" }))
   }
   const disk = diskOf(folder)
@@ -56,6 +57,15 @@ export const checkPlace = (
     return disk !== undefined && other !== undefined && other !== disk
   })
   return far === undefined ? Effect.void : Effect.fail(new MoveRefused({ folder, reason: "other-disk", source: far }))
+}
+
+/** A path without links, as far as it is there: a link may lead among the sources. */
+const realOf = (path: string): string => {
+  try {
+    return realpathSync(path)
+  } catch {
+    return dirname(path) === path ? path : join(realOf(dirname(path)), basename(path))
+  }
 }
 
 /**
