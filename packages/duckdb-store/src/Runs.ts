@@ -187,11 +187,24 @@ export const readRejects = Effect.fn("Runs.readRejects")(function* () {
   return rows.map(({ bytes, run_id, ...row }): LedgerReject => ({ ...row, runId: run_id, bytes: Number(bytes ?? 0n) }))
 })
 
-/** The runs that stored something from a path that another run had rejected. */
+/**
+ * The runs that stored something from a path that another run had rejected, or the same from another path, and whether its
+ * cohort has that content.
+ */
 export const readStoredSince = Effect.fn("Runs.readStoredSince")(function* () {
   const sql = yield* DuckDbClient
-  const rows = yield* query<{ readonly run_id: string; readonly path: string }>(sql, runStatements.storedSince)
-  return rows.map(({ path, run_id }) => ({ path, runId: run_id }))
+  const rows = yield* query<{
+    readonly run_id: string
+    readonly path: string
+    readonly cohort_id: string | null
+    readonly is_held: boolean
+  }>(sql, runStatements.storedSince)
+  return rows.map(({ cohort_id, is_held, path, run_id }) => ({
+    path,
+    runId: run_id,
+    cohortId: cohort_id ?? undefined,
+    isHeld: is_held
+  }))
 })
 
 /** The names that cohorts had in the revisions that a run made, by the revisions' ids. */
@@ -263,9 +276,12 @@ WHERE s.event = 'started' ORDER BY s.rowid`,
 FROM mallard.migration_backups b ORDER BY b.at`,
   rejects: `SELECT run_id, item, path, outcome, bytes, remarks FROM mallard.migration_items
 WHERE outcome IN ('rejected', 'failed') ORDER BY run_id, item`,
-  storedSince: `SELECT run_id, path FROM mallard.migration_items WHERE outcome = 'migrated' AND (
-  path IN (SELECT path FROM mallard.migration_items WHERE outcome IN ('rejected', 'failed'))
-  OR run_id IN (SELECT run_id FROM mallard.migration_runs WHERE contains(options, '"replays"')))`,
+  storedSince: `SELECT i.run_id, i.path, i.cohort_id, h.content_id IS NOT NULL AS is_held
+FROM mallard.migration_items i LEFT JOIN mallard.heads h ON h.content_id = i.revision_id
+WHERE (i.outcome = 'migrated' OR (i.outcome = 'skipped' AND contains(i.remarks, '"code":"identical-content"')
+  AND i.digest IN (SELECT digest FROM mallard.heads))) AND (
+  i.path IN (SELECT path FROM mallard.migration_items WHERE outcome IN ('rejected', 'failed'))
+  OR i.run_id IN (SELECT run_id FROM mallard.migration_runs WHERE contains(options, '"replays"')))`,
   names: "SELECT revision_id, encode(name) FROM mallard.recorded_revisions WHERE run_id = TRY_CAST(? AS UUID)",
   parts: `SELECT p.content_id, encode(p.path), p.format, p.bytes, p.digest, p.source_sha256 FROM mallard.parts p
 JOIN mallard.recorded_revisions r ON r.revision_id = p.content_id WHERE r.run_id = TRY_CAST(? AS UUID)

@@ -4,14 +4,26 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, join, relative, sep } from "node:path"
-import { findRun, type LedgerReject, readBackups, readRejects, readRuns, readStoredSince } from "@mallard/duckdb-store"
+import {
+  findRun,
+  type LedgerReject,
+  type LedgerRun,
+  readBackups,
+  readLatestRevisions,
+  readRejects,
+  readRuns,
+  readStoredSince
+} from "@mallard/duckdb-store"
 import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
-import { Effect, Option, Schema } from "effect"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema, Struct } from "effect"
 import { type CipherSettings, findBackup, restoreBackup } from "./Backup.ts"
 import { BackupError, targetFailure } from "./BackupError.ts"
 import { writeWhole } from "./internal/atomic.ts"
 import { orNothingStored } from "./internal/begun.ts"
+import { RunFacts } from "./internal/RunFacts.ts"
+import { undoingsOf } from "./internal/undoings.ts"
 import type { Replayed } from "./MigrateOptions.ts"
 import { Remark } from "./Report.ts"
 import { reading } from "./internal/reading.ts"
@@ -25,7 +37,10 @@ export interface Reject {
   readonly outcome: "rejected" | "failed"
   readonly bytes: number
   readonly remarks: ReadonlyArray<Remark>
-  /** The run that stored it later, from the same path or mended; null while it is open. */
+  /**
+   * The run that stored it later, from the same path or mended, or found what was made of it stored; null while it is open, or
+   * again since that was undone.
+   */
   readonly stored_by: string | null
   /** Where its original bytes are; null when the run kept none, and the file it came from is all there is. */
   readonly backup: { readonly store: string; readonly backup_id: string } | null
@@ -36,7 +51,7 @@ export interface Reject {
  * no later run has stored. Those of a run stand in the order of its items.
  *
  * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with a `StoreError` when the database cannot be opened, and
- * with a `SqlError` when it cannot be read.
+ * with `MigrationFailed` when it cannot be read.
  */
 export const listRejects = Effect.fn("listRejects")(function* (database: string, wanted: string | undefined) {
   return yield* reading(database, readAll(wanted)).pipe(orNothingStored(database, wanted ?? ""))
@@ -74,13 +89,24 @@ const readEvery = Effect.fnUntraced(function* () {
   )
   const storedBy = new Map<string, string>()
   const paths = new Map<string, ReadonlyArray<string>>()
-  const storedSince = (yield* readStoredSince()).toSorted((left, right) => orderOf(left.runId) - orderOf(right.runId))
+  const rows = yield* readRejects()
+  const isTakenBack = undoingsAfter(runs, orderOf)
+  // What an undoing took away is to be mended again; what later runs changed is not.
+  const stored = (yield* readStoredSince()).filter(
+    ({ cohortId, isHeld, runId }) => isHeld || cohortId === undefined || !isTakenBack(cohortId, runId)
+  )
+  const seen = runs.flatMap(({ facts, runId }) =>
+    (Option.getOrUndefined(readNoted(facts))?.seen ?? []).map((entry) => ({ ...entry, runId }))
+  )
+  const storedSince = [...stored, ...(rows.length === 0 ? [] : yield* stillStored(seen))].toSorted(
+    (left, right) => orderOf(left.runId) - orderOf(right.runId)
+  )
   for (const { path, runId } of storedSince) {
     const replayed = replays.get(`${runId} ${path}`)
     if (replayed !== undefined) storedBy.set(replayed, runId)
     paths.set(path, [...(paths.get(path) ?? []), runId])
   }
-  const rejects = (yield* readRejects())
+  const rejects = rows
     .toSorted((left, right) => orderOf(left.runId) - orderOf(right.runId) || left.item - right.item)
     .map((row): Reject => {
       const backup = backups.get(row.runId)
@@ -98,6 +124,50 @@ const readEvery = Effect.fnUntraced(function* () {
     })
   return { rejects, replays }
 })
+
+/**
+ * Whether a cohort was given a state of before since a run, by an undoing of that run or of all runs from an earlier one on.
+ * What undid an undoing gave back what the first run had stored.
+ */
+const undoingsAfter = (runs: ReadonlyArray<LedgerRun>, orderOf: (run: string) => number) => {
+  const undone = undoingsOf(runs)
+  const savepoints = new Map<string, number>()
+  const spans = new Map<string, Array<{ readonly from: number; readonly to: number }>>()
+  for (const [to, { facts, options, runId }] of runs.entries()) {
+    const { savepoint, to_savepoint, undone_run } = Option.getOrElse(
+      readTarget(options),
+      (): typeof Target.Type => ({})
+    )
+    if (savepoint !== undefined) savepoints.set(savepoint, to)
+    const from = undone_run === undefined ? savepoints.get(to_savepoint ?? "") : orderOf(undone_run)
+    if (from === undefined || undone.has(runId)) continue
+    for (const { action, cohort_id } of Option.getOrUndefined(readNoted(facts))?.undone ?? []) {
+      if (action !== "kept") spans.set(cohort_id, [...(spans.get(cohort_id) ?? []), { from, to }])
+    }
+  }
+  return (cohortId: string, run: string): boolean => {
+    const at = orderOf(run)
+    return (spans.get(cohortId) ?? []).some(({ from, to }) => from <= at && at < to)
+  }
+}
+
+/** What the options of runs say of undoing. */
+const Target = Schema.Struct({
+  savepoint: Schema.optionalKey(Schema.String),
+  to_savepoint: Schema.optionalKey(Schema.String),
+  undone_run: Schema.optionalKey(Schema.String)
+})
+const readTarget = Schema.decodeUnknownOption(Schema.fromJsonString(Target))
+
+/** Those of contents that runs met and had no need to store which are stored still. */
+const stillStored = Effect.fnUntraced(function* <A extends { readonly digest: string }>(seen: ReadonlyArray<A>) {
+  if (seen.length === 0) return []
+  const revisions = yield* readLatestRevisions(yield* DuckDbClient)
+  const live = new Set(revisions.filter(({ isDeleted }) => !isDeleted).map(({ digest }) => digest))
+  return seen.filter(({ digest }) => live.has(digest))
+})
+
+const readNoted = Schema.decodeUnknownOption(Schema.fromJsonString(RunFacts.mapFields(Struct.pick(["undone", "seen"]))))
 
 const remarksOf = ({ remarks }: LedgerReject): ReadonlyArray<Remark> => Option.getOrElse(readRemarks(remarks), () => [])
 
