@@ -142,7 +142,7 @@ FROM mallard.parts p JOIN mallard.heads h ON h.content_id = p.content_id`,
 FROM mallard.migration_items i JOIN mallard.heads h ON h.content_id = i.revision_id WHERE i.outcome = 'migrated'`,
   seen: `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome, h.content_id IS NOT NULL
 FROM mallard.migration_items i LEFT JOIN mallard.heads h ON h.content_id = i.revision_id
-WHERE NOT contains(i.remarks, '"code":"interrupted"')
+WHERE NOT regexp_matches(i.remarks, '"code":"(interrupted|too-many-rejects|gone)"')
 ORDER BY i.run_id, i.item, i.outcome <> 'migrated'`,
   migrated: "SELECT DISTINCT path FROM mallard.migration_items WHERE outcome = 'migrated'",
   remarked: remarkedSql("rejected", "name-conflict")

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import { appendFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { openStore } from "@mallard/duckdb-store"
 import { findSources } from "@mallard/legacy-json"
 import { changesOf, type PathHistory, type PresentSource, status } from "@mallard/migrator"
 import { Effect } from "effect"
@@ -215,6 +216,65 @@ describe("status", () => {
       const back = changes(yield* look)
       assert.include(back, "gone.json reappeared")
       assert.include(back, "edited.json reverted")
+    })
+  )
+})
+
+describe("what a run has seen", () => {
+  const text = (name: string) => `{"name":"${name}","patients":[{"id":"${name}"}]}`
+  const told = (database: string, source: string) =>
+    Effect.map(status({ database, paths: [source], cwd: source }), ({ sources }) =>
+      sources.map(({ change, path }) => `${path.split("/").at(-1)} ${change}`)
+    )
+
+  it.effect("is no source that it did not come to because it rejected too much", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "b.json": text("b"), "c.json": text("c") }, { verify: false })
+      writeFileSync(join(source, "a.json"), "{")
+      writeFileSync(join(source, "d.json"), text("d"))
+      const stopped = yield* run(database, [source], {
+        maxRejects: { value: 0, unit: "sources" },
+        sizes: { batchFiles: 1 }
+      })
+      assert.include(
+        stopped.items.flatMap(({ remarks }) => remarks.map(({ code }) => code)),
+        "too-many-rejects"
+      )
+      assert.strictEqual(stopped.totals.skipped, 3)
+      assert.deepStrictEqual(yield* told(database, source), [
+        "a.json rejected",
+        "b.json unchanged",
+        "c.json unchanged",
+        "d.json new"
+      ])
+    })
+  )
+
+  it.effect("is no source that a full disk kept from being read, unless none has seen it before", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "a.json": text("a"), "b.json": "{" }, { verify: false })
+      writeFileSync(join(source, "c.json"), "{")
+      yield* run(database, [source], { verify: false })
+      // Two rows, as a run writes them of sources that came after the one that did not fit.
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const client = yield* openStore({ path: database })
+          yield* client.unsafe(
+            `UPDATE mallard.migration_items SET outcome = 'failed', source_sha256 = NULL, path = replace(path, 'b.json', 'a.json')
+WHERE outcome = 'rejected' AND run_id = (SELECT max_by(run_id, rowid) FROM mallard.migration_runs)`
+          )
+        })
+      )
+      assert.deepStrictEqual(yield* told(database, source), ["a.json unchanged", "b.json rejected", "c.json rejected"])
+    })
+  )
+
+  it.effect("below a folder is no file beside it whose name begins like that of the folder", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "a/a.json": text("a"), "a#1.json": text("b") }, { verify: false })
+      const report = yield* run(database, [join(source, "a")], { verify: false })
+      assert.isUndefined(report.removed)
+      assert.deepStrictEqual(yield* told(database, join(source, "a")), ["a.json unchanged"])
     })
   )
 })

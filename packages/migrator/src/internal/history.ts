@@ -38,6 +38,8 @@ export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<Ledg
   }
   for (const { facts, proof, runId } of runs) {
     for (const { isHeld, outcome, path, sourceSha256 } of byRun.get(runId) ?? []) {
+      // A source that the full disk kept from being read says nothing new of one that was read before.
+      if (outcome === "failed" && sourceSha256 === undefined && paths.has(path)) continue
       const entry = at(path)
       const isDone = outcome === "migrated" ? isHeld : outcome === "skipped"
       if (sourceSha256 !== undefined) entry.contents.set(sourceSha256, isDone)
