@@ -20,6 +20,7 @@ import { load } from "./internal/loading.ts"
 import { movedAside } from "./internal/movedAside.ts"
 import { checkPlace } from "./internal/moveOriginals.ts"
 import { recordProof } from "./internal/recording.ts"
+import { failing } from "./internal/reading.ts"
 import { rehearse } from "./internal/rehearsal.ts"
 import { optionsOf } from "./internal/runOptions.ts"
 import { bytesOf, largestOf } from "./internal/sourceFiles.ts"
@@ -163,9 +164,11 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     }
   }
   const whole = yield* movedAside(options, found, report)
-  const isToldAlready = verification === noVerification && whole.moved === undefined && whole.outcome === report.outcome
-  if (isToldAlready) return whole
   const unmoved = (whole.notes ?? []).slice(notes.length)
+  const isAtEnd = whole.outcome !== "interrupted" && whole.outcome !== "failed"
+  const isToldAlready =
+    verification === noVerification && whole.moved === undefined && (unmoved.length === 0 || !isAtEnd)
+  if (isToldAlready) return whole
   return yield* recordProof(whole, unmoved.length === 0 ? {} : { not_moved: unmoved })
 })
 
@@ -240,11 +243,7 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
           options.onProgress?.({ phase: "verify", done, documents })
         )
     )
-  ).pipe(
-    Effect.catchTag("SqlError", (cause) =>
-      Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
-    )
-  )
+  ).pipe(failing(options.database, "reading"))
   yield* reach("verify/done")
   const verification: Verification = {
     checked: report.checked,

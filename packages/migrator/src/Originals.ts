@@ -52,7 +52,7 @@ export interface RestoredOriginals {
  *
  * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies, with a `BackupError`
  * when the backup is not the one that the run recorded or cannot be read at all, with a `StoreError` when the database cannot
- * be opened, and with a `SqlError` when it cannot be read.
+ * be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
   const { run, backup } = yield* reading(

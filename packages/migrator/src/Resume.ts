@@ -269,7 +269,7 @@ const readAsked = Schema.decodeUnknownOption(Schema.fromJsonString(AskedOptions)
  * The halted runs of a database, oldest first; also of one that a run was cut short before it had made it. `migrate` over
  * the same paths, or with the run as `resumes`, goes on with one.
  *
- * Fails with a `StoreError` when the database cannot be opened, and with a `SqlError` when it cannot be read.
+ * Fails with a `StoreError` when the database cannot be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const listHalted = Effect.fn("listHalted")(function* (database: string) {
   const ledger = yield* readingIfThere(database, readRuns(), [])
@@ -319,7 +319,7 @@ export class NotAMigration extends Schema.TaggedError<NotAMigration>()("NotAMigr
  * has stored. The run is named by its id, how that begins, or `last`.
  *
  * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NotAMigration` for a run that migrated nothing, with a
- * `StoreError` when the database cannot be opened, and with a `SqlError` when it cannot be read.
+ * `StoreError` when the database cannot be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted: string) {
   const run = yield* reading(database, findRun(wanted)).pipe(orNothingStored(database, wanted))
@@ -334,7 +334,7 @@ export const retryOf = Effect.fn("retryOf")(function* (database: string, wanted:
   return retry
 })
 
-/** Whether the copies of any of these runs were encrypted. */
+/** Whether the copies of any of these runs were encrypted. Fails as `listHalted` does; without a database there are none. */
 export const isEncrypted = Effect.fn("isEncrypted")(function* (
   database: string,
   wanted: Iterable<{ readonly run: string }>

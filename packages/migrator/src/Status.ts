@@ -2,21 +2,19 @@
  * What is pending: runs that were cut short, and sources that are new, changed, missing or waiting. Reads every source
  * whole, for contents alone tell; writes nothing.
  */
-import { hash } from "node:crypto"
-import { realpathSync } from "node:fs"
-import { resolve, sep } from "node:path"
+import { resolve } from "node:path"
 import { readRuns } from "@mallard/duckdb-store"
 import { findSources, type Source } from "@mallard/legacy-json"
 import { Effect } from "effect"
-import { filesOf } from "./Backup.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { type ChangedSource, changesOf, type PathHistory, type PresentSource } from "./Incremental.ts"
 import { readHistory } from "./internal/history.ts"
-import { readLastRejects, type Reject } from "./Rejects.ts"
+import { readLastRejects } from "./Rejects.ts"
 import { type UnfinishedRun, migratedPaths, unfinishedByTime, withBegun } from "./Resume.ts"
 import { begunRuns } from "./internal/begun.ts"
+import { alterationsOf, below, contentOf } from "./internal/comparing.ts"
 import { readingIfThere } from "./internal/reading.ts"
-import { bytesOf, contentOfFile } from "./internal/sourceFiles.ts"
+import { contentOfFile } from "./internal/sourceFiles.ts"
 
 export interface StatusOptions {
   /** Absolute path of the database. */
@@ -43,7 +41,7 @@ export interface StatusReport {
  * first. Reads every source once and writes nothing.
  *
  * Fails with a `SourceError` for a path given where nothing is and no run has seen anything, with a `StoreError` when the
- * database is not there or cannot be opened, unless a run was cut short before it made it, and with a `SqlError` when it
+ * database is not there or cannot be opened, unless a run was cut short before it made it, and with `MigrationFailed` when it
  * cannot be read.
  */
 export const status = Effect.fn("status")(function* (options: StatusOptions) {
@@ -77,7 +75,7 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
         path,
         sha256: undefined
       }))
-      for (const source of sources) seen.push({ path: source.path, sha256: yield* contentOf(source) })
+      for (const source of sources) seen.push({ path: source.path, sha256: yield* readContent(source) })
       const covered = new Set(sources.flatMap(({ files }) => files.map(({ path }) => path)))
       // Who asks for a path that is gone is told so, also when a run has told it before.
       const known = below(history, paths).map((entry): PathHistory =>
@@ -87,7 +85,8 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
       const rejected = new Set(changed.filter(({ change }) => change === "rejected").map(({ path }) => path))
       const altered = yield* alterationsOf(
         sources.filter(({ path }) => rejected.has(path)),
-        rejects
+        rejects,
+        new Map(seen.map(({ path, sha256 }) => [path, sha256]))
       )
       return changed.map((source): ChangedSource => {
         const isAltered = altered.get(source.path)
@@ -111,63 +110,13 @@ export const status = Effect.fn("status")(function* (options: StatusOptions) {
   return report
 })
 
-/**
- * By path, whether rejected sources have other bytes than when they were rejected, as far as their copies or their sizes
- * tell: a reject itself has no digest in the ledger.
- */
-const alterationsOf = Effect.fnUntraced(function* (
-  sources: ReadonlyArray<Source>,
-  rejects: ReadonlyMap<string, Reject>
-) {
-  const altered = new Map<string, boolean>()
-  const byBackup = Map.groupBy(sources, ({ path }) => rejects.get(path)?.backup?.backup_id)
-  for (const own of byBackup.values()) {
-    const backup = rejects.get(own[0]?.path ?? "")?.backup ?? undefined
-    const copies =
-      backup === undefined ? [] : yield* filesOf(backup.store, backup.backup_id).pipe(Effect.orElseSucceed(() => []))
-    const digests = new Map(copies.map(({ path, sha256 }) => [path, sha256]))
-    for (const source of own) {
-      const { files, path } = source
-      const now = yield* Effect.forEach(files, contentOfFile)
-      const bytes = rejects.get(path)?.bytes ?? 0
-      if (files.every((file) => digests.has(file.path))) {
-        altered.set(path, !files.every((file, at) => digests.get(file.path) === now[at]))
-      } else if (bytes > 0 && bytes !== bytesOf(source)) altered.set(path, true)
-    }
-  }
-  return altered
-})
-
-/** The histories of paths at or below others. */
-export const below = (
-  history: ReadonlyArray<PathHistory>,
-  paths: ReadonlyArray<string>
-): ReadonlyArray<PathHistory> => {
-  const roots = paths.flatMap((path) => [path, realPath(path)])
-  return history.filter(({ path }) =>
-    roots.some(
-      (root) => path === root || path.startsWith(root.endsWith(sep) ? root : root + sep) || path.startsWith(`${root}#`)
-    )
-  )
-}
-
-const realPath = (path: string): string => {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
-  }
-}
-
 /** SHA-256 of a source as a run records it; undefined if it cannot be read. */
-const contentOf = Effect.fnUntraced(function* (source: Source) {
-  const parts: Array<readonly [name: string, sha256: string]> = []
+const readContent = Effect.fnUntraced(function* (source: Source) {
+  const digests = new Map<string, string>()
   for (const file of source.files) {
     const sha256 = yield* contentOfFile(file)
     if (sha256 === undefined) return undefined
-    parts.push([file.name, sha256])
+    digests.set(file.path, sha256)
   }
-  return source.kind === "directory"
-    ? hash("sha256", parts.map(([name, sha256]) => `${name}\t${sha256}\n`).join(""), "hex")
-    : parts[0]?.[1]
+  return contentOf(source, ({ path }) => digests.get(path))
 })

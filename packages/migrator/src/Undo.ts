@@ -22,13 +22,13 @@ import {
 } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
-import { SqlError } from "effect/sql"
+import type { SqlError } from "effect/sql"
 import { orNothingStored } from "./internal/begun.ts"
 import { environmentOf } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
-import { MigrationFailed, type UndoProgress } from "./MigrateOptions.ts"
+import type { MigrationFailed, UndoProgress } from "./MigrateOptions.ts"
 import { totalsOf, type UndoneBy, type UndoneCohort } from "./Report.ts"
-import { reading } from "./internal/reading.ts"
+import { failing, reading } from "./internal/reading.ts"
 
 /** What an undoing run did, or would do. */
 export interface UndoReport {
@@ -159,7 +159,7 @@ export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Pl
 
 /** All savepoints, oldest first. Fails with a `StoreError` or `MigrationFailed` when the database cannot be read. */
 export const listSavepoints = Effect.fn("listSavepoints")(function* (database: string) {
-  return yield* reading(database, savepoints).pipe(failing(database))
+  return yield* reading(database, savepoints)
 })
 
 /**
@@ -268,13 +268,6 @@ const recorded = Effect.fnUntraced(function* (asked: RunOptions) {
   return JSON.stringify({ ...asked, environment: environmentOf(yield* engineVersion(client)) })
 })
 
-const failing = (database: string) => {
-  const told = <E>(error: E | SqlError.SqlError): E | MigrationFailed =>
-    error instanceof SqlError.SqlError ? new MigrationFailed({ database, cause: error }) : error
-  return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>): Effect.Effect<A, E | MigrationFailed, R> =>
-    Effect.mapError(effect, told<E>)
-}
-
 /** Opens an existing database for writing: a writer alone would create what is not there. */
 const inWriter = <A, E>(
   { database, program }: Place,
@@ -288,5 +281,5 @@ const inWriter = <A, E>(
         )
       )
     ),
-    failing(database)
+    failing(database, "writing")
   )

@@ -17,9 +17,10 @@ import { digestOfSource, findSources, type Source, SourceError } from "@mallard/
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { expandDatabases } from "./HealthSimDatabase.ts"
-import { defaultLimits, MigrationFailed } from "./MigrateOptions.ts"
+import { defaultLimits } from "./MigrateOptions.ts"
 import type { ItemReport } from "./Report.ts"
 import { Loader } from "./internal/Loader.ts"
+import { failing } from "./internal/reading.ts"
 import { readStored } from "./internal/stored.ts"
 
 /** What is verified, and with how much of the machine. */
@@ -110,11 +111,7 @@ export const verify = Effect.fn("verify")(function* (options: VerifyOptions) {
           notes: compared.notes.slice(0, MAX_FINDINGS)
         }
         return full
-      }).pipe(
-        Effect.catchTag("SqlError", (cause) =>
-          Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
-        )
-      )
+      }).pipe(failing(options.database, "reading"))
     })
   )
 })

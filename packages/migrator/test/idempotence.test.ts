@@ -1,3 +1,4 @@
+import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
@@ -307,6 +308,23 @@ describe("a dry run", () => {
           [same?.digest, same?.format, same?.entities, same?.cohort, same?.remarks],
           [item.digest, item.format, item.entities, item.cohort, item.remarks]
         )
+      }
+    })
+  )
+
+  it.effect("refuses a database that a run would refuse, and takes an empty one as a run does", () =>
+    Effect.gen(function* () {
+      const { folder, source } = yield* folderOf({ "a.json": cohortFile("a", "1") })
+      const [below, empty] = [join(source, "a.json", "test.duckdb"), join(folder, "empty.duckdb")]
+      for (const dryRun of [true, false]) {
+        assert.deepInclude(yield* Effect.flip(run(below, [source], { dryRun })), {
+          _tag: "StoreError",
+          reason: "bad-path"
+        })
+      }
+      yield* Effect.promise(async () => (await DuckDBInstance.create(empty)).closeSync())
+      for (const dryRun of [true, false]) {
+        assert.deepStrictEqual(outcomes(yield* run(empty, [source], { dryRun })), { "a.json": "migrated" })
       }
     })
   )

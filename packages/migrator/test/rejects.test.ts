@@ -5,6 +5,8 @@ import {
   listBackups,
   listRejects,
   readExport,
+  rollback,
+  type RunReport,
   status,
   storedReport
 } from "@mallard/migrator"
@@ -117,6 +119,85 @@ describe("rejected sources", () => {
       assert.deepStrictEqual(
         open.map(({ path }) => path),
         [join(source, "latin.json")]
+      )
+    })
+  )
+
+  it.effect("are open again when what was made of them is undone, and not when that was replaced", () =>
+    Effect.gen(function* () {
+      const { database, folder, keeping, out, source } = yield* rejected(true)
+      yield* exportRejects({ rejects: yield* listRejects(database, undefined), out })
+      writeFileSync(join(out, "2", "cut.json"), '{"name":"cut","patients":[{"id":"2"}]}')
+      const replays = yield* readExport(out)
+      const cut = join(source, "cut.json")
+      const mended = new Map([...replays].filter(([, { path }]) => path === cut))
+      const replayed = yield* run(database, [...mended.keys()], { ...keeping, replays: mended })
+      const told = Effect.gen(function* () {
+        const { sources } = yield* status({ database, paths: [cut], cwd: source })
+        const open = (yield* listRejects(database, undefined)).some(({ path }) => path === cut)
+        return [sources[0]?.change, sources[0]?.pending, open]
+      })
+      const undo = (id: string | null) =>
+        rollback({ database, run: id ?? "", cascade: false, test: false, program: "test" })
+      assert.deepStrictEqual(yield* told, ["mended", false, false])
+      const undone = yield* undo(replayed.run)
+      assert.deepStrictEqual(yield* told, ["rejected", true, true])
+      yield* undo(undone.run)
+      assert.deepStrictEqual(yield* told, ["mended", false, false])
+      const other = join(folder, "other.json")
+      writeFileSync(other, '{"name":"cut","patients":[{"id":"7"}]}')
+      const replaced = yield* run(database, [other], { onConflict: "replace" })
+      assert.strictEqual(replaced.totals.migrated, 1)
+      assert.deepStrictEqual(yield* told, ["mended", false, false])
+    })
+  )
+
+  it.effect("are not open where what was made of them is stored from elsewhere, before or in the same run", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* rejected(false)
+      const cut = join(source, "cut.json")
+      const isOpen = Effect.map(listRejects(database, undefined), (open) => open.some(({ path }) => path === cut))
+      const same = '{"name":"same","patients":[{"id":"9"}]}'
+      writeFileSync(cut, same)
+      writeFileSync(join(source, "a-twin.json"), same)
+      const both = yield* run(database, [source])
+      assert.deepStrictEqual([both.totals.migrated, both.totals.skipped, yield* isOpen], [1, 1, false])
+      yield* rollback({ database, run: both.run, cascade: false, test: false, program: "test" })
+      assert.isTrue(yield* isOpen)
+      writeFileSync(cut, String(files["good.json"]))
+      const later = yield* run(database, [cut])
+      assert.deepStrictEqual([later.totals.unchanged, yield* isOpen], [1, false])
+    })
+  )
+
+  it.effect("that are mended in place are told as changed, by a rehearsal and the stored report too", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* rejected(true)
+      const whole = '{"patients":[{"id":"3"} ]}'
+      writeFileSync(join(source, "case", "patients.json"), whole)
+      // As long as what was rejected: only its copy tells.
+      writeFileSync(join(source, "cut.json"), '{"name":"cut","patients":[{"id":2}]}')
+      const mended = (of: RunReport) =>
+        of.items.filter(({ path }) => /c(ase|ut\.json)$/.test(path)).map(({ change, outcome }) => [outcome, change])
+      const expected: ReturnType<typeof mended> = [
+        ["migrated", "changed"],
+        ["migrated", "changed"]
+      ]
+      assert.deepStrictEqual(mended(yield* run(database, [source], { dryRun: true })), expected)
+      assert.deepStrictEqual(mended(yield* run(database, [source])), expected)
+      assert.deepStrictEqual(mended(yield* storedReport(database, "last")), expected)
+    })
+  )
+
+  it.effect("of several files are told as changed when one was taken away", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* folderOf({ ...files, "case/claims.json": "[]" })
+      yield* run(database, [source], { backup: { store: backupStoreOf(database) } })
+      rmSync(join(source, "case", "claims.json"))
+      const { sources } = yield* status({ database, paths: [join(source, "case")], cwd: source })
+      assert.deepStrictEqual(
+        sources.map(({ change }) => change),
+        ["changed"]
       )
     })
   )

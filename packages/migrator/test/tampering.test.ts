@@ -1,13 +1,26 @@
 /** What somebody with a SQL prompt can do to whole tables, rather than to values in their rows: verifying finds it. */
 import { DuckDBInstance } from "@duckdb/node-api"
 import { tableColumns, tableNames } from "@mallard/duckdb-store"
-import { verify } from "@mallard/migrator"
+import {
+  isEncrypted,
+  listHalted,
+  listRejects,
+  listRuns,
+  listSavepoints,
+  listUnfinished,
+  restoreOriginals,
+  retryOf,
+  rollback,
+  status,
+  storedReport,
+  verify
+} from "@mallard/migrator"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { copyFileSync } from "node:fs"
 import { join } from "node:path"
 import { cohortFile, variedSources } from "./fixtures.ts"
-import { migrated } from "./support.ts"
+import { migrated, run as again } from "./support.ts"
 
 /** Runs statements on a database file by DuckDB alone, and closes it. */
 const change = (database: string, ...statements: ReadonlyArray<string>) =>
@@ -53,6 +66,40 @@ describe("a table that another program changes as a whole", () => {
       180_000
     )
   }
+})
+
+describe("a ledger that does not answer", () => {
+  it.live("is a database that cannot be read to all that asks it, whatever DuckDB says", () =>
+    Effect.gen(function* () {
+      const { database, report, source } = yield* migrated({ "a.json": cohortFile("a", "p1") }, { verify: false })
+      yield* change(
+        database,
+        "CREATE OR REPLACE VIEW mallard.recorded_revisions AS SELECT * FROM mallard.revisions WHERE error('secret') IS NULL"
+      )
+      const { run } = report
+      const asked: Readonly<
+        Record<string, Effect.Effect<unknown, { readonly _tag: string; readonly message: string }>>
+      > = {
+        status: status({ database, paths: [], cwd: source }),
+        listHalted: listHalted(database),
+        listUnfinished: listUnfinished(database),
+        isEncrypted: isEncrypted(database, [{ run }]),
+        retryOf: retryOf(database, run),
+        listRejects: listRejects(database, undefined),
+        storedReport: storedReport(database, run),
+        listRuns: listRuns(database),
+        listSavepoints: listSavepoints(database),
+        restoreOriginals: restoreOriginals({ database, run, test: true }),
+        rollback: rollback({ database, run, cascade: false, test: false, program: "test" }),
+        plan: again(database, [source], { dryRun: true })
+      }
+      for (const [name, asking] of Object.entries(asked)) {
+        const { _tag, message } = yield* Effect.flip(asking)
+        assert.deepStrictEqual([name, _tag, message.includes("secret")], [name, "MigrationFailed", false])
+        if (name !== "rollback") assert.match(message, /^Reading .+ failed\./, name)
+      }
+    })
+  )
 })
 
 describe("a cohort whose revision is taken out, with what the ledger says of it", () => {

@@ -14,18 +14,19 @@ import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { type BackupMade, isLastEncrypted, makeBackup } from "../Backup.ts"
-import type { ChangedSource, PathHistory } from "../Incremental.ts"
-import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
+import type { ChangedSource } from "../Incremental.ts"
+import type { MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
 import { type BackupReport, type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
 import { isStopped } from "../report/Summary.ts"
 import { continuedRun, isSuperseded, type UnfinishedRun } from "../Resume.ts"
 import { type Begun, begunRuns, forgetBegun } from "./begun.ts"
-import { comparedWith, removedOf } from "./comparing.ts"
+import { comparedWith, type Known, readRejected, removedOf } from "./comparing.ts"
 import { environmentOf } from "./environment.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
 import { notCopiedNotes, REJECTS_NOT_COPIED } from "./manifest.ts"
 import { startReadThreads } from "./readAhead.ts"
+import { failing } from "./reading.ts"
 import { recordBackup, recordRun } from "./recording.ts"
 import { isExceeded } from "./rejectLimit.ts"
 import type { RunFacts } from "./RunFacts.ts"
@@ -87,9 +88,7 @@ export const load = (request: LoadRequest) =>
         memoryLimit: options.memoryLimit,
         threads: options.jobs
       })
-      return yield* loadInto(client, threads, request).pipe(
-        Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: options.database, cause })))
-      )
+      return yield* loadInto(client, threads, request).pipe(failing(options.database, "writing"))
     })
   )
 
@@ -106,6 +105,7 @@ const loadInto = Effect.fnUntraced(function* (
   const made = yield* Effect.withSpan(backUp(options, originals, run), "mallard.backup")
   const backup = made?.report
   const backupMs = (yield* Clock.currentTimeMillis) - began
+  const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
   const before = (yield* Effect.provideService(readBackups(), DuckDbClient, client)).at(-1)
   // In the store of this run, or in another one.
   const wasEncrypted = before !== undefined && isLastEncrypted(before.path)
@@ -115,12 +115,12 @@ const loadInto = Effect.fnUntraced(function* (
   const rejectedBefore = unreadable.filter(isStopped).length
   const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore, threads })
   loader.prepare()
-  const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
   const history = yield* Effect.provideService(readHistory(runs), DuckDbClient, client)
+  const known = { history, rejects: yield* Effect.provideService(readRejected(history), DuckDbClient, client) }
   const resumed = yield* recordBegin(writer, request, runs, duckdb, backup)
   yield* reach(resumed === undefined ? "run/begun" : "run/resumed")
   yield* Effect.withSpan(loader.run(), "mallard.read")
-  const ended = yield* recordEnd(client, writer, request, loader, history, made, { began, backupMs, wasEncrypted })
+  const ended = yield* recordEnd(client, writer, request, loader, known, made, { began, backupMs, wasEncrypted })
   const isPlain = made !== undefined && options.backup?.cipher === undefined
   const loaded: Loaded = {
     ...ended,
@@ -174,12 +174,12 @@ const recordEnd = Effect.fnUntraced(function* (
   writer: BatchWriter,
   { findMs, found, options, run, unreadable }: LoadRequest,
   loader: Loader,
-  history: ReadonlyArray<PathHistory>,
+  known: Known,
   made: BackupMade | undefined,
   before: { readonly began: number; readonly backupMs: number; readonly wasEncrypted: boolean }
 ) {
   const { reports } = loader
-  const changes = comparedWith(history, options, found, [...reports, ...unreadable])
+  const changes = yield* comparedWith(known, options, found, [...reports, ...unreadable])
   const items = changes.items.slice(0, reports.length)
   const all = [...items, ...unreadable]
   const exceeded = options.maxRejects !== undefined && isExceeded(options.maxRejects, totalsOf(all.length, all))
@@ -213,7 +213,8 @@ const recordEnd = Effect.fnUntraced(function* (
     .pipe(
       Effect.andThen(checkpoint(client)),
       Effect.as(undefined),
-      Effect.catchTag("SqlError", (cause) => Effect.succeed(new MigrationFailed({ database: options.database, cause })))
+      failing(options.database, "writing"),
+      Effect.catch((failure) => Effect.succeed(failure))
     )
   return { items, exceeded, endFailure, removed: changes.removed, rejectsLeftOut }
 })

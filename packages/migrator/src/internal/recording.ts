@@ -4,6 +4,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect } from "effect"
 import type { MigrateOptions } from "../MigrateOptions.ts"
 import { type BackupReport, noVerification, type RunReport } from "../Report.ts"
+import { failing } from "./reading.ts"
 import type { RunProof } from "./RunFacts.ts"
 
 export const recordRun = (
@@ -85,13 +86,11 @@ export const recordProof = (report: RunReport, ending: Ending): Effect.Effect<Ru
       return report
     })
   ).pipe(
-    Effect.catch(() =>
+    failing(report.database, "writing"),
+    Effect.catch(({ message }) =>
       Effect.succeed({
         ...report,
-        notes: [
-          ...(report.notes ?? []),
-          "The end of the run could not be noted in the database: it was open elsewhere."
-        ]
+        notes: [...(report.notes ?? []), `The end of the run could not be noted in the database. ${message}`]
       })
     )
   )

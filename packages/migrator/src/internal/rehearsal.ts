@@ -1,19 +1,19 @@
 /** A run that writes nothing: everything is read, decided and, where rules ask for rows, loaded into a database that goes. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { BatchWriter, openStore, readRuns, removeScratch, scratchPrefix } from "@mallard/duckdb-store"
+import { BatchWriter, openStore, readRuns, removeScratch, scratchPrefix, StoreError } from "@mallard/duckdb-store"
 import type { FoundSources } from "@mallard/legacy-json"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { StoredHead } from "../Decision.ts"
-import { type MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
+import type { MigrateOptions } from "../MigrateOptions.ts"
 import type { ItemReport } from "../Report.ts"
-import { comparedWith } from "./comparing.ts"
+import { comparedWith, type Known, readRejected } from "./comparing.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
 import { startReadThreads } from "./readAhead.ts"
-import { reading } from "./reading.ts"
+import { failing, reading } from "./reading.ts"
 import type { Loaded } from "./loading.ts"
 import { type KnownItem, readStored, type Stored } from "./stored.ts"
 
@@ -23,23 +23,19 @@ export const rehearse = Effect.fnUntraced(function* (
   run: string,
   unreadable: ReadonlyArray<ItemReport>
 ) {
-  const stored = existsSync(options.database)
-    ? yield* reading(
-        options.database,
-        Effect.gen(function* () {
-          return { ...(yield* readStored(yield* DuckDbClient)), history: yield* readHistory(yield* readRuns()) }
-        })
-      ).pipe(
-        Effect.catchTag("SqlError", (cause) =>
-          Effect.fail(new MigrationFailed({ database: options.database, cause, while: "reading" }))
-        )
-      )
-    : {
-        heads: new Map<string, StoredHead>(),
-        known: new Map<string, ReadonlyMap<string, KnownItem>>(),
-        rivals: new Set<string>(),
-        history: []
-      }
+  const stored = yield* reading(
+    options.database,
+    Effect.gen(function* () {
+      const history = yield* readHistory(yield* readRuns())
+      return { ...(yield* readStored(yield* DuckDbClient)), history, rejects: yield* readRejected(history) }
+    })
+  ).pipe(
+    // A run makes a database that is not there; any other that does not open is refused by it too.
+    Effect.catchIf(
+      (error) => error instanceof StoreError && error.reason === "missing",
+      () => Effect.succeed(nothingStored)
+    )
+  )
   const loader = yield* needsRows(options)
     ? Effect.scoped(rehearseInScratch(options, stored, found, run))
     : Effect.gen(function* () {
@@ -50,7 +46,7 @@ export const rehearse = Effect.fnUntraced(function* (
         return dry
       }).pipe(Effect.scoped)
   const { reports } = loader
-  const { items: compared, removed } = comparedWith(stored.history, options, found, [...reports, ...unreadable])
+  const { items: compared, removed } = yield* comparedWith(stored, options, found, [...reports, ...unreadable])
   const items = compared.slice(0, reports.length)
   const loaded: Loaded = {
     items,
@@ -68,6 +64,14 @@ export const rehearse = Effect.fnUntraced(function* (
   }
   return loaded
 })
+
+const nothingStored: Stored & Known = {
+  heads: new Map<string, StoredHead>(),
+  known: new Map<string, ReadonlyMap<string, KnownItem>>(),
+  rivals: new Set<string>(),
+  history: [],
+  rejects: new Map()
+}
 
 /** Whether the content is checked by rules, which are asked of rows. */
 const needsRows = ({ rules, strict }: MigrateOptions): boolean => rules !== undefined || strict === true
@@ -102,5 +106,5 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     const loader = new Loader({ options, found: found.sources, stored, writer, run, rejectedBefore: 0, threads })
     yield* Effect.withSpan(loader.run(), "mallard.read")
     return loader
-  }).pipe(Effect.catchTag("SqlError", (cause) => Effect.fail(new MigrationFailed({ database: path, cause }))))
+  }).pipe(failing(path, "writing"))
 })
