@@ -342,8 +342,9 @@ export const isEncrypted = Effect.fn("isEncrypted")(function* (
   if (!existsSync(database)) return false
   const asked = new Set([...wanted].map(({ run }) => run))
   const runs = yield* reading(database, readRuns())
-  return runs.some(
-    ({ options, runId }) =>
-      asked.has(runId) && Option.exists(readAsked(options), ({ backup_cipher }) => backup_cipher !== undefined)
-  )
+  return runs.some((run) => asked.has(run.runId) && hasCipher(run))
 })
+
+/** Whether a run was to encrypt its copies. */
+export const hasCipher = (run: LedgerRun | undefined): boolean =>
+  Option.exists(readAsked(run?.options), ({ backup_cipher }) => backup_cipher !== undefined)

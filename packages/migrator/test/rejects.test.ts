@@ -13,7 +13,7 @@ import {
 import { Failpoints } from "@mallard/duckdb-store"
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert } from "vitest"
 import { type Files, folderOf, run } from "./support.ts"
@@ -284,6 +284,14 @@ describe("rejected sources after encrypted copies", () => {
       assert.isFalse(existsSync(plain))
       const copied = yield* run(database, [source], { backup: { store: plain } })
       assert.include(copied.notes?.join(), "The copies of this run are not encrypted")
+      const far = yield* folderOf(files)
+      const away = join(far.folder, "away")
+      yield* run(far.database, [far.source], { backup: { store: away, cipher: { recipients: [recipient] } } })
+      // A disk that is not there now: the ledger knows that what lies on it is encrypted.
+      renameSync(away, `${away}-elsewhere`)
+      writeFileSync(join(far.source, "late.json"), '{"name":"late","patients":[{"id":"4"}')
+      yield* run(far.database, [far.source], { rejectStore: backupStoreOf(far.database) })
+      assert.isFalse(existsSync(backupStoreOf(far.database)))
       // From now on the copies are plain ones, as was told.
       assert.isUndefined((yield* run(database, [source], { rejectStore: plain })).notes)
     })

@@ -18,7 +18,7 @@ import type { ChangedSource } from "../Incremental.ts"
 import type { MigrateOptions, MigrationFailed } from "../MigrateOptions.ts"
 import { type BackupReport, type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf } from "../Report.ts"
 import { isStopped } from "../report/Summary.ts"
-import { continuedRun, isSuperseded, type UnfinishedRun } from "../Resume.ts"
+import { continuedRun, hasCipher, isSuperseded, type UnfinishedRun } from "../Resume.ts"
 import { type Begun, begunRuns, forgetBegun } from "./begun.ts"
 import { comparedWith, type Known, readRejected, removedOf } from "./comparing.ts"
 import { environmentOf } from "./environment.ts"
@@ -107,8 +107,10 @@ const loadInto = Effect.fnUntraced(function* (
   const backupMs = (yield* Clock.currentTimeMillis) - began
   const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
   const before = (yield* Effect.provideService(readBackups(), DuckDbClient, client)).at(-1)
-  // In the store of this run, or in another one.
-  const wasEncrypted = before !== undefined && isLastEncrypted(before.path)
+  // In the store of this run, or in another one, which may be out of reach by now.
+  const wasEncrypted =
+    before !== undefined &&
+    (isLastEncrypted(before.path) || hasCipher(runs.find(({ runId }) => runId === before.runId)))
   const stored = yield* readStored(client)
   const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
   const firstRevision = writer.nextRevision
