@@ -80,6 +80,8 @@ describe("mallard resume", () => {
       await outcomeOf(killed)
       assert.strictEqual(killed.signalCode, "SIGKILL")
       assert.isTrue(existsSync(join(folder, "test.duckdb")))
+      const left = JSON.parse((await run(folder, ["report", ...db, "--json"])).stdout)
+      assert.strictEqual(left.notes[0], `The run ${ended}: \`mallard resume ${left.run.slice(0, 8)}\` goes on with it.`)
       const resumed = await run(folder, ["resume", ...db, "--json"])
       assert.strictEqual(resumed.code, 0, resumed.stderr)
       const report = JSON.parse(resumed.stdout)

@@ -71,7 +71,7 @@ export type RunSummary = typeof RunSummary.Type
  * keeps it: `notes` say what is left out.
  *
  * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with a `StoreError` when the database cannot be opened, and
- * with a `SqlError` when it cannot be read.
+ * with `MigrationFailed` when it cannot be read.
  */
 export const storedReport = Effect.fn("storedReport")(function* (database: string, wanted: string) {
   return yield* inDatabase(
@@ -109,7 +109,7 @@ export const withQuality = Effect.fn("withQuality")(function* (report: RunReport
 
 /**
  * All runs, oldest first, and after them those that were cut short before the ledger had them. Fails with a `StoreError` when
- * the database cannot be opened, and with a `SqlError` when it cannot be read.
+ * the database cannot be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const listRuns = Effect.fn("listRuns")(function* (database: string) {
   const { made, runs: ledger } = yield* readingIfThere(
@@ -281,7 +281,11 @@ const reportOf = (stored: StoredFacts): RunReport => {
   const counted = totalsOf(items.length, items)
   const notes: Array<string> = []
   const state = halted?.state ?? (run.outcome === undefined ? "cut-short" : undefined)
-  if (state !== undefined && state !== run.outcome) notes.push(`The run ${stateWords[state]}.`)
+  if (state !== undefined && state !== run.outcome) {
+    const isOpen = halted !== undefined && halted.continuedBy === undefined && state !== "running"
+    const next = isOpen ? `: \`mallard resume ${run.runId.slice(0, 8)}\` goes on with it` : ""
+    notes.push(`The run ${stateWords[state]}${next}.`)
+  }
   if (run.outcome === undefined) {
     notes.push("What is listed was stored whole; how many sources it had found is not known.")
   }
