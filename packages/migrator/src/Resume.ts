@@ -5,11 +5,12 @@
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { findRun, type LedgerRun, readRuns } from "@mallard/duckdb-store"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Option, Schema, Struct } from "effect"
 import { PlannedAction } from "./Decision.ts"
 import { asLedgerRun, type BegunRun, begunRuns, orNothingStored, recordPath } from "./internal/begun.ts"
 import { isGoingOn } from "./internal/environment.ts"
 import { isExceeded, parseRejectLimit } from "./internal/rejectLimit.ts"
+import { RunProof } from "./internal/RunFacts.ts"
 import { readUndoing } from "./internal/undoings.ts"
 import { listRejects } from "./Rejects.ts"
 import { Rules } from "./Validation.ts"
@@ -236,7 +237,9 @@ const stateOf = (
 ): UnfinishedRun["state"] | undefined => {
   if (run.finishedAt === undefined) return "cut-short"
   if (run.outcome === "interrupted") return "interrupted"
-  if (hasTooManyRejects(run, asked)) return (toUndo.get(run.runId) ?? []).length > 0 ? "not-undone" : undefined
+  if (hasTooManyRejects(run, asked)) {
+    return (toUndo.get(run.runId) ?? []).length > 0 && !hasTakenBack(run) ? "not-undone" : undefined
+  }
   return asked.verify && run.revisions > 0 && run.proof === undefined ? "not-proven" : undefined
 }
 
@@ -259,6 +262,11 @@ const hasTooManyRejects = ({ totals }: LedgerRun, { max_rejects: text }: AskedOp
   return limit !== undefined && counts !== undefined && isExceeded(limit, counts)
 }
 
+/** Whether it came to the end of undoing, also where all that was stored had been changed since and was left. */
+const hasTakenBack = ({ proof }: LedgerRun): boolean =>
+  Option.exists(readTakenBack(proof), ({ taken_back }) => taken_back !== undefined)
+
+const readTakenBack = Schema.decodeUnknownOption(Schema.fromJsonString(RunProof.mapFields(Struct.pick(["taken_back"]))))
 const readCounts = Schema.decodeUnknownOption(
   Schema.fromJsonString(Schema.Struct({ found: Schema.Int, rejected: Schema.Int, failed: Schema.Int }))
 )

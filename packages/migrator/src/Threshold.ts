@@ -12,7 +12,8 @@ import { rollback } from "./Undo.ts"
 export { parseRejectLimit, type RejectLimit } from "./internal/rejectLimit.ts"
 
 /**
- * Runs `migrate`; one that rejects more than `maxRejects` allows leaves every cohort as it was before.
+ * Runs `migrate`; one that rejects more than `maxRejects` allows leaves every cohort as it was before, unless somebody else has
+ * changed it since.
  *
  * Such a run is `failed`; what it had stored, and what a killed run had stored that it went on with, is undone by `rollback`,
  * the items are `skipped` with the remark `undone`, and `notes` say so. A dry run says what would happen. Fails as `migrate`
@@ -48,9 +49,17 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
     return left
   }
   const recorded = undoings.flatMap(({ run }) => (run === null ? [] : [run]))
+  const isPartly = undoings.some(({ outcome }) => outcome === "partly-done")
   if (recorded.length === 0) {
-    const stopped: RunReport = { ...report, notes: [...(report.notes ?? []), `${rejected}: the run was stopped.`] }
-    return stopped
+    const left = isPartly ? "; what was stored is left as it is, because it was changed since" : ""
+    const stopped: RunReport = {
+      ...report,
+      notes: [...(report.notes ?? []), `${rejected}: the run was stopped${left}.`]
+    }
+    // Nothing is left to undo, and no undoing run tells of that.
+    return undoings.length === 0
+      ? stopped
+      : yield* recordProof(stopped, { taken_back: { totals: stopped.totals, unlisted: [] } })
   }
   const takenBack = new Set(
     undoings.flatMap(({ cohorts }) =>
@@ -83,7 +92,7 @@ export const migrateWithin = Effect.fn("migrateWithin")(function* (options: Migr
         }),
     notes: [
       ...(report.notes ?? []),
-      `${rejected}: the run was stopped and undone (by run ${recorded.map((run) => run.slice(0, 8)).join(", ")}); every cohort is as it was before.`
+      `${rejected}: the run was stopped and undone (by run ${recorded.map((run) => run.slice(0, 8)).join(", ")}); ${isPartly ? "cohorts that were changed since are left as they are" : "every cohort is as it was before"}.`
     ]
   }
   return yield* recordProof(taken, { taken_back: { totals: taken.totals, unlisted } })

@@ -1,4 +1,4 @@
-import { type Failpoint, Failpoints } from "@mallard/duckdb-store"
+import { type Failpoint, Failpoints, openCohortStore } from "@mallard/duckdb-store"
 import { assert, describe, it } from "@effect/vitest"
 import {
   defaultLimits,
@@ -322,6 +322,36 @@ describe("a run with a bound on rejects", () => {
       assert.deepStrictEqual(yield* listUnfinished(database), [])
     })
   )
+
+  for (const [what, changed, left] of [
+    ["some cohorts", ["a"], "; cohorts that were changed since are left as they are."],
+    ["all cohorts", ["a", "z"], "the run was stopped; what was stored is left as it is, because it was changed since."]
+  ] as const) {
+    it.live(`says that it left what was changed since, ${what}, and is at its end`, () =>
+      Effect.gen(function* () {
+        const { database, source } = yield* folderOf({
+          "a.json": '{"name":"a","patients":[{"id":"1"}]}',
+          "b.json": "{",
+          "c.json": "{",
+          "z.json": '{"name":"z","patients":[{"id":"1"}]}'
+        })
+        const asked = { paths: [source], database, onConflict: "fail", dryRun: false, program: "test" } as const
+        const limited = migrateWithin({ ...asked, ...defaultLimits, maxRejects: parseRejectLimit("1") })
+        yield* Effect.exit(
+          Effect.provideService(limited, Failpoints, (reached) => {
+            if (reached === "undo/begun") throw new Error(reached)
+          })
+        )
+        const store = yield* Effect.promise(() => openCohortStore({ path: database }))
+        for (const name of changed) yield* Effect.promise(() => store.retag(name, { add: ["mine"] }))
+        yield* Effect.promise(() => store.close())
+        const { notes } = yield* limited
+        assert.isTrue(notes?.at(-1)?.endsWith(left), notes?.join())
+        assert.lengthOf(yield* cohorts(database), changed.length)
+        assert.deepStrictEqual(yield* listUnfinished(database), [])
+      })
+    )
+  }
 
   it("is a number or a percentage", () => {
     assert.deepStrictEqual(["0", "12", "5%", "2.5%"].map(parseRejectLimit), [
