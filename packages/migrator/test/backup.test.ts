@@ -600,6 +600,12 @@ describe("moving originals", () => {
       )
       const stored = yield* storedReport(database, "last")
       assert.deepStrictEqual([stored.outcome, stored.notes?.slice(0, 1)], ["partly-done", partly.notes])
+      // With nothing to prove the reasons are on record all the same.
+      yield* Effect.promise(() => writeFiles(source, { "c/bad.json": "{" }))
+      const unmoved = yield* run(database, [join(source, "a"), join(source, "c")], { backup, moveOriginals: old })
+      assert.deepStrictEqual([unmoved.outcome, unmoved.verification.checked], ["done-with-rejects", 0])
+      assert.match(unmoved.notes?.[0] ?? "", /^Not moved: .+good\.json/)
+      assert.deepStrictEqual((yield* storedReport(database, "last")).notes?.slice(0, 1), unmoved.notes)
     })
   )
 })

@@ -16,7 +16,9 @@ import { processFacts } from "@mallard/duckdb-store/Processes"
 import { describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { readFileSync } from "node:fs"
+import { dirname } from "node:path"
 import { assert } from "vitest"
+import { recordProof } from "../src/internal/recording.ts"
 import { migrated, run } from "./support.ts"
 
 const hostile = `<script>alert("1")</script>&'|*\u202e`
@@ -117,6 +119,16 @@ describe("the report from the ledger", () => {
       assert.strictEqual((yield* storedReport(database, report.run.slice(0, 8))).run, report.run)
       const error = yield* Effect.flip(storedReport(database, "nonsense"))
       assert.strictEqual(error._tag, "RunNotFound")
+    })
+  )
+})
+
+describe("the end of a run", () => {
+  it.effect("that cannot be noted is told with what was the matter", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated({ "a.json": '{"patients":[]}' }, { verify: false })
+      const told = yield* recordProof({ ...report, database: dirname(database) }, {})
+      assert.match(told.notes?.at(-1) ?? "", /^The end of the run could not be noted .+: it is a folder/)
     })
   )
 })
