@@ -53,11 +53,23 @@ export const putInPlace = async ({ aside, isStream, path }: Destination): Promis
 const DESCRIPTOR = /^\/(?:dev\/(?:fd\/|std(?:out|err)$)|proc\/)/
 
 const isDatabase = (path: string): boolean => {
+  const { dev, ino } = statSync(path, { bigint: true })
+  const file = `${dev}:${ino}`
+  if (databases.has(file)) return true
   const handle = openSync(path, "r")
+  let isFound = false
   try {
     const head = new Uint8Array(DATABASE_HEAD_BYTES)
-    return isDatabaseHead(head.subarray(0, readFully(handle, head)))
+    isFound = isDatabaseHead(head.subarray(0, readFully(handle, head)))
+    if (isFound) databases.add(file)
+    return isFound
   } finally {
-    closeSync(handle)
+    if (!isFound) closeSync(handle)
   }
 }
+
+/**
+ * The databases that were in the way, by device and inode. Their handles stay open: with the first that a process closes it
+ * gives up the lock that DuckDB has on the file, if it is one that the process has open.
+ */
+const databases = new Set<string>()

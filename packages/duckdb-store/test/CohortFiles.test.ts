@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import * as fc from "fast-check"
+import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
@@ -22,6 +23,9 @@ const awkward =
   '{"name":"awkward","comment":{"kept":"in documents"},"patient":{"id":"p0"},"patients":[{"id":"p1","w":860.00,"_p":{"_q":1,"r":2},"big":12345678901234567.89},' +
   '{"id":"p1"},{"id":7},"text",{"id":"p2","k":1,"k":2},{"id":"p3","s":"\\ud800"},{"id":"p4","n":NaN,"e":1E5}],"entities":{"widgets":[{"x":"ü😀"}],"claims":[],' +
   `"members":[{"entity_id":"w","entity_type":"members","data":{"member_id":"m"},"provenance":{}},{"member_id":"n"}]},"deep":${"[".repeat(5)}${"]".repeat(5)}}`
+
+const OPEN_DATABASE = `import { DuckDBInstance } from "@duckdb/node-api"
+await DuckDBInstance.create(process.argv[1])`
 
 const codesOf = (remarks: ReadonlyArray<ExportRemark>) => remarks.map(({ code, pointer }) => `${code} ${pointer}`)
 
@@ -277,6 +281,14 @@ describe("exported cohorts", () => {
         const kept = yield* Effect.flip(store.export("list", file, { format: "v1" }))
         assert.propertyVal(kept, "reason", "database-in-the-way")
         assert.deepStrictEqual(new Uint8Array(readFileSync(file)), head)
+        const own = join(folder, "store.duckdb")
+        assert.propertyVal(yield* Effect.flip(store.export("list", own)), "reason", "several-files")
+        assert.propertyVal(yield* Effect.flip(store.export("sly", own)), "reason", "database-in-the-way")
+        const other = spawnSync(process.execPath, ["--input-type=module", "-e", OPEN_DATABASE, own], {
+          cwd: import.meta.dirname,
+          encoding: "utf8"
+        })
+        assert.match(other.stderr, /Could not set lock/, "what was looked at is still locked")
         assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
       })
     )
