@@ -346,8 +346,8 @@ const timeAt = (bytes: Uint8Array, start: number, end: number): boolean => {
 }
 
 /** Days of 0001-01-01 and of 10000-01-01: outside of them, times have no four-digit year. */
-const FIRST_DAY = daysFromCivil(1, 1, 1)
-const END_DAY = daysFromCivil(10_000, 1, 1)
+export const FIRST_DAY = daysFromCivil(1, 1, 1)
+export const END_DAY = daysFromCivil(10_000, 1, 1)
 
 /** Microseconds may reach into the day before or after. An instant outside the years 1 to 9999 is left NULL. */
 const setTime = (cells: Cells, row: number, days: number, micros: number): void => {

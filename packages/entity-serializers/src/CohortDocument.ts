@@ -3,7 +3,7 @@
  * about its cohort.
  */
 import { isTrialKey, kindByName, kindOfTrialKey, kindOfTypeKey, normaliseTypeKey } from "@mallard/schema"
-import { daysFromCivil } from "./Codec.ts"
+import { daysFromCivil, END_DAY, FIRST_DAY } from "./Codec.ts"
 import type { Rule, Rules } from "./Document.ts"
 
 const META_KEYS: ReadonlySet<string> = new Set([
@@ -131,9 +131,13 @@ export const cohortMeta = (captures: ReadonlyMap<string, string>): CohortMeta =>
   }
 }
 
-const TIME = /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:?\d\d)?)?$/
+const TIME =
+  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?)?$/
 
-/** Microseconds since 1970-01-01 of a document's own time: without zone as written, with an offset the instant. */
+/**
+ * Microseconds since 1970-01-01 of a document's own time: without zone as written, with an offset the instant. Undefined
+ * outside the years 1 to 9999, into which an offset may lead.
+ */
 export const documentTime = (text: string | undefined): bigint | undefined => {
   const match = TIME.exec(text ?? "")
   if (match === null) return undefined
@@ -149,5 +153,6 @@ export const documentTime = (text: string | undefined): bigint | undefined => {
       ? 0
       : (zone.startsWith("-") ? -1 : 1) * (Number(zone.slice(1, 3)) * 60 + Number(zone.slice(-2)))
   const seconds = daysFromCivil(year, month, day) * 86_400 + hour * 3600 + (minute - offset) * 60 + second
+  if (seconds < FIRST_DAY * 86_400 || seconds >= END_DAY * 86_400) return undefined
   return BigInt(seconds) * 1_000_000n + BigInt((match[7] ?? "").padEnd(6, "0").slice(0, 6))
 }

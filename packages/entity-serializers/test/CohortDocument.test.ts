@@ -38,6 +38,12 @@ describe("the time of a document", () => {
     ["0000-01-01", undefined],
     ["2024-13-01", undefined],
     ["2024-01-01T24:00:00", undefined],
+    ["2024-01-01T00:00:00+24:00", undefined],
+    ["2024-01-01T00:00:00-00:60", undefined],
+    ["9999-12-31T23:59:59-00:00", 253_402_300_799_000_000n],
+    ["9999-12-31T23:59:59-00:01", undefined],
+    ["0001-01-01T00:00:00+00:00", -62_135_596_800_000_000n],
+    ["0001-01-01T00:00:00+00:01", undefined],
     ["yesterday", undefined],
     [undefined, undefined]
   ])("%s is %s", (text, micros) => assert.strictEqual(documentTime(text), micros))
