@@ -127,15 +127,28 @@ export const collectionPointers = (
       if (piece === "list" || piece === "one") found.push({ pointer: pointer(), list: piece === "list" })
       return
     }
-    for (const [token] of piece.matchAll(/"(?:[^"\\]|\\.)*":?|[{}[\],]/gs)) {
-      if (token === "{") path.push("")
-      else if (token === "[") path.push(0)
-      else if (token === "}" || token === "]") path.pop()
-      else if (token === ",") {
+    // No regular expression: those that skip a string run out of stack in one of some megabytes.
+    for (let p = 0; p < piece.length; p++) {
+      const c = piece[p]
+      if (c === "{") path.push("")
+      else if (c === "[") path.push(0)
+      else if (c === "}" || c === "]") path.pop()
+      else if (c === ",") {
         const top = path.length - 1
         if (typeof path[top] === "number") path[top] += 1
-      } else if (token.endsWith(":")) path[path.length - 1] = String(JSON.parse(token.slice(0, -1)))
+      } else if (c === '"') {
+        const end = stringEnd(piece, p)
+        if (piece[end] === ":") path[path.length - 1] = String(JSON.parse(piece.slice(p, end)))
+        p = end - 1
+      }
     }
   })
   return found
+}
+
+/** The index after the string that starts at `at`. */
+const stringEnd = (text: string, at: number): number => {
+  let p = at + 1
+  while (p < text.length && text[p] !== '"') p += text[p] === "\\" ? 2 : 1
+  return p + 1
 }

@@ -190,6 +190,16 @@ describe("toRow", () => {
     )
   })
 
+  it("knows where nested entities stand behind keys of any length", () => {
+    // Too long for a regular expression, which runs out of stack.
+    const key = `${"k".repeat(12_000_000)}\\"[{`
+    const { children } = toRow("claim", { [key]: 1, claim_id: "c", lines: [{ line_number: 1 }] })
+    assert.deepStrictEqual(
+      children.map(({ pointer, list, rows }) => [pointer, list, rows.length]),
+      [["/lines", true, 1]]
+    )
+  })
+
   it("shows values as people read them", () => {
     const { columns, children, extra } = toRow("encounter", {
       encounter_id: "e1",
