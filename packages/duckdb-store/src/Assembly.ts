@@ -58,6 +58,9 @@ const HASHED_OF_MUCH: WindowSize = { members: 30_000, bytes: 16 << 20 }
 const MUCH_BYTES = 512 << 20
 /** Half the statements to plan, where nothing else needs the memory. */
 const NOT_HASHED: WindowSize = { members: 200_000, bytes: 96 << 20 }
+/** Bytes of an average element from which on DuckDB takes many times as much for a window as for as many small ones. */
+export const LARGE_ELEMENT = 4096
+const BYTES_OF_LARGE = 8 << 20
 const FIRST_WINDOW_MEMBERS = 20_000
 const MAX_PARTS = 1000
 /** Bytes of a large document's pieces that are fetched at once. */
@@ -492,21 +495,25 @@ const windowsOf = (
   const windows: Array<Array<CountedPart>> = []
   let members = 0
   let bytes = 0
+  let mostBytes = 0
   for (const part of parts) {
     const last = windows.at(-1)
+    const ofPart = bytesAtOnce(windowSize, part)
     // The first windows are small: nothing else can be done while they are fetched.
     const most = Math.min(FIRST_WINDOW_MEMBERS * 2 ** windows.length, windowSize.members)
     if (
       last === undefined ||
       last.length === MAX_PARTS ||
       members + part.members > most ||
-      bytes + part.bytes > windowSize.bytes
+      bytes + part.bytes > Math.min(mostBytes, ofPart)
     ) {
       windows.push([part])
+      mostBytes = ofPart
       members = part.members
       bytes = part.bytes
     } else {
       last.push(part)
+      mostBytes = Math.min(mostBytes, ofPart)
       members += part.members
       bytes += part.bytes
     }
@@ -521,8 +528,15 @@ const isLarge = (origin: Origin, part: CountedPart): boolean => membersAtOnce(or
 const isSliced = ({ windowSize }: Origin, { bytes }: CountedPart): boolean => bytes > windowSize.bytes
 
 /** Members of a part that are fetched at once, by their average size. */
-const membersAtOnce = ({ windowSize }: Origin, { bytes, members }: CountedPart): number =>
-  Math.max(1, Math.min(windowSize.members, Math.floor((windowSize.bytes * members) / Math.max(bytes, 1))))
+const membersAtOnce = ({ windowSize }: Origin, part: CountedPart): number =>
+  Math.max(
+    1,
+    Math.min(windowSize.members, Math.floor((bytesAtOnce(windowSize, part) * part.members) / Math.max(part.bytes, 1)))
+  )
+
+/** Bytes of the members of a part that are fetched at once. */
+const bytesAtOnce = (windowSize: WindowSize, { bytes, members }: CountedPart): number =>
+  members > 0 && bytes / members > LARGE_ELEMENT ? Math.min(BYTES_OF_LARGE, windowSize.bytes) : windowSize.bytes
 
 /** The condition that selects the rows of consecutive parts. */
 const boundsOf = (parts: ReadonlyArray<CountedPart>): ((alias: string) => string) => {

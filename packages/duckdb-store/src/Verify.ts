@@ -7,6 +7,7 @@ import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect, Exit } from "effect"
 import type { SqlError } from "effect/sql"
 import { kinds } from "@mallard/schema"
+import { LARGE_ELEMENT } from "./Assembly.ts"
 import { checkChildren, type CheckedDocuments, checkDocuments } from "./internal/checkDocuments.ts"
 import { checkKind, checkTemplates } from "./internal/checkColumns.ts"
 import { checkLedger, checkMigrations, checkRevisions } from "./internal/checkLedger.ts"
@@ -14,7 +15,7 @@ import { checkReferences, denseTables } from "./internal/checkReferences.ts"
 import { type Finding, Findings, MAX_FINDINGS } from "./internal/findings.ts"
 import { quoteName } from "./Quoting.ts"
 import { makeRenderer, queryRows } from "./Rendering.ts"
-import { tableNames } from "./Tables.ts"
+import { storedKinds, tableNames } from "./Tables.ts"
 
 export { type Finding, MAX_FINDINGS }
 
@@ -46,6 +47,12 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
     return reportOf(findings, { checked: 0, mismatched: 0, entities: 0, digests: new Map() })
   }
   const hasLinks = counts.get("links") !== 0
+  const bytes = yield* sourceBytes(client)
+  // No more than all of the sources: what is stored once may stand in many of them.
+  const rowBytes = (table: string): number => bytes / Math.max(counts.get(table) ?? 0, 1)
+  const entities = storedKinds.reduce((sum, { table }) => sum + (counts.get(table) ?? 0), 0)
+  // There is too little memory for two statements about large entities.
+  const concurrency = bytes / Math.max(entities, 1) > LARGE_ELEMENT ? 1 : 2
   const shapesByKind = Map.groupBy(renderer.shapes.values(), ({ kind }) => kind)
   let children = 0
   // Small statements leave a core idle, so several run at once; findings come in the order of this list all the same.
@@ -56,11 +63,12 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
     ...kinds
       .filter(({ table }) => counts.get(table) !== 0)
       .map(
-        (kind) => (own: Findings) => checkKind(client, renderer, kind, shapesByKind.get(kind.code) ?? [], hasLinks, own)
+        (kind) => (own: Findings) =>
+          checkKind(client, renderer, kind, shapesByKind.get(kind.code) ?? [], hasLinks, rowBytes(kind.table), own)
       ),
     (own) =>
       hasLinks
-        ? Effect.map(checkChildren(client, renderer, own), (checked) => {
+        ? Effect.map(checkChildren(client, renderer, rowBytes, own), (checked) => {
             children = checked
           })
         : Effect.void
@@ -74,17 +82,21 @@ export const verifyDatabase = Effect.fn("verifyDatabase")(function* (
           const own = new Findings(options.onFinding)
           return Effect.as(check(own), own)
         },
-        { concurrency: 2 }
+        { concurrency }
       ),
       // Hashing keeps this thread busy, the checks above the database.
       checkDocuments(client, renderer, "true", ofDocuments, options.onDocument)
     ],
-    { concurrency: 2 }
+    { concurrency }
   )
   for (const own of [...found, ofDocuments]) findings.append(own)
   yield* checkRevisions(client, documents.digests, findings)
   return reportOf(findings, { ...documents, entities: documents.entities + children })
 })
+
+/** How long all sources are together. */
+const sourceBytes = (client: DuckDbSqlClient) =>
+  Effect.map(queryRows(client, "SELECT coalesce(sum(bytes), 0) FROM mallard.parts"), ([row]) => Number(row?.[0] ?? 0))
 
 /** How many rows each table has. Tables without any need no further statement, and each costs more than it reads. */
 const rowCounts = Effect.fnUntraced(function* (client: DuckDbSqlClient) {

@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
+import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { join } from "node:path"
-import { openStore, queryRows } from "../src/index.ts"
+import { CohortStore, openStore, queryRows, verifyDatabase } from "../src/index.ts"
+import { Steps } from "../src/internal/lowestId.ts"
 import { limitBeside, limitMemory } from "../src/Memory.ts"
 import { temporaryFolder } from "./support.ts"
 
@@ -25,6 +27,43 @@ describe("DuckDB's share of the memory", () => {
         })
       )
       assert.deepStrictEqual(yield* queryRows(client, "SELECT count(*)::INTEGER FROM filled"), [[200_000]])
+    })
+  )
+})
+
+describe("going through rows", () => {
+  it("takes as many at once as their texts allow, by those before, and never many more than before", () => {
+    const steps = new Steps(20_000, 40_000)
+    const ids = [steps.ids]
+    for (const bytes of [8 << 20, 1000, 1000, 1000, 1000, 1 << 30, 1 << 30]) {
+      steps.took(bytes)
+      ids.push(steps.ids)
+    }
+    assert.deepStrictEqual(ids, [209, 209, 836, 3344, 13_376, 20_000, 156, 1])
+  })
+
+  it.effect("needs no more memory for many large entities than DuckDB has", () =>
+    Effect.gen(function* () {
+      const text = "lorem ipsum dolor sit amet ".repeat(700)
+      const large = (count: number, more: Readonly<Record<string, string>>) =>
+        Array.from({ length: count }, (_, at) => ({ ...more, id: `${at}`, text: `${at} ${text}` }))
+      const path = join(yield* temporaryFolder, "cohorts.duckdb")
+      const report = yield* Effect.gen(function* () {
+        const cohorts = yield* CohortStore
+        // Times with an offset are read again; lines are hashed as entities inside others.
+        yield* cohorts.save({
+          name: "large",
+          entities: {
+            notes: large(1200, { note_datetime: "2024-01-01T10:00:00+05:00" }),
+            claims: [{ claim_id: "c", lines: large(600, {}) }]
+          }
+        })
+        const client = yield* DuckDbClient
+        yield* client.unsafe("SET temp_directory = ''").raw
+        yield* limitMemory(client, "200MB")
+        return yield* verifyDatabase(client)
+      }).pipe(Effect.provide(CohortStore.layer({ path })))
+      assert.deepStrictEqual({ findings: report.findings, entities: report.entities }, { findings: [], entities: 1801 })
     })
   )
 })

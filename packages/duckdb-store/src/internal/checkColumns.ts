@@ -16,7 +16,7 @@ import { Effect } from "effect"
 import { blobText, nativeSql, nativeValue, queryRows, type Renderer, streamRows } from "../Rendering.ts"
 import { quoteName, quoteText } from "../Quoting.ts"
 import type { Findings } from "./findings.ts"
-import { nextId } from "./lowestId.ts"
+import { nextId, Steps } from "./lowestId.ts"
 import { childCodes } from "./shapeSql.ts"
 import type { StoredShape } from "./templates.ts"
 
@@ -55,13 +55,14 @@ const filledColumns = (
         return { name, copyOf }
       })
 
-/** NULL where a shape says nothing, and copies and best values as the reader makes them. */
+/** NULL where a shape says nothing, and copies and best values as the reader makes them. `rowBytes`: how long texts may be. */
 export const checkKind = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   renderer: Renderer,
   kind: EntityKind,
   shapes: ReadonlyArray<StoredShape>,
   hasLinks: boolean,
+  rowBytes: number,
   findings: Findings
 ) {
   const table = `mallard.${kind.table}`
@@ -126,7 +127,7 @@ export const checkKind = Effect.fnUntraced(function* (
       }
     }
   }
-  if (again.length > 0) yield* readAgain(client, renderer, kind, again, findings)
+  if (again.length > 0) yield* readAgain(client, renderer, kind, again, rowBytes, findings)
   if (hasLinks) yield* checkPointers(client, kind, shapes, findings)
 })
 
@@ -137,7 +138,7 @@ const shapesWith = (kind: EntityKind, condition: string): string =>
 /** Holds for shapes with a column that holds more than its own leaf and is no plain copy. */
 const READ_AGAIN_SHAPES = "filled <> '' AND regexp_matches(filled, '(^|,)[^,=]*(,|$)')"
 
-/** Rows read again at once. */
+/** Rows read again at once, at most. */
 const READ_AGAIN = 20_000
 
 /** Renders rows whose columns hold more than their own leaf, reads the text again, and compares every column. */
@@ -146,6 +147,7 @@ const readAgain = Effect.fnUntraced(function* (
   renderer: Renderer,
   kind: EntityKind,
   shapeIds: ReadonlyArray<number>,
+  rowBytes: number,
   findings: Findings
 ) {
   const table = `mallard.${kind.table}`
@@ -158,9 +160,10 @@ const readAgain = Effect.fnUntraced(function* (
   const { text, join } = renderer.expression(kind.code)
   const folded = shapeIds.includes(0) ? " UNION ALL SELECT 0" : ""
   const ofShapes = `e.shape_id IN (${shapesWith(kind, READ_AGAIN_SHAPES)}${folded}) AND e.entity_id`
+  const steps = new Steps(READ_AGAIN, rowBytes)
   let from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= 0`)
   while (from !== undefined) {
-    const end: number = from + READ_AGAIN
+    const end: number = from + steps.ids
     const where = `${ofShapes} BETWEEN ${from} AND ${end - 1}`
     const rows = yield* streamRows(
       client,
@@ -169,9 +172,11 @@ const readAgain = Effect.fnUntraced(function* (
     const missing = rows.filter(([, bytes]) => bytes === null).map(([id]) => Number(id))
     const rendered = yield* renderer.texts(kind.code, missing)
     const reader = freshReader()
+    let length = 0
     for (const [id, bytes, ...values] of rows) {
       const source = bytes === null ? rendered.get(Number(id)) : blobText(bytes)
       if (source === undefined) continue
+      length += source.length
       const worked = reader(kind.code, source)
       codecs.forEach((codec, at) => {
         const stored = nativeValue(values[at])
@@ -185,6 +190,7 @@ const readAgain = Effect.fnUntraced(function* (
         }
       })
     }
+    steps.took(length)
     from = yield* nextId(client, "e.entity_id", `${table} e WHERE ${ofShapes} >= ${end}`)
   }
 })

@@ -4,9 +4,9 @@ import { JSON_KIND, kindByCode } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { otherElements, type StoredPart, visitParts } from "../Assembly.ts"
-import { queryRows, type Renderer, streamRows } from "../Rendering.ts"
+import { blobBytes, queryRows, type Renderer, streamRows } from "../Rendering.ts"
 import type { Findings } from "./findings.ts"
-import { nextId } from "./lowestId.ts"
+import { nextId, Steps } from "./lowestId.ts"
 
 export interface CheckedDocuments {
   readonly checked: number
@@ -101,14 +101,15 @@ export const checkDocuments = Effect.fnUntraced(function* (
   return result
 })
 
-/** Entities inside others that are rendered at once, and whose texts come in one value. */
+/** Entities inside others that are rendered at once, at most, and whose texts come in one value. */
 const CHILDREN_AT_ONCE = 100_000
 const CHILDREN_IN_BLOCK = 1000
 
-/** Hashes the entities that stand inside others; returns how many. */
+/** Hashes the entities that stand inside others; returns how many. `rowBytes`: how long their texts may be, by table. */
 export const checkChildren = Effect.fnUntraced(function* (
   client: DuckDbSqlClient,
   renderer: Renderer,
+  rowBytes: (table: string) => number,
   findings: Findings
 ) {
   const codes = yield* queryRows(client, "SELECT DISTINCT child_kind FROM mallard.links")
@@ -120,9 +121,10 @@ export const checkChildren = Effect.fnUntraced(function* (
     const { text, join } = renderer.expression(code)
     const table = `mallard.${kind.table}`
     const links = `mallard.links WHERE child_kind = ${code} AND child_entity_id`
+    const steps = new Steps(CHILDREN_AT_ONCE, rowBytes(kind.table))
     let from = yield* nextId(client, "child_entity_id", `${links} >= 0`)
     while (from !== undefined) {
-      const end: number = from + CHILDREN_AT_ONCE
+      const end: number = from + steps.ids
       const range = `SELECT child_entity_id FROM ${links} BETWEEN ${from} AND ${end - 1}`
       const blocks = yield* streamRows(
         client,
@@ -130,8 +132,10 @@ export const checkChildren = Effect.fnUntraced(function* (
          FROM (SELECT e.entity_id, e.digest, ${text} AS text FROM ${table} e${join(range)} WHERE e.entity_id IN (${range}))
          GROUP BY entity_id // ${CHILDREN_IN_BLOCK}`
       )
+      let bytes = 0
       const doubtful = blocks.flatMap(([count, keys, texts]) => {
         checked += Number(count)
+        bytes += blobBytes(texts).length
         return otherElements(code, Number(count), keys, texts)
       })
       const texts = yield* renderer.texts(
@@ -140,6 +144,7 @@ export const checkChildren = Effect.fnUntraced(function* (
       )
       for (const { digest, id } of doubtful) {
         const again = texts.get(id)
+        bytes += again?.length ?? 0
         if (again === undefined || !hash("sha256", again, "hex").startsWith(digest)) {
           findings.add(
             "entity-changed",
@@ -148,6 +153,7 @@ export const checkChildren = Effect.fnUntraced(function* (
           )
         }
       }
+      steps.took(bytes)
       from = yield* nextId(client, "child_entity_id", `${links} >= ${end}`)
     }
   }
