@@ -9,7 +9,7 @@ import { isPattern, openStore, reach, verifyContents } from "@mallard/duckdb-sto
 import { thisProcess } from "@mallard/duckdb-store/Processes"
 import { findSources, type Source } from "@mallard/legacy-json"
 import { DuckDbClient } from "@mallard/sql-duckdb"
-import { Clock, Effect } from "effect"
+import { Clock, Effect, Option, Schedule } from "effect"
 import { backupStoreOf } from "./Backup.ts"
 import { expandDatabases } from "./HealthSimDatabase.ts"
 import { begin } from "./internal/begun.ts"
@@ -122,14 +122,16 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
         begun
       })
   const afterLoad = yield* Clock.currentTimeMillis
-  const verification =
+  const proof =
     options.dryRun ||
     options.verify === false ||
     loaded.interrupted ||
     loaded.exceeded ||
     loaded.verifyFrom === undefined
-      ? noVerification
+      ? Option.some(noVerification)
       : yield* Effect.withSpan(verifyRun(options, loaded.verifyFrom), "mallard.verify")
+  const verification = Option.getOrElse(proof, () => noVerification)
+  const interrupted = loaded.interrupted || Option.isNone(proof)
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
   const notes = [...(loaded.resumed === undefined ? [] : [resumedNote(loaded.resumed)]), ...loaded.notes]
@@ -137,9 +139,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     run,
     command: "migrate",
     outcome:
-      loaded.exceeded || loaded.endFailure !== undefined
-        ? "failed"
-        : outcomeOf(items, verification, loaded.interrupted),
+      loaded.exceeded || loaded.endFailure !== undefined ? "failed" : outcomeOf(items, verification, interrupted),
     dry_run: options.dryRun,
     database: options.database,
     started_at: new Date(started).toISOString(),
@@ -233,9 +233,10 @@ const resumedNote = ({ firstRevision, run, state }: UnfinishedRun): string => {
   return `Went on with run ${run.slice(0, 8)}, which ${stateWords[state]}${what}`
 }
 
+/** Proves what was stored since a revision; none when it was stopped: what is stored is whole, and can be proven later. */
 const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRevision: number) {
   yield* reach("verify/begun")
-  const report = yield* Effect.scoped(
+  const verified = Effect.scoped(
     Effect.flatMap(
       openStore({ path: options.database, readonly: true, memoryLimit: options.memoryLimit, threads: options.jobs }),
       (client) =>
@@ -243,13 +244,17 @@ const verifyRun = Effect.fnUntraced(function* (options: MigrateOptions, firstRev
           options.onProgress?.({ phase: "verify", done, documents })
         )
     )
-  ).pipe(failing(options.database, "reading"))
+  ).pipe(failing(options.database, "reading"), Effect.asSome)
+  const proof = yield* Effect.raceFirst(verified, Effect.as(untilStopped(options), Option.none()))
   yield* reach("verify/done")
-  const verification: Verification = {
-    checked: report.checked,
-    matched: report.matched,
-    mismatched: report.mismatched,
-    findings: report.findings
-  }
-  return verification
+  return Option.map(proof, ({ checked, findings, matched, mismatched }): Verification => ({
+    checked,
+    matched,
+    mismatched,
+    findings
+  }))
 })
+
+/** Ends when the run is asked to stop. */
+const untilStopped = ({ isStopped = () => false }: MigrateOptions) =>
+  Effect.repeat(Effect.sync(isStopped), { until: (stopped) => stopped, schedule: Schedule.spaced("50 millis") })

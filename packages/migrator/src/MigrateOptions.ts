@@ -26,7 +26,7 @@ export interface MigrateOptions {
   readonly cwd?: string | undefined
   /** False leaves out the verification of what was stored; `verify` can be run later. */
   readonly verify?: boolean | undefined
-  /** Asked between items and windows; true ends the run after what is whole has been stored. */
+  /** Asked between items and windows, and during the proof; true ends the run after what is whole has been stored. */
   readonly isStopped?: (() => boolean) | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
   /** How a run divides its work; what is left out is as in `defaultSizes`. */

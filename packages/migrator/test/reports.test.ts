@@ -7,16 +7,17 @@ import {
   reportJsonSchema,
   RunReport,
   listRuns,
+  listUnfinished,
   status,
   storedReport,
   withQuality
 } from "@mallard/migrator"
-import { queryRows, openStore } from "@mallard/duckdb-store"
+import { Failpoints, queryRows, openStore } from "@mallard/duckdb-store"
 import { processFacts } from "@mallard/duckdb-store/Processes"
 import { describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { readFileSync } from "node:fs"
-import { dirname } from "node:path"
+import { readFileSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { assert } from "vitest"
 import { recordProof } from "../src/internal/recording.ts"
 import { migrated, run } from "./support.ts"
@@ -129,6 +130,34 @@ describe("the end of a run", () => {
       const { database, report } = yield* migrated({ "a.json": '{"patients":[]}' }, { verify: false })
       const told = yield* recordProof({ ...report, database: dirname(database) }, {})
       assert.match(told.notes?.at(-1) ?? "", /^The end of the run could not be noted .+: it is a folder/)
+    })
+  )
+})
+
+describe("a proof that is stopped", () => {
+  it.live("leaves a run that is whole and is proven by the next one", () =>
+    Effect.gen(function* () {
+      const { database, source } = yield* migrated({ "first.json": "{}" })
+      writeFileSync(join(source, "good.json"), files["good.json"])
+      let isStopped = false
+      const stopping = run(database, [source], { isStopped: () => isStopped })
+      const stopped = yield* Effect.provideService(stopping, Failpoints, (point) => {
+        if (point === "verify/begun") isStopped = true
+      })
+      assert.deepStrictEqual(
+        [stopped.outcome, stopped.totals.migrated, stopped.verification.checked],
+        ["interrupted", 1, 0]
+      )
+      assert.deepStrictEqual(
+        (yield* listUnfinished(database)).map(({ run, state }) => [run, state]),
+        [[stopped.run, "not-proven"]]
+      )
+      const stored = yield* storedReport(database, stopped.run)
+      assert.strictEqual(stored.totals.migrated, 1)
+      assert.include((stored.notes ?? []).join(), "resume")
+      const next = yield* run(database, [source])
+      assert.deepStrictEqual([next.totals.unchanged, next.verification.matched], [2, 1])
+      assert.deepStrictEqual(yield* listUnfinished(database), [])
     })
   )
 })
