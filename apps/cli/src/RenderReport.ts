@@ -1,5 +1,5 @@
 /** Runs from the ledger as text for people: the list of them, and the report of one. */
-import { optionText, type RunReport, type RunSummary, stateWords } from "@mallard/migrator"
+import { optionText, type RunReport, type RunSummary, stateWords, undoneWord } from "@mallard/migrator"
 import { renderRun, type RunView } from "./RenderRun.ts"
 import type { Paint } from "./Terminal.ts"
 import { counted, grouped, printable } from "./Text.ts"
@@ -44,7 +44,7 @@ const undoneLines = ({ database, undone = [] }: RunReport, { paint }: RunView): 
 const undoneOf = ({ undone_by: by }: RunSummary): string =>
   by === null
     ? ""
-    : `; ${by.partly === true ? "partly undone" : "undone"} by run ${by.run.slice(0, 8)}${by.reason === undefined ? "" : ", because too many sources were rejected"}`
+    : `; ${undoneWord(by)} by run ${by.run.slice(0, 8)}${by.reason === undefined ? "" : ", because too many sources were rejected"}`
 
 /** What the outcome does not say of a run that is not at its end. */
 const haltedOf = ({ continued_by: by, outcome, state }: RunSummary): string =>

@@ -1,5 +1,5 @@
 /** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
-import { originOfContent, removedSources } from "@mallard/migrator"
+import { originOfContent, removedSources, undoneWord } from "@mallard/migrator"
 import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
 import type { Paint } from "./Terminal.ts"
 import { byKind, counted, duration, entities, grouped, printable, shownPath, size, sum } from "./Text.ts"
@@ -196,9 +196,7 @@ const summaryOf = ({ dry_run, totals, undone_by }: RunReport): string =>
     ...(totals.skipped > 0 ? [`${grouped(totals.skipped)} skipped`] : []),
     ...(totals.rejected > 0 ? [`${grouped(totals.rejected)} rejected`] : []),
     ...(totals.failed > 0 ? [`${grouped(totals.failed)} failed`] : []),
-    ...(undone_by === undefined
-      ? []
-      : [`${undone_by.partly === true ? "partly undone" : "undone"} by run ${undone_by.run.slice(0, 8)}`])
+    ...(undone_by === undefined ? [] : [`${undoneWord(undone_by)} by run ${undone_by.run.slice(0, 8)}`])
   ].join(", ")
 
 const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {

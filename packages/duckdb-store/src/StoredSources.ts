@@ -67,6 +67,13 @@ export const readLatestRevisions = (sql: DuckDbSqlClient) =>
     }))
   )
 
+/** The contents that cohorts have now, by their SHA-256. */
+export const readLiveDigests = (sql: DuckDbSqlClient) =>
+  Effect.map(
+    queryRows(sql, sourceStatements.live),
+    (rows): ReadonlySet<string> => new Set(rows.map(([digest]) => String(digest)))
+  )
+
 /** The revision of this id, with all that a next one takes over; undefined where there is none. */
 export const readRevision = (sql: DuckDbSqlClient, revisionId: number) =>
   Effect.map(
@@ -135,6 +142,7 @@ export const sourceStatements = {
   // Names travel as bytes: nothing depends on how the client decodes them.
   latest: `SELECT encode(name), cohort_id::VARCHAR, revision_id, seq, digest, content_id, change
 FROM ${LATEST} ORDER BY revision_id`,
+  live: "SELECT DISTINCT digest FROM mallard.heads",
   revision: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE revision_id = CAST(? AS BIGINT)`,
   files: `SELECT p.path, p.digest, p.source_sha256
 FROM mallard.parts p JOIN mallard.heads h ON h.content_id = p.content_id`,

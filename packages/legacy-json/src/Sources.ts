@@ -203,7 +203,8 @@ const workspaceName = "workspace.json"
 const otherFolders: ReadonlySet<string> = new Set(["profiles", "journeys"])
 const backupName = /^(?:cohorts|scenarios)_backup/
 const databaseName = /\.(?:duckdb|ddb|db)$/i
-const jsonName = /\.(?:nd)?json$/i
+/** Whether a file in a folder is taken for a document, by its name. */
+export const isDocumentName = (name: string): boolean => /\.(?:nd)?json$/i.test(name)
 
 const look = (path: string, cwd = process.cwd()): Omit<Files.Entry, "name" | "isUtf8"> | SourceError => {
   // Resolved, an empty path (a variable that is not set) would be the folder one happens to be in.
@@ -259,7 +260,7 @@ const sort = (folder: string, entries: ReadonlyArray<Files.Entry>): Visit => {
 const reasonToIgnore = (folder: string, { name, type }: Files.Entry, isOfTools: boolean): IgnoredReason | undefined => {
   if (type === "folder") {
     const isInStore = basename(folder) === storeName
-    return jsonName.test(name)
+    return isDocumentName(name)
       ? "folder-named-json"
       : isOfTools && otherFolders.has(name)
         ? "not-cohorts"
@@ -267,7 +268,7 @@ const reasonToIgnore = (folder: string, { name, type }: Files.Entry, isOfTools: 
           ? "backup"
           : undefined
   }
-  return type !== "file" ? type : jsonName.test(name) ? undefined : "not-json"
+  return type !== "file" ? type : isDocumentName(name) ? undefined : "not-json"
 }
 
 const group = (folder: string, files: ReadonlyArray<Files.Entry>): ReadonlyArray<Source> => {

@@ -9,7 +9,7 @@ import {
   type LedgerReject,
   type LedgerRun,
   readBackups,
-  readLatestRevisions,
+  readLiveDigests,
   readRejects,
   readRuns,
   readStoredSince
@@ -162,8 +162,7 @@ const readTarget = Schema.decodeUnknownOption(Schema.fromJsonString(Target))
 /** Those of contents that runs met and had no need to store which are stored still. */
 const stillStored = Effect.fnUntraced(function* <A extends { readonly digest: string }>(seen: ReadonlyArray<A>) {
   if (seen.length === 0) return []
-  const revisions = yield* readLatestRevisions(yield* DuckDbClient)
-  const live = new Set(revisions.filter(({ isDeleted }) => !isDeleted).map(({ digest }) => digest))
+  const live = yield* readLiveDigests(yield* DuckDbClient)
   return seen.filter(({ digest }) => live.has(digest))
 })
 

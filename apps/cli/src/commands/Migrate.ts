@@ -1,5 +1,5 @@
 /** `mallard migrate`: brings sources into the database and tells what became of each. */
-import { defaultPlaces, printablePath } from "@mallard/legacy-json"
+import { defaultPlaces, isDocumentName, printablePath } from "@mallard/legacy-json"
 import {
   backupStoreOf,
   estimateOf,
@@ -193,7 +193,7 @@ const isAmong = (sources: ReadonlyArray<string>, file: string): boolean => {
   return sources
     .filter((source) => existsSync(source))
     .map((source) => realpathSync(source))
-    .some((source) => path === source || (path.startsWith(join(source, sep)) && /\.(?:json|ndjson)$/i.test(path)))
+    .some((source) => path === source || (path.startsWith(join(source, sep)) && isDocumentName(path)))
 }
 
 const phasesOf = ({ dryRun, noBackup, noVerify }: MigrateCommand): ProgressOptions["phases"] => [

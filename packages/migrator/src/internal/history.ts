@@ -1,5 +1,5 @@
 /** What the ledger knows of the paths of sources. */
-import { type LedgerRun, readLatestRevisions, readSeenItems } from "@mallard/duckdb-store"
+import { type LedgerRun, readLiveDigests, readSeenItems } from "@mallard/duckdb-store"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema, Struct } from "effect"
 import { basename, dirname } from "node:path"
@@ -18,9 +18,7 @@ interface Growing {
 export const readHistory = Effect.fnUntraced(function* (runs: ReadonlyArray<LedgerRun>) {
   const client = yield* DuckDbClient
   const byRun = Map.groupBy(yield* readSeenItems(client), ({ runId }) => runId)
-  const live = new Set(
-    (yield* readLatestRevisions(client)).filter(({ isDeleted }) => !isDeleted).map(({ digest }) => digest)
-  )
+  const live = yield* readLiveDigests(client)
   const paths = new Map<string, Growing>()
   /** The sources in each file: itself, or what lies in a database. */
   const byFile = new Map<string, Array<Growing>>()

@@ -107,10 +107,11 @@ const loadInto = Effect.fnUntraced(function* (
   const backupMs = (yield* Clock.currentTimeMillis) - began
   const runs = yield* Effect.provideService(readRuns(), DuckDbClient, client)
   const before = (yield* Effect.provideService(readBackups(), DuckDbClient, client)).at(-1)
-  // In the store of this run, or in another one, which may be out of reach by now.
-  const wasEncrypted =
+  // Elsewhere, maybe out of reach by now; what lies in the store of this run, `made` tells. Reading manifests takes time.
+  const wasEncrypted = (): boolean =>
     before !== undefined &&
-    (isLastEncrypted(before.path) || hasCipher(runs.find(({ runId }) => runId === before.runId)))
+    (hasCipher(runs.find(({ runId }) => runId === before.runId)) ||
+      (before.path !== backup?.path && isLastEncrypted(before.path)))
   const stored = yield* readStored(client)
   const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)
   const firstRevision = writer.nextRevision
@@ -137,7 +138,7 @@ const loadInto = Effect.fnUntraced(function* (
     backup,
     backupMs,
     notes: [
-      ...(made?.isPlainAfterEncrypted === true || (isPlain && wasEncrypted) ? [PLAIN_NOTE] : []),
+      ...(made?.isPlainAfterEncrypted === true || (isPlain && wasEncrypted()) ? [PLAIN_NOTE] : []),
       ...notCopiedNotes(made?.skipped ?? []),
       ...(ended.rejectsLeftOut ? [REJECTS_NOT_COPIED] : []),
       ...(ended.endFailure === undefined ? [] : [`After the last source: ${ended.endFailure.message}`])
@@ -178,7 +179,7 @@ const recordEnd = Effect.fnUntraced(function* (
   loader: Loader,
   known: Known,
   made: BackupMade | undefined,
-  before: { readonly began: number; readonly backupMs: number; readonly wasEncrypted: boolean }
+  before: { readonly began: number; readonly backupMs: number; readonly wasEncrypted: () => boolean }
 ) {
   const { reports } = loader
   const changes = yield* comparedWith(known, options, found, [...reports, ...unreadable])
@@ -250,12 +251,12 @@ const keepRejects = Effect.fnUntraced(function* (
   found: FoundSources,
   run: string,
   items: ReadonlyArray<ItemReport>,
-  wasEncrypted: boolean
+  wasEncrypted: () => boolean
 ) {
   const rejected = new Set(items.filter(isStopped).map(({ path }) => path))
   if (options.rejectStore === undefined || rejected.size === 0) return undefined
   const files = found.sources.filter(({ path }) => rejected.has(path)).flatMap(filesOnDisk)
-  if (files.length > 0 && (wasEncrypted || isLastEncrypted(options.rejectStore))) return "left-out" as const
+  if (files.length > 0 && (wasEncrypted() || isLastEncrypted(options.rejectStore))) return "left-out" as const
   const made = yield* Effect.option(makeBackup({ store: options.rejectStore, files, run, program: options.program }))
   return Option.getOrUndefined(made)?.report
 })

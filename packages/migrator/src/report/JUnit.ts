@@ -5,7 +5,7 @@
 import { printablePath } from "@mallard/legacy-json"
 import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
-import { originsOf, placeOf, removedSources, summaryOf } from "./Summary.ts"
+import { originsOf, placeOf, removedSources, summaryOf, undoneWord } from "./Summary.ts"
 
 interface Case {
   readonly suite: string
@@ -105,7 +105,7 @@ const undoneCases = ({ undone_by: by }: RunReport): ReadonlyArray<Case> =>
         {
           suite: "mallard.totals",
           name: "what the run stored was not undone",
-          skipped: `the run was ${by.partly === true ? "partly undone" : "undone"} by run ${by.run}${
+          skipped: `the run was ${undoneWord(by)} by run ${by.run}${
             by.reason === undefined ? "" : ", because more sources were rejected than --max-rejects allows"
           }`
         }

@@ -41,6 +41,7 @@ import {
 } from "../Report.ts"
 import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
+import { undoneWord } from "./Summary.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -350,18 +351,15 @@ const reportOf = (stored: StoredFacts): RunReport => {
 const takenBackOf = (run: LedgerRun, undoneBy: UndoneBy | undefined) =>
   run.revisions > 0 && undoneBy === undefined ? undefined : Option.getOrUndefined(readProof(run.proof))?.taken_back
 
-const undoneNote = (
-  { partly, reason, run }: UndoneBy,
-  limit: Schema.Json | undefined,
-  isTakenBack: boolean
-): string => {
+const undoneNote = (by: UndoneBy, limit: Schema.Json | undefined, isTakenBack: boolean): string => {
+  const { reason, run } = by
   const why =
     reason === undefined
       ? ""
       : `, because more sources were rejected than --max-rejects${typeof limit === "string" ? ` ${limit}` : ""} allows`
   const listed = isTakenBack ? "" : "What is listed here is as the run left it; "
   const rest = `${listed}the report of that run says what became of each cohort.`
-  return `The run was ${partly === true ? "partly " : ""}undone by run ${run}${why}. ${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
+  return `The run was ${undoneWord(by)} by run ${run}${why}. ${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
 }
 
 /** Whether the items listed are those that were counted, and the counts add up to what was found. */

@@ -1,5 +1,5 @@
 /** What every rendering of a report says: sums, rates, and groups of problems. Pure; nothing here is formatted for a medium. */
-import type { ItemReport, KindQuality, Remark, RunReport } from "../Report.ts"
+import type { ItemReport, KindQuality, Remark, RunReport, UndoneBy } from "../Report.ts"
 
 /** A problem of one item. */
 export interface Problem {
@@ -76,6 +76,9 @@ export const placeOf = ({ column, line, part, pointer }: Remark): string =>
     ...(line === null ? [] : [`line ${line}${column === null ? "" : `, column ${column}`}`]),
     ...(pointer === null ? [] : [pointer === "" ? "the whole document" : pointer])
   ].join(", ")
+
+/** What became of a run that another one undid. */
+export const undoneWord = ({ partly }: UndoneBy): string => (partly === true ? "partly undone" : "undone")
 
 /** Where the content of a source was or is besides, with the path as `show` writes it; undefined if it is new. */
 export const originOfContent = (
