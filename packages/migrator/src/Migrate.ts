@@ -3,29 +3,23 @@
  * connection, and reports every item. A dry run is the same without writing.
  */
 import { randomUUID } from "node:crypto"
-import { closeSync } from "node:fs"
-import { resolve, sep } from "node:path"
 import { isPattern, openStore, reach, verifyContents } from "@mallard/duckdb-store"
 import { thisProcess } from "@mallard/duckdb-store/Processes"
-import { findSources, type Source } from "@mallard/legacy-json"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option, Schedule } from "effect"
-import { backupStoreOf } from "./Backup.ts"
-import { expandDatabases } from "./HealthSimDatabase.ts"
 import { begin } from "./internal/begun.ts"
 import { removedOf } from "./internal/comparing.ts"
 import { environmentOf } from "./internal/environment.ts"
-import { goneItem, plainRemark, rejectedItem, sourceRemark, tooLargeItem, unreadItem } from "./internal/items.ts"
+import { findAll } from "./internal/finding.ts"
 import { load } from "./internal/loading.ts"
 import { movedAside } from "./internal/movedAside.ts"
-import { checkPlace } from "./internal/moveOriginals.ts"
 import { recordProof } from "./internal/recording.ts"
 import { failing } from "./internal/reading.ts"
 import { rehearse } from "./internal/rehearsal.ts"
 import { optionsOf } from "./internal/runOptions.ts"
-import { bytesOf, largestOf } from "./internal/sourceFiles.ts"
+import { bytesOf } from "./internal/sourceFiles.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
-import { type ItemReport, noVerification, outcomeOf, type RunReport, totalsOf, type Verification } from "./Report.ts"
+import { noVerification, outcomeOf, type RunReport, totalsOf, type Verification } from "./Report.ts"
 import { stateWords, type UnfinishedRun } from "./Resume.ts"
 import { RulesInvalid } from "./Validation.ts"
 
@@ -64,49 +58,13 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
           process: thisProcess(),
           options: { ...optionsOf(options, options.resumes), environment: environmentOf("") }
         })
-  const onDisk = yield* findSources(options.paths, options.cwd === undefined ? {} : { cwd: options.cwd }).pipe(
-    Effect.withSpan("mallard.find")
-  )
-  const [missing] = onDisk.missing
-  if (missing !== undefined) return yield* missing
-  const isTaken = ({ path }: Source): boolean =>
-    isWhole(options) ||
-    [...(options.only ?? options.plan?.keys() ?? [])].some((only) => only === path || only.startsWith(`${path}#`))
-  const isTooLarge = ({ files }: Source): boolean =>
-    options.maxFileBytes !== undefined && largestOf(files) > options.maxFileBytes
-  const tooLarge = onDisk.sources.filter(isTooLarge)
-  const readable = onDisk.sources.filter((source) => !isTooLarge(source))
-  const originals = readable.filter(isTaken).flatMap(({ files }) => files)
-  const given = options.paths.map((path) => resolve(options.cwd ?? process.cwd(), path))
-  yield* checkPlace(options.moveOriginals, given, originals)
-  const held = yield* holdOpen
-  const { sources, unread } = yield* expandDatabases(readable, {
-    target: options.database,
-    memoryLimit: options.memoryLimit
-  })
-  // Copies that lie among the sources are our own, and so is what tells of runs that have begun.
-  const stores = [options.backup?.store ?? options.rejectStore, backupStoreOf(options.database)]
-  const isOurs = (path: string): boolean =>
-    stores.some((store) => store !== undefined && path.startsWith(`${store}${sep}`))
-  const isWanted = ({ path }: { readonly path: string }): boolean =>
-    options.only?.has(path) !== false && options.plan?.has(path) !== false
-  const found = {
-    ...onDisk,
-    sources: sources.filter(isWanted),
-    unreadable: onDisk.unreadable.filter(isWanted),
-    ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !isOurs(path)) : []
-  }
+  const { found, held, originals, unreadable } = yield* findAll(options)
   yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
-  const unreadable = [
-    ...unread.filter(isWanted).map(unreadItem),
-    ...found.unreadable.map((error) => rejectedItem(error.path, 0, [sourceRemark(error)])),
-    ...tooLarge.filter(isWanted).map((source) => tooLargeItem(source, options.maxFileBytes ?? 0)),
-    ...goneSince(options, [...found.sources, ...found.unreadable, ...unread, ...tooLarge])
-  ]
+  const count = found.sources.length + unreadable.length
   options.onProgress?.({
     phase: "found",
-    sources: found.sources.length + unreadable.length,
+    sources: count,
     bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
   })
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
@@ -149,7 +107,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     environment: environmentOf(loaded.duckdb),
     items,
     ignored: found.ignored,
-    totals: totalsOf(found.sources.length + unreadable.length, items),
+    totals: totalsOf(count, items),
     verification,
     ...(options.dryRun ? {} : { backup: loaded.backup ?? null }),
     slowest: loaded.slowest,
@@ -171,40 +129,6 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   if (isToldAlready) return whole
   return yield* recordProof(whole, unmoved.length === 0 ? {} : { not_moved: unmoved })
 })
-
-/** Whether a run takes all sources that it finds. */
-const isWhole = ({ only, plan }: MigrateOptions): boolean => only === undefined && plan === undefined
-
-/** Sources that were planned, or are to be taken again, and are there no more. */
-const goneSince = (
-  { only, plan }: MigrateOptions,
-  found: ReadonlyArray<{ readonly path: string }>
-): ReadonlyArray<ItemReport> => {
-  const there = new Set(found.map(({ path }) => path))
-  // Skipped, and not rejected once more: what was rejected has its copy in the run that did so.
-  if (plan === undefined) return [...(only ?? [])].filter((path) => !there.has(path)).map(goneItem)
-  return [...plan]
-    .filter(([path]) => !there.has(path))
-    .map(([path, { bytes }]) =>
-      rejectedItem(path, bytes, [plainRemark("gone-since-plan", "it was there when the run was planned; plan again")])
-    )
-}
-
-/**
- * Descriptors that are closed after everything that is opened later: closing any descriptor of a file gives up all locks
- * that the process has on it, those of an open database too.
- */
-const holdOpen = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync((): Array<number> => []),
-    (held) => Effect.sync(() => held.forEach((descriptor) => closeSync(descriptor)))
-  ),
-  (held) => ({
-    hold: (descriptor: number): void => {
-      held.push(descriptor)
-    }
-  })
-)
 
 /** Fails before anything is read or created if DuckDB cannot use one of the patterns; asks one in memory, if there is any. */
 const checkPatterns = Effect.fnUntraced(function* ({ database, rules, rulesPath }: MigrateOptions) {
