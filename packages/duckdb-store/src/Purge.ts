@@ -1,18 +1,22 @@
 /**
  * The only real deletion: deleted cohorts with their history, and the entities that no other cohort has. What stays is
  * copied to a new file, which is verified and then takes the place of the old one, so that nothing of what was removed is
- * left in it but ids and paths of sources in what runs recorded. Until that moment the old file is untouched, and locked:
- * nobody commits into what is about to go.
+ * left in it but ids and paths of sources in what runs recorded; the removal is recorded as a run too. Until that moment
+ * the old file is untouched, and locked: nobody commits into what is about to go.
  */
 
-import { type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
+import { DuckDbClient, type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
 import { Effect, Scope } from "effect"
+import { randomUUID } from "node:crypto"
+import { checkpoint } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
 import { attachFormer, copyKept, detachFormer, keptContents, keptEntities, ownTablesSql } from "./internal/copying.ts"
 import { bytesOf, hasLog, ownPath, removeDatabase, replaceDatabase, temporaryPath } from "./internal/files.ts"
 import { query } from "./internal/query.ts"
+import { now } from "./Ledger.ts"
+import { commitRows } from "./LedgerWriter.ts"
 import { whileLocked } from "./LockWait.ts"
-import { openStore, type StoreConfig } from "./Store.ts"
+import { defaultProgram, openStore, type StoreConfig } from "./Store.ts"
 import { StoreError, toStoreError } from "./StoreError.ts"
 import { storedKinds } from "./Tables.ts"
 import { quoteName } from "./Quoting.ts"
@@ -44,6 +48,8 @@ export interface PurgeReport extends PurgePlan {
 export interface PurgeOptions {
   /** Names or ids of deleted cohorts; without it all of them. */
   readonly cohorts?: ReadonlyArray<string> | undefined
+  /** JSON of who asked for it and how, for the ledger. */
+  readonly asked?: string | undefined
 }
 
 /** What a purge would remove from the database whose tables lie in `schema`. Reads only. */
@@ -120,7 +126,9 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
         const plan = yield* planPurge(sql, options.cohorts, "former.mallard")
         const bytesBefore = yield* attempt(() => bytesOf(path))
         if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
+        const began = yield* now
         yield* copyKept(sql, path, { revisions: keeping(plan.cohorts), forgetsNames: true })
+        yield* recordPurge(sql, plan, began, config.program ?? defaultProgram, options.asked)
         const bytesAfter = yield* attempt(() => bytesOf(building))
         yield* reach("purge/copied")
         if (renamesOpenFiles) {
@@ -137,6 +145,30 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
     return report
   })
   return yield* Effect.ensuring(Effect.scoped(rebuild), Effect.ignore(attempt(() => removeDatabase(building))))
+})
+
+/** The ledger says who removed how much and when; of the cohorts it keeps the ids alone. */
+const recordPurge = Effect.fnUntraced(function* (
+  sql: DuckDbSqlClient,
+  { cohorts, documents, entities, revisions }: PurgePlan,
+  began: Date,
+  program: string,
+  asked = '{"command":"purge"}'
+) {
+  const run_id = randomUUID()
+  const purged = { cohorts: cohorts.map(({ cohortId }) => cohortId), revisions, documents, entities }
+  const event = { run_id, program, totals: null }
+  yield* Effect.provideService(
+    commitRows(run_id, {
+      migration_runs: [
+        { ...event, event: "started", at: began, outcome: null, options: asked },
+        { ...event, event: "finished", at: yield* now, outcome: "done", options: JSON.stringify({ purged }) }
+      ]
+    }),
+    DuckDbClient,
+    sql
+  )
+  yield* checkpoint(sql)
 })
 
 const deletedSql = (schema: string): string => `SELECT cohort_id, name, seq AS revisions, saved_at FROM (

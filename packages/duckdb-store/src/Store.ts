@@ -82,7 +82,8 @@ export const storeLayer = (config: StoreConfig): Layer.Layer<DuckDbClient | SqlC
     Effect.map(openStore(config), (sql) => Context.make(DuckDbClient, sql).pipe(Context.add(SqlClient.SqlClient, sql)))
   )
 
-const defaultProgram = "mallard"
+/** What the ledger names as the program where the configuration names none. */
+export const defaultProgram = "mallard"
 
 /** DuckDB names a database after its file, and `mallard.patients` must not be ambiguous in `mallard.duckdb`. */
 const needsAlias = (path: string): boolean =>

@@ -71,7 +71,7 @@ describe("a purge", () => {
       })
       assert.isTrue(readFileSync(path).includes("Removed-Person"))
 
-      const report = yield* purge({ path })
+      const report = yield* purge({ path, program: "tests 1.2" }, { asked: '{"command":"purge","by":"me"}' })
       const { bytesAfter, bytesBefore, ...removed } = report
       assert.deepStrictEqual(removed, before.plan)
       assert.isAbove(bytesBefore, 0)
@@ -84,14 +84,23 @@ describe("a purge", () => {
         Effect.fnUntraced(function* (store) {
           assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
           assert.deepStrictEqual((yield* store.load("stayed")).documents, before.documents.documents)
-          const facts = (revisions: typeof before.history) =>
+          const shown = (revisions: typeof before.history) =>
             revisions.map(({ change, digest, name, savedAt, seq }) => ({ change, digest, name, savedAt, seq }))
-          assert.deepStrictEqual(facts(yield* store.history("stayed")), facts(before.history))
+          assert.deepStrictEqual(shown(yield* store.history("stayed")), shown(before.history))
           assert.strictEqual((yield* Effect.flip(store.history("gone")))._tag, "CohortNotFound")
           assert.deepStrictEqual(
             yield* valuesOf("SELECT count(*)::INTEGER, max(entity_id)::INTEGER FROM mallard.patients"),
             [[3, 3]]
           )
+          // That it was removed, by whom and when, is known for good; of what it was, the ids alone.
+          const [run, ...others] = yield* store.runs
+          assert.deepStrictEqual(others, [])
+          assert.deepInclude(run, { outcome: "done", program: "tests 1.2", options: '{"command":"purge","by":"me"}' })
+          const [[facts]] = yield* valuesOf("SELECT options FROM mallard.migration_runs WHERE event = 'finished'")
+          const { cohorts, ...counts } = before.plan
+          assert.deepStrictEqual(JSON.parse(String(facts)), {
+            purged: { cohorts: cohorts.map(({ cohortId }) => cohortId), ...counts }
+          })
           // The name is free, and what is stored next gets ids that follow.
           yield* store.save({ name: "gone", entities: { patients: [shared, { id: "p9" }] } })
           assert.strictEqual((yield* store.history("gone")).length, 1)
