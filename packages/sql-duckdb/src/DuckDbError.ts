@@ -58,6 +58,7 @@ export const RefusalReason = Schema.Literals([
   "lone-surrogate",
   "unbindable-value",
   "several-types",
+  "unnamed-fields",
   "stream-open",
   "transaction-doomed",
   "appender-failed",
@@ -71,8 +72,11 @@ export type RefusalReason = typeof RefusalReason.Type
 const refusalMessages: Record<RefusalReason, string> = {
   "nul-in-sql": "the SQL text contains a NUL character, at which DuckDB would cut it",
   "lone-surrogate": "a text contains a lone surrogate, which DuckDB cannot store",
-  "unbindable-value": "a parameter has no DuckDB counterpart; convert it, or give its type with typed(value, type)",
+  "unbindable-value":
+    "a parameter has no DuckDB counterpart, or none in the type that typed(value, type) states; convert it, or state its type",
   "several-types": "a list parameter mixes types; give its type with typed(value, type)",
+  "unnamed-fields":
+    "a STRUCT of the result has fields without a name, or one named __proto__, which would be lost; name them all, as struct_pack does",
   "stream-open":
     "a stream is open on this connection, and another statement would cut it short; finish the stream first",
   "transaction-doomed": "a nested transaction failed, so nothing of the outer transaction can be committed",
@@ -150,12 +154,17 @@ const classes: ReadonlyArray<readonly [pattern: RegExp, reason: ReasonTag, messa
     "the connection to the database is no longer usable"
   ],
   [
-    /\b(?:Parser|Syntax|Binder|Catalog|Dependency|Not implemented|Parameter Not Resolved|Expression) Error\b|^Failed to extract statements|Invalid Input Error: .*(?:prepared statement|parameter)/i,
+    /\bincomplete append\b|\bEndRow before all columns\b|\bToo many appends\b/,
+    "UnknownError",
+    "a row has more or fewer values than the table has columns"
+  ],
+  [
+    /\b(?:Parser|Syntax|Binder|Catalog|Dependency|Not implemented|Parameter Not Resolved|Expression) Error\b|^Table ".*" could not be found|^Failed to extract statements|Invalid Input Error: .*(?:prepared statement|parameter)/i,
     "SqlSyntaxError",
     "the statement is not understood, or a name in it does not exist"
   ],
   [
-    /\b(?:Conversion|Out of Range|Mismatch Type|Invalid type|Invalid Input) Error\b/i,
+    /\b(?:Conversion|Out of Range|Mismatch Type|Invalid type|Invalid Input) Error\b|\bCould not convert\b|out of range for JS Date/i,
     "UnknownError",
     "a value cannot be converted to the type it is needed in"
   ]

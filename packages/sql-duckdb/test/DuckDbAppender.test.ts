@@ -234,6 +234,36 @@ describe("the appender", () => {
     )
   )
 
+  it.effect("what is wrong with a row is told without its values", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* create
+        const values = "DuckDB: a row has more or fewer values than the table has columns"
+        const conversion = "DuckDB: a value cannot be converted to the type it is needed in"
+        const cases: ReadonlyArray<readonly [write: (native: DuckDBAppender) => void, message: string]> = [
+          [(native) => native.appendInteger(1), values],
+          [(native) => native.endRow(), values],
+          [
+            (native) => {
+              row(1, "one")(native)
+              native.appendInteger(1)
+              native.appendVarchar("x")
+              native.appendVarchar("y")
+            },
+            values
+          ],
+          [(native) => native.appendVarchar("private"), conversion]
+        ]
+        for (const [write, message] of cases) {
+          const error = yield* Effect.flip(
+            sql.withTransaction(Effect.scoped(Effect.flatMap(sql.appender("t"), (appender) => appender.append(write))))
+          )
+          assert.strictEqual(error.message, message)
+        }
+      })
+    )
+  )
+
   it.effect("a table that does not exist is a typed error that leaves the transaction usable", () =>
     inMemory(
       Effect.gen(function* () {
@@ -241,7 +271,7 @@ describe("the appender", () => {
         yield* sql.withTransaction(
           Effect.gen(function* () {
             const error = yield* Effect.flip(Effect.scoped(sql.appender("nowhere")))
-            assert.strictEqual(error._tag, "SqlError")
+            assert.strictEqual(error.reason._tag, "SqlSyntaxError")
             yield* sql`INSERT INTO t VALUES (1, 'one')`
           })
         )

@@ -1,19 +1,23 @@
 import {
   ARRAY,
+  BIT,
+  BOOLEAN,
   DECIMAL,
   decimalValue,
   DuckDBTimestampValue,
   DuckDBTimeValue,
+  FLOAT,
   INTEGER,
   LIST,
   MAP,
   mapValue,
+  STRUCT,
   UUID,
   VARCHAR
 } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient, refusalOf, typed } from "@mallard/sql-duckdb"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import { inMemory } from "./support.ts"
 
 const row = `SELECT true AS bool, 1::TINYINT AS tiny, 4294967295::UINTEGER AS uint, 9007199254740993 AS big,
@@ -66,6 +70,52 @@ describe("results", () => {
         assert.deepStrictEqual(Object.keys(values ?? {}), Object.keys(expected))
         for (const key of Object.keys(expected)) assert.deepStrictEqual(values?.[key], expected[key], key)
       })
+    )
+  )
+
+  it.effect("an infinite date is told as one, in lists too", () =>
+    Effect.gen(function* () {
+      const dates = Effect.flatMap(
+        DuckDbClient,
+        (sql) => sql`SELECT 'infinity'::DATE AS late, ['-infinity'::DATE] AS early`
+      )
+      for (const results of ["exact", "json"] as const) {
+        assert.deepStrictEqual(yield* inMemory(dates, { results }), [{ late: "infinity", early: ["-infinity"] }])
+      }
+    })
+  )
+
+  it.effect("a struct whose fields would be lost is refused, by streams too", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const values = ["row(1, 2)", "[row(1, 2)]", "{'a': MAP {'k': row(1, 2)}}", "{'__proto__': 1, 'b': 2}"]
+        for (const value of values) {
+          const query = sql.unsafe(`SELECT ${value} AS v`)
+          for (const run of [query, query.values, Stream.runDrain(query.stream)]) {
+            const error = yield* Effect.flip(Effect.asVoid(run))
+            assert.strictEqual(refusalOf(error)?.reason, "unnamed-fields", value)
+          }
+        }
+        assert.deepStrictEqual(yield* sql`SELECT row(1) AS v, {'a': {'a': 1}} AS w`, [
+          { v: { "": 1 }, w: { a: { a: 1 } } }
+        ])
+      })
+    )
+  )
+
+  it.effect("a value that a mode cannot hold fails the stream of it with a typed error", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const late = sql`SELECT 'infinity'::DATE AS late FROM range(5000)`
+        for (const run of [late, Stream.runDrain(late.stream)]) {
+          const error = yield* Effect.flip(Effect.asVoid(run))
+          assert.strictEqual(error.message, "DuckDB: a value cannot be converted to the type it is needed in")
+        }
+        assert.deepStrictEqual(yield* sql`SELECT 1 AS one`, [{ one: 1 }])
+      }),
+      { results: "js", poolSize: 1 }
     )
   )
 
@@ -198,6 +248,38 @@ describe("parameters", () => {
     )
   )
 
+  it.effect("a DECIMAL is the number that was given, whatever it was given as", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const cases: ReadonlyArray<readonly [value: unknown, expected: string]> = [
+          [-500n, "-5.00"],
+          ["-0.05", "-0.05"],
+          [12.5, "12.50"],
+          [-0.125, "-0.13"],
+          [1e22, "10000000000000000000000.00"],
+          ["12.5", "12.50"],
+          ["-123456789012345678901234567890123456.78", "-123456789012345678901234567890123456.78"]
+        ]
+        for (const [value, expected] of cases) {
+          const [row] =
+            yield* sql`SELECT ${typed(value, DECIMAL(38, 2))} AS v, ${typed([value], LIST(DECIMAL(38, 2)))} AS l`
+          assert.deepStrictEqual(row, { v: expected, l: [expected] })
+        }
+      })
+    )
+  )
+
+  it.effect("a typed parameter too many is a fault of the statement", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        const error = yield* Effect.flip(sql.unsafe("SELECT ?", [1, typed(1, INTEGER)]))
+        assert.strictEqual(error.reason._tag, "SqlSyntaxError")
+      })
+    )
+  )
+
   it.effect("what would be altered, or has no counterpart, is refused with its position", () =>
     inMemory(
       Effect.gen(function* () {
@@ -217,7 +299,21 @@ describe("parameters", () => {
           [() => 1, "unbindable-value"],
           [Symbol("s"), "unbindable-value"],
           [{}, "unbindable-value"],
-          [typed("no uuid: private", UUID), "unbindable-value"]
+          [typed("no uuid: private", UUID), "unbindable-value"],
+          [typed("private", INTEGER), "unbindable-value"],
+          [typed("private", BIT), "unbindable-value"],
+          [typed("private", BOOLEAN), "unbindable-value"],
+          [typed(["private"], LIST(BOOLEAN)), "unbindable-value"],
+          [typed(1e300, FLOAT), "unbindable-value"],
+          [typed({ a: 1, private: 2 }, STRUCT({ a: INTEGER })), "unbindable-value"],
+          // Some of the next ended the process.
+          [typed(123456, DECIMAL(4, 2)), "unbindable-value"],
+          [typed(10000n, DECIMAL(4, 2)), "unbindable-value"],
+          [typed(Number.NaN, DECIMAL(6, 2)), "unbindable-value"],
+          [typed(-Infinity, DECIMAL(18, 2)), "unbindable-value"],
+          [typed([1e30], LIST(DECIMAL(38, 9))), "unbindable-value"],
+          [typed("1.505", DECIMAL(6, 2)), "unbindable-value"],
+          [typed("1e2", DECIMAL(6, 2)), "unbindable-value"]
         ]
         for (const [value, reason] of cases) {
           const error = yield* Effect.flip(sql`SELECT ${1} AS one, ${value} AS v`)

@@ -378,11 +378,13 @@ export class Lease implements SqlConnection.Connection {
         ),
       { interruptible: true }
     )
+    const reading = <A>(f: () => A) => Effect.try({ try: f, catch: (cause) => toSqlError(cause, "executeStream") })
     return Stream.unwrap(
-      Effect.map(open, (state) => {
+      Effect.gen({ self: this }, function* () {
+        const state = yield* open
         const { result } = state
         if (result.returnType !== ResultReturnType.QUERY_RESULT) return Stream.empty
-        const read = makeRead(result)
+        const read = yield* reading(() => makeRead(result))
         const pull = Effect.flatMap(
           runNative(this.session, "executeStream", () => result.fetchChunk()).pipe(
             Effect.tapError(() =>
@@ -391,15 +393,16 @@ export class Lease implements SqlConnection.Connection {
               })
             )
           ),
-          (chunk) => {
+          (chunk): Effect.Effect<[Row, ...Array<Row>], Cause.Done | SqlError.SqlError> => {
             if (chunk === null || chunk.rowCount === 0) {
               state.hasEnded = true
               return Cause.done()
             }
-            const [first, ...rest] = read(chunk)
-            return first === undefined
-              ? Effect.die(new Error("an empty chunk"))
-              : Effect.succeed<[Row, ...Array<Row>]>([first, ...rest])
+            return Effect.flatMap(
+              reading(() => read(chunk)),
+              ([first, ...rest]) =>
+                first === undefined ? Effect.die(new Error("an empty chunk")) : Effect.succeed([first, ...rest])
+            )
           }
         )
         return Stream.fromPull(Effect.succeed(pull))

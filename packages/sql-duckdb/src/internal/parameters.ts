@@ -9,6 +9,7 @@ import {
   DuckDBBitValue,
   DuckDBBlobValue,
   DuckDBDateValue,
+  DuckDBDecimalType,
   DuckDBDecimalValue,
   DuckDBGeometryValue,
   DuckDBIntervalValue,
@@ -60,8 +61,15 @@ export class TypedValue {
 /** Binds `values` to the parameters of `statement`, in order. Throws `DuckDbRefusal`. */
 export const bind = (statement: DuckDBPreparedStatement, values: ReadonlyArray<unknown>): void => {
   for (let index = 0; index < values.length; index++) {
-    const [value, type] = toDuckDb(values[index], index + 1)
-    statement.bindValue(index + 1, value, type)
+    const given = values[index]
+    const [value, type] = toDuckDb(given, index + 1)
+    try {
+      statement.bindValue(index + 1, value, type)
+    } catch (cause) {
+      // One too many is a fault of the statement.
+      if (!(given instanceof TypedValue) || index >= statement.parameterCount) throw cause
+      throw new DuckDbRefusal({ reason: "unbindable-value", parameter: index + 1, cause })
+    }
   }
 }
 
@@ -211,10 +219,47 @@ const fromTyped = (typed: TypedValue, parameter: number): DuckDBValue => {
   if (typeof value === "object" && isDuckDbValue(value)) return value
   if (!isWellFormedDeep(value)) throw refuse("lone-surrogate", parameter)
   try {
-    return JSToDuckDBValueConverter(plainInput(value), typed.type, JSToDuckDBValueConverter)
+    return strictly(plainInput(value), typed.type, strictly)
   } catch (cause) {
     throw new DuckDbRefusal({ reason: "unbindable-value", parameter, cause })
   }
+}
+
+// The Node client makes `true` of any text, infinity of what a FLOAT cannot hold, and drops fields that a STRUCT lacks.
+const strictly: typeof JSToDuckDBValueConverter = (value, type, converter) => {
+  if (value !== null) {
+    if (type instanceof DuckDBDecimalType) return decimalOf(value, type)
+    const isLost =
+      type instanceof DuckDBStructType
+        ? typeof value === "object" && Object.keys(value).some((key) => !type.entryNames.includes(key))
+        : type.typeId === DuckDBTypeId.BOOLEAN
+          ? typeof value !== "boolean"
+          : type.typeId === DuckDBTypeId.FLOAT &&
+            typeof value === "number" &&
+            Number.isFinite(value) !== Number.isFinite(Math.fround(value))
+    if (isLost) throw new TypeError("the type cannot hold the value")
+  }
+  return JSToDuckDBValueConverter(value, type, converter)
+}
+
+/** A number rounded to the type's decimals, a text as it is, or a bigint of all digits. One out of range would end the process. */
+const decimalOf = (value: JS, { scale, width }: DuckDBDecimalType): DuckDBDecimalValue => {
+  const digits = typeof value === "bigint" ? value : digitsOf(decimalText(value, scale), scale)
+  const limit = 10n ** BigInt(width)
+  if (digits >= limit || digits <= -limit) throw new RangeError("no DECIMAL of this width")
+  return new DuckDBDecimalValue(digits, width, scale)
+}
+
+const digitsOf = (text: string, scale: number): bigint => {
+  const [, whole, fraction = ""] = /^(-?\d+)(?:\.(\d+))?$/.exec(text) ?? []
+  if (whole === undefined || fraction.length > scale) throw new TypeError("no DECIMAL of this scale")
+  return BigInt(whole + fraction.padEnd(scale, "0"))
+}
+
+/** From 1e21 on `toFixed` writes an exponent. */
+const decimalText = (value: JS, scale: number): string => {
+  if (typeof value !== "number") return String(value)
+  return Math.abs(value) < 1e21 ? value.toFixed(scale) : String(Number.isFinite(value) ? BigInt(value) : value)
 }
 
 const plainInput = (value: unknown): JS => {

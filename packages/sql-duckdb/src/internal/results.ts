@@ -7,13 +7,20 @@ import {
   bytesFromBlobValue,
   bytesFromGeometryValue,
   createDuckDBValueConverter,
+  DuckDBArrayType,
   DuckDBBlobValue,
   DuckDBBlobVector,
   type DuckDBDataChunk,
+  DuckDBDateValue,
+  DuckDBListType,
+  DuckDBMapType,
   type DuckDBResult,
+  DuckDBStructType,
   DuckDBTimestampTZValue,
   DuckDBTimestampValue,
+  type DuckDBType,
   DuckDBTypeId,
+  DuckDBUnionType,
   type DuckDBValue,
   fromVariantValue,
   JSDuckDBValueConverter,
@@ -28,6 +35,7 @@ import {
   unsupportedConverter
 } from "@duckdb/node-api"
 import duckdb from "@duckdb/node-bindings"
+import { DuckDbRefusal } from "../DuckDbError.ts"
 
 /** How the values of a result are represented. */
 export type ResultMode = "exact" | "js" | "json" | "native"
@@ -38,8 +46,9 @@ export interface RowReader {
   readonly values: (chunk: DuckDBDataChunk) => Array<Array<unknown>>
 }
 
-/** Makes the reader of one result. */
+/** Makes the reader of one result. Throws `DuckDbRefusal`. */
 export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => {
+  checkFields(result)
   const readColumn = readers[mode]
   const names = result.deduplicatedColumnNames()
   const texts = names.map((_, index) => result.columnTypeId(index) === DuckDBTypeId.VARCHAR)
@@ -65,6 +74,33 @@ export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => 
       return Array.from({ length: chunk.rowCount }, (_, row) => columns.map((column) => column[row] ?? null))
     }
   }
+}
+
+// The Node client keeps the fields of a STRUCT by name: of those without one, as `row(1, 2)` has, it keeps the last.
+const checkFields = (result: DuckDBResult): void => {
+  for (let index = 0; index < result.columnCount; index++) {
+    if (nestedTypes.has(result.columnTypeId(index)) && losesFields(result.columnType(index))) {
+      throw new DuckDbRefusal({ reason: "unnamed-fields" })
+    }
+  }
+}
+
+const nestedTypes = new Set([
+  DuckDBTypeId.LIST,
+  DuckDBTypeId.ARRAY,
+  DuckDBTypeId.STRUCT,
+  DuckDBTypeId.MAP,
+  DuckDBTypeId.UNION
+])
+
+const losesFields = (type: DuckDBType): boolean => {
+  if (type instanceof DuckDBStructType) {
+    const names = new Set(type.entryNames)
+    return names.has("__proto__") || names.size < type.entryNames.length || type.entryTypes.some(losesFields)
+  }
+  if (type instanceof DuckDBUnionType) return type.memberTypes.some(losesFields)
+  if (type instanceof DuckDBMapType) return losesFields(type.keyType) || losesFields(type.valueType)
+  return (type instanceof DuckDBListType || type instanceof DuckDBArrayType) && losesFields(type.valueType)
 }
 
 /** The values of a column of a chunk in the client's native forms, texts whole. */
@@ -109,6 +145,10 @@ const restoreByteOrderMarks = (chunk: DuckDBDataChunk, column: number, values: A
   }
 }
 
+// The Node client writes an infinite date as a day beyond the last one that DuckDB knows.
+const dateText = (value: DuckDBValue): string =>
+  value instanceof DuckDBDateValue && !value.isFinite ? (value.days > 0 ? "infinity" : "-infinity") : String(value)
+
 const isoText = (value: DuckDBValue): string => {
   const text = String(value)
   return /^\d{4,}-\d\d-\d\d \d/.test(text) ? text.replace(" ", "T") : text
@@ -134,7 +174,7 @@ const exact = createDuckDBValueConverter<unknown>({
   [DuckDBTypeId.FLOAT]: numberFromValue,
   [DuckDBTypeId.DOUBLE]: numberFromValue,
   [DuckDBTypeId.TIMESTAMP]: isoText,
-  [DuckDBTypeId.DATE]: stringFromValue,
+  [DuckDBTypeId.DATE]: dateText,
   [DuckDBTypeId.TIME]: stringFromValue,
   [DuckDBTypeId.INTERVAL]: objectFromIntervalValue,
   [DuckDBTypeId.HUGEINT]: bigintFromBigIntValue,
@@ -165,11 +205,16 @@ const exact = createDuckDBValueConverter<unknown>({
   [DuckDBTypeId.VARIANT]: fromVariantValue
 })
 
+const json: typeof JsonDuckDBValueConverter = (value, type, converter) =>
+  type.typeId === DuckDBTypeId.DATE && value !== null
+    ? dateText(value)
+    : JsonDuckDBValueConverter(value, type, converter)
+
 type ReadColumn = (chunk: DuckDBDataChunk, column: number) => Array<unknown>
 
 const readers: Record<ResultMode, ReadColumn> = {
   exact: (chunk, column) => chunk.convertColumnValues(column, exact),
   js: (chunk, column) => chunk.convertColumnValues(column, JSDuckDBValueConverter),
-  json: (chunk, column) => chunk.convertColumnValues(column, JsonDuckDBValueConverter),
+  json: (chunk, column) => chunk.convertColumnValues(column, json),
   native: (chunk, column) => chunk.getColumnValues(column)
 }
