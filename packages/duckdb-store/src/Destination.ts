@@ -2,7 +2,7 @@
  * Where a file that the user named is put. It takes the name when it is whole, that of a link too; what is no file, as a pipe,
  * gets the bytes instead. A DuckDB database is never replaced: whoever names one has mistaken it for something else.
  */
-import { DATABASE_HEAD_BYTES, isDatabaseHead } from "@mallard/sql-duckdb/DatabaseFile"
+import { DATABASE_HEAD_BYTES, descriptorsOf, fileIdentity, isDatabaseHead } from "@mallard/sql-duckdb/DatabaseFile"
 import {
   closeSync,
   createReadStream,
@@ -52,24 +52,27 @@ export const putInPlace = async ({ aside, isStream, path }: Destination): Promis
 
 const DESCRIPTOR = /^\/(?:dev\/(?:fd\/|std(?:out|err)$)|proc\/)/
 
+/** One that this process has open is read as it is open: with the first handle on it that is closed DuckDB's lock is given up. */
 const isDatabase = (path: string): boolean => {
-  const { dev, ino } = statSync(path, { bigint: true })
-  const file = `${dev}:${ino}`
-  if (databases.has(file)) return true
+  if (descriptorsOf(fileIdentity(statSync(path))).some(holdsDatabase)) return true
   const handle = openSync(path, "r")
-  let isFound = false
   try {
-    const head = new Uint8Array(DATABASE_HEAD_BYTES)
-    isFound = isDatabaseHead(head.subarray(0, readFully(handle, head)))
-    if (isFound) databases.add(file)
-    return isFound
+    return hasDatabaseHead(handle)
   } finally {
-    if (!isFound) closeSync(handle)
+    closeSync(handle)
   }
 }
 
-/**
- * The databases that were in the way, by device and inode. Their handles stay open: with the first that a process closes it
- * gives up the lock that DuckDB has on the file, if it is one that the process has open.
- */
-const databases = new Set<string>()
+/** Other handles on a file may be for writing alone. */
+const holdsDatabase = (handle: number): boolean => {
+  try {
+    return hasDatabaseHead(handle)
+  } catch {
+    return false
+  }
+}
+
+const hasDatabaseHead = (handle: number): boolean => {
+  const head = new Uint8Array(DATABASE_HEAD_BYTES)
+  return isDatabaseHead(head.subarray(0, readFully(handle, head, 0)))
+}

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient } from "@mallard/sql-duckdb"
+import { descriptorsOf, fileIdentity } from "@mallard/sql-duckdb/DatabaseFile"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import { spawnSync } from "node:child_process"
@@ -289,6 +290,14 @@ describe("exported cohorts", () => {
           encoding: "utf8"
         })
         assert.match(other.stderr, /Could not set lock/, "what was looked at is still locked")
+        for (const path of [file, own]) {
+          const handles = descriptorsOf(fileIdentity(statSync(path))).length
+          assert.strictEqual(
+            handles,
+            path === own ? 1 : 0,
+            "no handle is left, so that the database can be opened again"
+          )
+        }
         assert.deepStrictEqual((yield* verifyDatabase(yield* DuckDbClient)).findings, [])
       })
     )

@@ -6,9 +6,9 @@
  */
 import { DuckDBInstance } from "@duckdb/node-api"
 import { Effect, type Scope } from "effect"
-import { closeSync, fstatSync, lstatSync, openSync, readdirSync, readSync, realpathSync, statSync } from "node:fs"
+import { closeSync, lstatSync, openSync, readSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, isAbsolute, join } from "node:path"
-import { DATABASE_HEAD_BYTES, isDatabaseHead } from "../DatabaseFile.ts"
+import { DATABASE_HEAD_BYTES, descriptorsOf, fileIdentity, isDatabaseHead } from "../DatabaseFile.ts"
 import { DuckDbOpenError, type OpenReason, toOpenError } from "../DuckDbError.ts"
 
 /** What the opening of an instance depends on. */
@@ -209,7 +209,7 @@ const inspect = (filename: string, readonly: boolean): Inspected => {
     const path = realpathSync(filename)
     const stat = statSync(path)
     if (!stat.isFile()) throw new DuckDbOpenError({ reason: "bad-path", path })
-    return { path, identity: `${stat.dev}:${stat.ino}` }
+    return { path, identity: fileIdentity(stat) }
   } catch (cause) {
     if (codeOf(cause) !== "ENOENT") throw fileError(cause, filename)
   }
@@ -227,7 +227,8 @@ const inspect = (filename: string, readonly: boolean): Inspected => {
 
 /** Refuses what is no DuckDB file, because DuckDB would load an extension for some of them. */
 const checkFile = (path: string, identity: string): void => {
-  if (isOpenHere(identity)) throw new DuckDbOpenError({ reason: "already-open", path })
+  // Sees every opener in the process, worker threads and other libraries too.
+  if (descriptorsOf(identity).length > 0) throw new DuckDbOpenError({ reason: "already-open", path })
   const head = Buffer.alloc(DATABASE_HEAD_BYTES)
   let length: number
   try {
@@ -243,27 +244,9 @@ const checkFile = (path: string, identity: string): void => {
   if (!isDatabaseHead(head.subarray(0, length))) throw new DuckDbOpenError({ reason: "not-a-database", path })
 }
 
-// Sees every opener in the process, worker threads and other libraries too, where the system lists descriptors.
-const isOpenHere = (identity: string): boolean => {
-  let descriptors: ReadonlyArray<string>
-  try {
-    descriptors = readdirSync("/dev/fd")
-  } catch {
-    return false
-  }
-  return descriptors.some((name) => {
-    try {
-      const stat = fstatSync(Number(name))
-      return `${stat.dev}:${stat.ino}` === identity
-    } catch {
-      return false
-    }
-  })
-}
-
 const identityOf = (path: string): string | undefined => {
   const stat = statSync(path, { throwIfNoEntry: false })
-  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`
+  return stat === undefined ? undefined : fileIdentity(stat)
 }
 
 const codeOf = (cause: unknown): unknown => (cause instanceof Error && "code" in cause ? cause.code : undefined)
