@@ -36,6 +36,15 @@ const filesOf = (folder: string) =>
     .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
     .toSorted()
 
+/** What the types of public modules name by a module that nobody can import: errors, which a caller cannot tell apart then. */
+const unnameable = (content: string): ReadonlyArray<string> => {
+  const types = globSync("dist/*.d.ts", { cwd: content })
+    .map((file) => readText(join(content, file)))
+    .join("\n")
+  const names = [...types.matchAll(/import\("\.\/internal\/[^"]+"\)\.(\w+)/g)].map((match) => match[1] ?? "")
+  return [...new Set(names)].filter((name) => !new RegExp(`^export [^;]*\\b${name}\\b`, "m").test(types))
+}
+
 const inspect = ({ manifest, content }: Packed) => {
   const packed = readManifest(content)
   const files = filesOf(content)
@@ -53,6 +62,7 @@ const inspect = ({ manifest, content }: Packed) => {
   })) {
     if (/^(workspace|catalog|link|file):/.test(range)) complain(`depends on ${name} at "${range}"`)
   }
+  for (const name of unnameable(content)) complain(`its types name ${name}, which it does not export`)
   const targets = Object.values(packed.exports ?? {}).flatMap((target) =>
     target === null ? [] : typeof target === "string" ? [target] : Object.values(target)
   )

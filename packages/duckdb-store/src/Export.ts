@@ -7,6 +7,7 @@ import { mayHoldLines, pointerToken, prettyText } from "@mallard/entity-serializ
 import { kinds } from "@mallard/schema"
 import { depthOf, duplicateKeyAt, isObject, membersOf, withoutPrivateKeys } from "./internal/jsonScan.ts"
 import { type StoredMember } from "./internal/content.ts"
+export type { StoredMember } from "./internal/content.ts"
 import { timestampText } from "./Ledger.ts"
 import { quoteName, quoteText } from "./Quoting.ts"
 

@@ -45,7 +45,10 @@ import {
 /** What went wrong; the message holds no values. `cause` is the error of the service. */
 export class CohortStoreError extends Error {
   override readonly name: string = "CohortStoreError"
-  /** `not-found`, `name-taken`, `database`, a reason of `InvalidRequest`, or `cannot-open-` and a reason of `StoreError`. */
+  /**
+   * `not-found`, `name-taken`, `database`, `python-token`, `closed`, a reason of `InvalidRequest`, or `cannot-open-` and a
+   * reason of `StoreError`.
+   */
   readonly code: string
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options)
@@ -200,6 +203,10 @@ export const purgeCohorts = (config: StoreConfig, options?: PurgeOptions): Promi
 const settled = async <A, E>(effect: Effect.Effect<A, E>): Promise<A> => {
   const exit = await Effect.runPromiseExit(effect)
   if (Exit.isSuccess(exit)) return exit.value
+  // Nothing else interrupts what a promise waits for.
+  if (Cause.hasInterruptsOnly(exit.cause)) {
+    throw new CohortStoreError("closed", "The database was closed. Open it again: nothing is half stored.")
+  }
   throw errorOf(Cause.squash(exit.cause))
 }
 

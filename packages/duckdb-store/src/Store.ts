@@ -33,6 +33,7 @@ import { StoreError, type StoreReason, toStoreError } from "./StoreError.ts"
 
 /** Which database, and how to open it. */
 export interface StoreConfig {
+  /** Of a file: `:memory:` is refused, because a store is written, verified and opened again by its file. */
   readonly path: string
   /** Opens an existing database for reading only. Without it, a missing one is created. */
   readonly readonly?: boolean | undefined
@@ -66,6 +67,8 @@ const openNow = (
 ): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const path = ownPath(config.path)
+    // DuckDB's name for a database without a file: here it would be that of a file in the working folder.
+    if (config.path === ":memory:") return yield* new StoreError({ reason: "bad-path", path: config.path })
     if (!(yield* attempt(path, () => hasName(path)))) yield* create({ ...config, path }, steps)
     const log = hasLog(path)
     const sql = yield* openNamed({ ...config, path })

@@ -44,6 +44,8 @@ const texts: Readonly<Record<StoreReason, readonly [what: string, next: string]>
   io: ["reading or writing failed", "Check the disk and try again."]
 }
 
+const ownTexts = ["this process has it open already", "Use what has it open, or close that first."] as const
+
 const folderTexts = ["it is a folder, and a database is a file", "Name a file, which may lie in this folder."] as const
 
 /**
@@ -68,6 +70,7 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
     return this.texts[1]
   }
   private get texts(): readonly [what: string, next: string] {
+    if (this.reason === "locked" && this.holder === process.pid) return ownTexts
     return this.folder === true ? folderTexts : texts[this.reason]
   }
   override get message(): string {

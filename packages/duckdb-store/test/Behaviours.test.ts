@@ -43,6 +43,27 @@ const refusal = async (promise: Promise<unknown>): Promise<CohortStoreError> => 
   throw new Error("was not refused")
 }
 
+describe("a store that was closed", () => {
+  it("tells so, also to those who were waiting", async () => {
+    const path = join(folder, "closed.duckdb")
+    const closed = await openCohortStore({ path })
+    await closed.save({ name: "kept", entities: { patients: [patient] } })
+    const waiting = closed.append("kept", { patients: Array.from({ length: 2000 }, (_, id) => ({ id: `p${id}` })) })
+    const told = waiting.then(
+      () => "done",
+      (error: unknown) => (error instanceof CohortStoreError ? error.code : String(error))
+    )
+    await closed.close()
+    assert.include(["done", "closed"], await told)
+    const calls = [() => closed.list(), () => closed.load("kept"), () => closed.save({ entities: {}, name: "new" })]
+    for (const call of calls) assert.strictEqual((await refusal(call())).code, "closed")
+    const again = await openCohortStore({ path })
+    const { entityCount } = (await again.list()).items[0]!
+    assert.include([1, 2001], entityCount)
+    await again.close()
+  })
+})
+
 const names = async (options?: Parameters<PromisedCohortStore["list"]>[0]) =>
   (await store.list(options)).items.map(({ name }) => name)
 

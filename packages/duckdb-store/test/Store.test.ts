@@ -63,6 +63,13 @@ describe("a new database", () => {
     })
   )
 
+  it.effect("is a file: without one it is refused, and no file gets the name", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* opening({ path: ":memory:" })).reason, "bad-path")
+      assert.isFalse(existsSync(":memory:"))
+    })
+  )
+
   it.effect("does not exist at all when a step of its making fails", () =>
     Effect.gen(function* () {
       const folder = yield* temporaryFolder
@@ -167,6 +174,15 @@ describe("an existing database", () => {
       assert.deepStrictEqual([tag, reason, holder], ["StoreError", "locked", process.pid])
       assert.closeTo(Date.parse(since), Date.now() - process.uptime() * 1000, 5000)
       assert.match(message, /: it is open elsewhere \(process \d+, [\w.+-]+, running since [\dT:-]+Z\)\. Wait until/)
+    })
+  )
+
+  it.effect("that this process has open in another way is locked, and the process is told that it is itself", () =>
+    Effect.gen(function* () {
+      const path = join(yield* temporaryFolder, "store.duckdb")
+      const error = yield* withStore({ path }, opening({ path, memoryLimit: "1GB" }))
+      assert.deepStrictEqual([error.reason, error.holder], ["locked", process.pid])
+      assert.include(error.message, `: this process has it open already (process ${process.pid}). Use what has it open`)
     })
   )
 
@@ -329,9 +345,11 @@ describe("an existing database", () => {
     Effect.gen(function* () {
       const path = join(yield* temporaryFolder, "store.duckdb")
       yield* withStore({ path }, Effect.void)
-      const error = yield* opening({ path, memoryLimit: "much" })
-      assert.instanceOf(error, StoreError)
-      assert.strictEqual(error.reason, "bad-option")
+      for (const memoryLimit of ["much", "1KB"]) {
+        const error = yield* opening({ path, memoryLimit })
+        assert.instanceOf(error, StoreError)
+        assert.strictEqual(error.reason, "bad-option", memoryLimit)
+      }
     })
   )
 })

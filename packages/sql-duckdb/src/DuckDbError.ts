@@ -218,7 +218,8 @@ const openClasses: ReadonlyArray<readonly [pattern: RegExp, reason: OpenReason]>
     "damaged"
   ],
   [
-    /not recognized|Failed to set config|Invalid Input Error|Parser Error|Catalog Error|Invalid Configuration/i,
+    // A limit of memory with which not even the file can be opened.
+    /Out of Memory Error|not recognized|Failed to set config|Invalid Input Error|Parser Error|Catalog Error|Invalid Configuration/i,
     "bad-option"
   ]
 ]
