@@ -80,6 +80,7 @@ export const QueryReason = Schema.Literals([
   "timeout",
   "memory",
   "row-too-large",
+  "unnamed-fields",
   "crashed",
   "not-started",
   "bad-cursor",
@@ -99,6 +100,10 @@ const texts: Readonly<Record<QueryReason, readonly [what: string, next: string]>
   timeout: ["The query took too long", "Make it simpler, or allow it more time."],
   memory: ["The query needs too much memory", "Filter or aggregate more, or allow it more memory."],
   "row-too-large": ["A single row is larger than a page may be", "Select fewer columns, or a part of the long values."],
+  "unnamed-fields": [
+    "A STRUCT of the result has fields without names, which would be lost",
+    "Name them all, as in {'a': 1, 'b': 2}, or select them one by one."
+  ],
   crashed: ["The database engine gave up on the query", "Nothing was changed. Ask in another way."],
   "not-started": [
     "The process of the query could not be started",
@@ -170,7 +175,8 @@ export const queryDatabase = Effect.fn("queryDatabase")(function* (options: Quer
     case "engine":
       return yield* engineError(answer.problem, request)
     case "row-too-large":
-      return yield* new QueryError({ reason: "row-too-large" })
+    case "unnamed-fields":
+      return yield* new QueryError({ reason: answer._tag })
     case "cursor":
       return yield* new QueryError({ reason: "bad-cursor" })
     case "cohort":

@@ -130,6 +130,7 @@ describe.concurrent("the values of a page", () => {
     true: ["BOOLEAN", true],
     NULL: ["INTEGER", null],
     "DATE '2024-02-29'": ["DATE", "2024-02-29"],
+    "'-infinity'::DATE": ["DATE", "-infinity"],
     "TIMESTAMP '2024-02-29 10:00:00.25'": ["TIMESTAMP", "2024-02-29T10:00:00.25"],
     "TIMESTAMPTZ '2024-02-29 10:00:00+02'": ["TIMESTAMP WITH TIME ZONE", "2024-02-29T08:00:00Z"],
     "TIME '10:00:01'": ["TIME", "10:00:01"],
@@ -153,6 +154,15 @@ describe.concurrent("the values of a page", () => {
       const page = yield* ask(`SELECT ${Object.keys(values).join(", ")}`)
       const found = page.columns.map(({ type }, index) => [type, page.rows[0]?.[index]])
       assert.deepStrictEqual<unknown>(found, Object.values(values))
+    })
+  )
+
+  it.effect("are refused where fields of a STRUCT have no names", () =>
+    Effect.gen(function* () {
+      for (const value of ["row(1, 2)", "[row(1, 2)]", "{'__proto__': 1, 'b': 2}"]) {
+        const error = yield* Effect.flip(ask(`SELECT ${value} AS v`))
+        assert.strictEqual(error.reason, "unnamed-fields", value)
+      }
     })
   )
 

@@ -24,6 +24,7 @@ import {
   unsupportedConverter
 } from "@duckdb/node-api"
 import duckdb from "@duckdb/node-bindings"
+import { dateText, losesFields } from "@mallard/sql-duckdb/NativeValues"
 import { createHash } from "node:crypto"
 import { writeFileSync, writeSync } from "node:fs"
 import { systemCode } from "../Disk.ts"
@@ -101,6 +102,7 @@ const amongColumns = async (
 }
 
 const readPage = async (result: DuckDBResult, request: QueryRequest, digest: string): Promise<AnsweredPage> => {
+  if (losesFields(result)) throw new Answered({ _tag: "unnamed-fields" })
   const columns = result.columnNames().map((column, index) => ({
     name: column,
     type: result.columnType(index).alias ?? String(result.columnType(index))
@@ -174,7 +176,7 @@ const jsonConverter: DuckDBValueConverter<JsonValue> = createDuckDBValueConverte
   [DuckDBTypeId.FLOAT]: float,
   [DuckDBTypeId.DOUBLE]: float,
   [DuckDBTypeId.TIMESTAMP]: timestamp,
-  [DuckDBTypeId.DATE]: stringFromValue,
+  [DuckDBTypeId.DATE]: dateText,
   [DuckDBTypeId.TIME]: stringFromValue,
   [DuckDBTypeId.INTERVAL]: stringFromValue,
   [DuckDBTypeId.HUGEINT]: integer,

@@ -62,5 +62,6 @@ export type QueryAnswer =
   | { readonly _tag: "open"; readonly problem: OpenProblem }
   | { readonly _tag: "engine"; readonly problem: EngineProblem }
   | { readonly _tag: "row-too-large" }
+  | { readonly _tag: "unnamed-fields" }
   | { readonly _tag: "cursor" }
   | { readonly _tag: "cohort" }

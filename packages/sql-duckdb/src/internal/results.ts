@@ -7,20 +7,13 @@ import {
   bytesFromBlobValue,
   bytesFromGeometryValue,
   createDuckDBValueConverter,
-  DuckDBArrayType,
   DuckDBBlobValue,
   DuckDBBlobVector,
   type DuckDBDataChunk,
-  DuckDBDateValue,
-  DuckDBListType,
-  DuckDBMapType,
   type DuckDBResult,
-  DuckDBStructType,
   DuckDBTimestampTZValue,
   DuckDBTimestampValue,
-  type DuckDBType,
   DuckDBTypeId,
-  DuckDBUnionType,
   type DuckDBValue,
   fromVariantValue,
   JSDuckDBValueConverter,
@@ -36,6 +29,7 @@ import {
 } from "@duckdb/node-api"
 import duckdb from "@duckdb/node-bindings"
 import { DuckDbRefusal } from "../DuckDbError.ts"
+import { dateText, losesFields } from "../NativeValues.ts"
 
 /** How the values of a result are represented. */
 export type ResultMode = "exact" | "js" | "json" | "native"
@@ -48,7 +42,7 @@ export interface RowReader {
 
 /** Makes the reader of one result. Throws `DuckDbRefusal`. */
 export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => {
-  checkFields(result)
+  if (losesFields(result)) throw new DuckDbRefusal({ reason: "unnamed-fields" })
   const readColumn = readers[mode]
   const names = result.deduplicatedColumnNames()
   const texts = names.map((_, index) => result.columnTypeId(index) === DuckDBTypeId.VARCHAR)
@@ -74,33 +68,6 @@ export const rowReader = (result: DuckDBResult, mode: ResultMode): RowReader => 
       return Array.from({ length: chunk.rowCount }, (_, row) => columns.map((column) => column[row] ?? null))
     }
   }
-}
-
-// The Node client keeps the fields of a STRUCT by name: of those without one, as `row(1, 2)` has, it keeps the last.
-const checkFields = (result: DuckDBResult): void => {
-  for (let index = 0; index < result.columnCount; index++) {
-    if (nestedTypes.has(result.columnTypeId(index)) && losesFields(result.columnType(index))) {
-      throw new DuckDbRefusal({ reason: "unnamed-fields" })
-    }
-  }
-}
-
-const nestedTypes = new Set([
-  DuckDBTypeId.LIST,
-  DuckDBTypeId.ARRAY,
-  DuckDBTypeId.STRUCT,
-  DuckDBTypeId.MAP,
-  DuckDBTypeId.UNION
-])
-
-const losesFields = (type: DuckDBType): boolean => {
-  if (type instanceof DuckDBStructType) {
-    const names = new Set(type.entryNames)
-    return names.has("__proto__") || names.size < type.entryNames.length || type.entryTypes.some(losesFields)
-  }
-  if (type instanceof DuckDBUnionType) return type.memberTypes.some(losesFields)
-  if (type instanceof DuckDBMapType) return losesFields(type.keyType) || losesFields(type.valueType)
-  return (type instanceof DuckDBListType || type instanceof DuckDBArrayType) && losesFields(type.valueType)
 }
 
 /** The values of a column of a chunk in the client's native forms, texts whole. */
@@ -144,10 +111,6 @@ const restoreByteOrderMarks = (chunk: DuckDBDataChunk, column: number, values: A
     if (typeof value === "string" && length >= 3) values[row] = `\uFEFF${value}`
   }
 }
-
-// The Node client writes an infinite date as a day beyond the last one that DuckDB knows.
-const dateText = (value: DuckDBValue): string =>
-  value instanceof DuckDBDateValue && !value.isFinite ? (value.days > 0 ? "infinity" : "-infinity") : String(value)
 
 const isoText = (value: DuckDBValue): string => {
   const text = String(value)
