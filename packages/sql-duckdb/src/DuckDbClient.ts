@@ -15,6 +15,7 @@ import {
   commit,
   discardAppender,
   endLease,
+  endStray,
   finishAppender,
   Lease,
   type LeasedAppender,
@@ -219,7 +220,7 @@ const makeClient = (
     const borrow = <A, E, R>(f: (lease: Lease) => Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
       Pool.use(pool, (session) => {
         const lease = new Lease(session, mode, false)
-        return Effect.ensuring(f(lease), giveBack(lease))
+        return Effect.ensuring(Effect.tap(f(lease), checkEnded(lease)), giveBack(lease))
       })
 
     // Without a function for rows, `withoutTransforms` would leave the names of queries transformed too.
@@ -251,8 +252,8 @@ const makeClient = (
           lease.doom ??= refusalError(new DuckDbRefusal({ reason: "transaction-doomed" }), "commit")
         }),
       commit: (connection) => Effect.flatMap(leaseOf(connection), commit),
-      onCommitFailure: (connection) => Effect.flatMap(leaseOf(connection), rollback),
-      rollback: (connection) => Effect.flatMap(leaseOf(connection), rollback)
+      onCommitFailure: (connection) => Effect.asVoid(Effect.flatMap(leaseOf(connection), rollback)),
+      rollback: (connection) => Effect.asVoid(Effect.flatMap(leaseOf(connection), rollback))
     })
 
     const currentTransaction: Effect.Effect<Option.Option<Lease>> = Effect.flatMap(
@@ -294,6 +295,10 @@ const makeClient = (
       checkpoint: Effect.asVoid(withLease((lease) => lease.use("checkpoint", (native) => native.run("CHECKPOINT"))))
     })
   })
+
+/** What comes after a statement that begins a transaction would not be part of it. */
+const checkEnded = (lease: Lease): Effect.Effect<void, SqlError.SqlError> =>
+  Effect.flatMap(endStray(lease), (wasOpen) => (wasOpen ? refuse("transaction-statement", "execute") : Effect.void))
 
 const escape = Statement.defaultEscape('"')
 

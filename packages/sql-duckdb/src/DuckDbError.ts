@@ -82,7 +82,7 @@ const refusalMessages: Record<RefusalReason, string> = {
   "transaction-doomed": "a nested transaction failed, so nothing of the outer transaction can be committed",
   "appender-failed": "an appender ended with a failure, so its rows are incomplete and nothing can be committed",
   "transaction-ended": "the transaction or lease that owned this connection has ended",
-  "transaction-statement": "a transaction is begun and ended by withTransaction alone, not by a statement inside it",
+  "transaction-statement": "a transaction is begun and ended by withTransaction alone, not by statements of their own",
   "no-transaction": "an appender needs a transaction; use it inside withTransaction",
   "no-statement": "the SQL text contains no statement"
 }

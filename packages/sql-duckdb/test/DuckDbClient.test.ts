@@ -273,6 +273,23 @@ describe("statements", () => {
     )
   )
 
+  it.effect("a text that leaves a transaction open is refused, and nothing of it is stored; a whole one is", () =>
+    inMemory(
+      Effect.gen(function* () {
+        const sql = yield* DuckDbClient
+        yield* sql`CREATE TABLE t (a INTEGER)`
+        for (const text of ["BEGIN", "START TRANSACTION", "BEGIN; INSERT INTO t VALUES (1)"]) {
+          const error = yield* Effect.flip(sql.unsafe(text))
+          assert.strictEqual(refusalOf(error)?.reason, "transaction-statement", text)
+        }
+        yield* sql.unsafe("BEGIN; INSERT INTO t VALUES (2); COMMIT")
+        yield* sql.withTransaction(sql`INSERT INTO t VALUES (3)`)
+        assert.deepStrictEqual(yield* sql`SELECT a FROM t ORDER BY a`, [{ a: 2 }, { a: 3 }])
+      }),
+      { poolSize: 1 }
+    )
+  )
+
   it.effect("a BEGIN outside withTransaction never leaks to the next user of the connection", () =>
     inMemory(
       Effect.gen(function* () {

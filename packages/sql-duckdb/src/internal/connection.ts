@@ -456,15 +456,20 @@ export const commit = (lease: Lease): Effect.Effect<void, SqlError.SqlError> =>
     })
   })
 
-/** Rolls back what `lease` did, rows waiting in its appenders included. Never fails: a broken session is marked so. */
-export const rollback = (lease: Lease): Effect.Effect<void> =>
+/**
+ * Rolls back what `lease` did, rows waiting in its appenders included, and tells whether there was a transaction. Never
+ * fails: a broken session is marked so.
+ */
+export const rollback = (lease: Lease): Effect.Effect<boolean> =>
   runNative(lease.session, "rollback", async (native) => {
     for (const appender of lease.appenders) discardAppender(lease, appender)
     await native.run("ROLLBACK")
+    return true
   }).pipe(
     Effect.catch((error) =>
       Effect.sync(() => {
         if (!isNoTransaction(error)) lease.session.broken = true
+        return false
       })
     )
   )
@@ -500,11 +505,17 @@ export const discardAppender = (lease: Lease, appender: LeasedAppender): void =>
   }
 }
 
+/** Rolls back a transaction that statements have left open, and tells whether there is one. */
+export const endStray = (lease: Lease): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    if (!lease.session.strayTransaction) return Effect.succeed(false)
+    lease.session.strayTransaction = false
+    return rollback(lease)
+  })
+
 /** Ends the lease of a session that goes back to the pool. */
 export const endLease = (lease: Lease): Effect.Effect<void> =>
   Effect.suspend(() => {
     lease.hasEnded = true
-    if (!lease.session.strayTransaction) return Effect.void
-    lease.session.strayTransaction = false
-    return rollback(lease)
+    return Effect.asVoid(endStray(lease))
   })
