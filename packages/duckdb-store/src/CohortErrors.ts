@@ -44,6 +44,7 @@ export const RequestReason = Schema.Literals([
   "no-entities",
   "too-few-sources",
   "unknown-kind",
+  "unknown-format",
   "several-files",
   "bad-file-name",
   "own-tables",
@@ -73,6 +74,7 @@ const texts: Readonly<Record<RequestReason, string>> = {
   "too-few-sources": "Merging needs at least two different cohorts.",
   "unknown-kind":
     "There is no kind of this name. Names of kinds are singular, as in patient or claim_line; docs/reference.md lists them.",
+  "unknown-format": "There is no format of this name. `exportFormats` lists them.",
   "several-files": "The cohort consists of several files, so it needs a folder to go to.",
   "bad-file-name": "A file of the cohort has a name that leads out of the folder. Nothing was written.",
   "own-tables":

@@ -8,7 +8,7 @@ import { partsOfContent, partTexts } from "../Assembly.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import type { ExportedFiles, ExportedTexts, TextExportOptions } from "../CohortStore.ts"
 import { pathBelow } from "../Disk.ts"
-import { copySql, documentText, type ExportOptions, ndjsonTexts, v1Text } from "../Export.ts"
+import { copySql, documentText, exportFormats, type ExportOptions, ndjsonTexts, v1Text } from "../Export.ts"
 import { fileNameOf } from "../Naming.ts"
 import { makeRenderer } from "../Rendering.ts"
 import { storedKinds } from "../Tables.ts"
@@ -50,8 +50,12 @@ export const exportTexts = Effect.fnUntraced(function* (
 /** Writes what `CohortStore.export` does. Nothing is left where it fails. */
 export const exportFiles = (sql: DuckDbSqlClient, head: RevisionState, out: string, options: ExportOptions) =>
   Effect.suspend(() => {
-    const output = new OutputFiles()
     const { format } = options
+    // Programs without types would get documents under another name.
+    if (format !== undefined && !exportFormats.includes(format)) {
+      return Effect.fail(new InvalidRequest({ reason: "unknown-format" }))
+    }
+    const output = new OutputFiles()
     return Effect.ensuring(
       format === "csv" || format === "parquet"
         ? writeTables(sql, head, format, out, output)
