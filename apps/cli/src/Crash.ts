@@ -4,6 +4,7 @@
  */
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { exitCode } from "./Failure.ts"
+import { hintsOf } from "./Database.ts"
 import type { Session } from "./Session.ts"
 
 const crashes = ["SIGSEGV", "SIGBUS", "SIGFPE"] as const
@@ -22,11 +23,15 @@ export const endWithWords = (session: Session): void => {
   for (const signal of crashes) if (process.listenerCount(signal) === 0) process.on(signal, () => end(session))
 }
 
-const end = ({ invocation, reading: { database, onCrash }, terminal }: Session): void => {
+const end = (session: Session): void => {
+  const {
+    reading: { database, onCrash },
+    terminal
+  } = session
   terminal.clearStatus()
   const lines = [
     `DuckDB crashed at work on ${database === undefined ? "the database" : printablePath(database)}, as it does on some damaged files. Nothing is half stored.`,
-    `  Keep the file as it is: ${invocation} doctor looks at it from a process of its own, says what is wrong and can copy what is whole.`
+    `  Keep the file as it is: ${hintsOf(session)("doctor")} looks at it from a process of its own, says what is wrong and can copy what is whole.`
   ]
   if (database !== undefined) onCrash?.(database, { code: exitCode.damaged, lines, tag: "EngineCrashed" })
   terminal.error(`${terminal.paintError("red", "mallard:")} ${lines.map((line) => `${line}\n`).join("")}`)

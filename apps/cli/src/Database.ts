@@ -10,6 +10,7 @@ import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { FOR_EVER } from "./Arguments.ts"
 import { type CommandFailed, usage } from "./Failure.ts"
+import { type Hint, shellCommand, shellQuoted } from "./Hints.ts"
 import type { Session } from "./Session.ts"
 
 /** A database, and what to use if it turns out to be somebody else's. */
@@ -88,22 +89,19 @@ const isForeign = (error: unknown): boolean =>
   "reason" in error &&
   error.reason === "foreign"
 
-/** `--db FILE` where the user needs it to reach this database again, else nothing. */
-export const databaseFlag = (place: Place, path: string): string =>
-  chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`
+/** How to write commands about a database, which is the one at work unless it is named, or about the backups at work. */
+export const hintsOf =
+  (session: Session, database?: string): Hint =>
+  (words, names = [], flags = "") =>
+    shellCommand(`${session.invocation} ${words}`, names, `${flags}${placeFlag(session, words, database)}`)
 
-/** A word as a shell takes it; what would not show, or would steer the terminal, as bash, zsh and ksh escape it. */
-export const shellQuoted = (word: string): string => {
-  if (/^[\w@%+=:,./-]+$/.test(word)) return word
-  if (printablePath(word) === word) return `'${word.replaceAll("'", String.raw`'\''`)}'`
-  const escaped = Array.from(word, (character) => {
-    if (character === "'" || character === "\\") return `\\${character}`
-    if (printablePath(character) === character) return character
-    return `\\U${character.codePointAt(0)!.toString(16).padStart(8, "0")}`
-  })
-  return `$'${escaped.join("")}'`
+const placeFlag = (session: Session, words: string, database: string | undefined): string => {
+  const { named, reading } = session
+  return named.backupDir !== undefined && words.startsWith("backup ")
+    ? ` --backup-dir ${shellQuoted(resolve(session.cwd, named.backupDir))}`
+    : databaseFlag(session, database ?? reading.database ?? chooseDatabase(session, named.db).path)
 }
 
-/** A command about something that is named; a name that begins like a flag comes last. */
-export const shellCommand = (command: string, name: string, flags: string): string =>
-  name.startsWith("-") ? `${command}${flags} -- ${shellQuoted(name)}` : `${command} ${shellQuoted(name)}${flags}`
+/** `--db FILE` where the user needs it to reach this database again, else nothing. */
+const databaseFlag = (place: Place, path: string): string =>
+  chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`

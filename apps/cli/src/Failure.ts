@@ -1,6 +1,7 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
 import { Data, Runtime } from "effect"
 import { OutputFailed, type Terminal } from "./Terminal.ts"
+import { type Hint, withHints } from "./Hints.ts"
 import { printable, quoted } from "./Text.ts"
 
 /** Exit codes; those of a run stand in the migrator's `exitCodes`. */
@@ -134,9 +135,10 @@ const failures: ReadonlySet<string> = new Set([
 const refusal = (
   error: unknown,
   tag: "CohortNotFound" | "NameTaken",
-  invocation: string
+  hint: Hint
 ): Pick<Described, "code" | "lines"> => {
-  const wanted = error instanceof Error && "wanted" in error ? quoted(String(error.wanted)) : quoted("")
+  const name = error instanceof Error && "wanted" in error ? String(error.wanted) : ""
+  const wanted = quoted(name)
   if (tag === "NameTaken") {
     return {
       code: exitCode.failed,
@@ -147,14 +149,13 @@ const refusal = (
     }
   }
   if (error instanceof Error && "isDeleted" in error && error.isDeleted === true) {
-    const lines = [`The cohort ${wanted} is deleted.`, `  \`${invocation} undelete\` brings it back.`]
+    const lines = [`The cohort ${wanted} is deleted.`, `  \`${hint("undelete", [name])}\` brings it back.`]
     return { code: exitCode.failed, lines }
   }
   const near = error instanceof Error && "suggestions" in error ? error.suggestions : []
   const names = Array.isArray(near) ? near.map((name) => `    ${printable(String(name))}`) : []
-  const hint =
-    names.length === 0 ? [`  \`${invocation} list\` shows what there is.`] : ["  Did you mean this?", ...names]
-  return { code: exitCode.failed, lines: [`There is no cohort ${wanted}.`, ...hint] }
+  const next = names.length === 0 ? [`  \`${hint("list")}\` shows what there is.`] : ["  Did you mean this?", ...names]
+  return { code: exitCode.failed, lines: [`There is no cohort ${wanted}.`, ...next] }
 }
 
 interface Known {
@@ -164,18 +165,18 @@ interface Known {
   readonly next: string | undefined
 }
 
-const named = (error: unknown): Known | undefined => {
+const named = (error: unknown, hint: Hint): Known | undefined => {
   if (!(error instanceof Error) || !("_tag" in error) || typeof error._tag !== "string") return undefined
   const reason = "reason" in error && typeof error.reason === "string" ? error.reason : ""
-  const next = "next" in error && typeof error.next === "string" ? error.next : undefined
-  return { tag: error._tag, reason, message: error.message, next }
+  const next = "next" in error && typeof error.next === "string" ? withHints(error.next, hint) : undefined
+  return { tag: error._tag, reason, message: withHints(error.message, hint), next }
 }
 
 /**
  * Describes a failure. Only errors of our own, whose messages hold no values, are quoted; of any other its class is named,
  * for DuckDB's messages quote what was stored.
  */
-export const describeFailure = (error: unknown, isVerbose: boolean, invocation = "mallard"): Described => {
+export const describeFailure = (error: unknown, isVerbose: boolean, hint: Hint): Described => {
   if (error instanceof CommandFailed) {
     const { _tag, code, next = [], what } = error
     return {
@@ -191,8 +192,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean, invocation =
     ]
     return { code: exitCode.failed, lines, tag: error._tag }
   }
-  const known = named(error)
-  const words = known === undefined ? undefined : wordsOf(error, known, invocation)
+  const known = named(error, hint)
+  const words = known === undefined ? undefined : wordsOf(error, known, hint)
   if (known !== undefined && words !== undefined) {
     const { next, reason, tag } = known
     return { ...words, tag, ...(reason === "" ? {} : { reason }), ...(next === undefined ? {} : { next }) }
@@ -209,7 +210,7 @@ export const describeFailure = (error: unknown, isVerbose: boolean, invocation =
   }
 }
 
-const wordsOf = (error: unknown, known: Known, invocation: string): Pick<Described, "code" | "lines"> | undefined => {
+const wordsOf = (error: unknown, known: Known, hint: Hint): Pick<Described, "code" | "lines"> | undefined => {
   switch (known.tag) {
     case "StoreError":
       return { code: storeCode(known.reason), lines: [known.message] }
@@ -227,7 +228,7 @@ const wordsOf = (error: unknown, known: Known, invocation: string): Pick<Describ
       return { code: exitCode.failed, lines: [known.message] }
     case "CohortNotFound":
     case "NameTaken":
-      return refusal(error, known.tag, invocation)
+      return refusal(error, known.tag, hint)
     case "InvalidRequest":
       return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
     case "QueryError":
@@ -235,7 +236,7 @@ const wordsOf = (error: unknown, known: Known, invocation: string): Pick<Describ
     case "SqlError":
       return {
         code: exitCode.failed,
-        lines: ["The database did not answer a question about itself.", `  Check it with \`${invocation} verify\`.`]
+        lines: ["The database did not answer a question about itself.", `  Check it with \`${hint("verify")}\`.`]
       }
     default:
       return undefined

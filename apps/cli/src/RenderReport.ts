@@ -1,5 +1,6 @@
 /** Runs from the ledger as text for people: the list of them, and the report of one. */
 import { optionText, type RunReport, type RunSummary, stateWords, undoneWord } from "@mallard/migrator"
+import { withHints } from "./Hints.ts"
 import { renderRun, type RunView } from "./RenderRun.ts"
 import type { Paint } from "./Terminal.ts"
 import { counted, grouped, printable } from "./Text.ts"
@@ -25,7 +26,9 @@ export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, pa
 /** The report of a stored run: what it was, and then as the run itself gave it. */
 export const renderStoredRun = (report: RunReport, view: RunView): ReadonlyArray<string> => [
   `Run ${report.run}: ${report.command ?? "migrate"}, ${timeText(report.started_at ?? "")} (UTC), ${report.outcome}`,
-  ...(report.undone === undefined ? [] : (report.notes ?? []).map((note) => view.paint("dim", printable(note)))),
+  ...(report.undone === undefined
+    ? []
+    : (report.notes ?? []).map((note) => view.paint("dim", printable(withHints(note, view.hint))))),
   "",
   ...(report.undone === undefined ? renderRun(report, view) : undoneLines(report, view))
 ]

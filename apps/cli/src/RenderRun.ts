@@ -1,6 +1,7 @@
 /** The report of a run as text for people: a line per item, what was remarked, the sum, and what to do next. */
 import { originOfContent, removedSources, undoneWord } from "@mallard/migrator"
 import type { ItemReport, Remark, RunReport } from "@mallard/migrator/Report"
+import { type Hint, withHints } from "./Hints.ts"
 import type { Paint } from "./Terminal.ts"
 import { byKind, counted, duration, entities, grouped, printable, shownPath, size, sum } from "./Text.ts"
 
@@ -10,11 +11,8 @@ export interface RunView {
   readonly cwd: string
   readonly verbose: boolean
   readonly quiet: boolean
-  /** How the user calls the program, and the flag that leads to the same database. */
-  readonly invocation: string
-  readonly databaseFlag: string
-  /** A command about something that is named, as a shell takes it. */
-  readonly commandOf: (command: string, name: string, flags: string) => string
+  /** How to write commands about the same database. */
+  readonly hint: Hint
   /** Nothing was to be written: a plan was asked for. */
   readonly isPlan?: boolean | undefined
   /** Says what stands at a remark about a source, where that is to be shown. */
@@ -231,8 +229,8 @@ const backupLines = ({ backup }: RunReport): ReadonlyArray<string> => {
   return [`Backup:   ${done}: ${printable(path)}`]
 }
 
-const noteLines = ({ notes = [] }: RunReport, { paint }: RunView): ReadonlyArray<string> =>
-  notes.map((note) => paint("yellow", printable(note)))
+const noteLines = ({ notes = [] }: RunReport, { hint, paint }: RunView): ReadonlyArray<string> =>
+  notes.map((note) => paint("yellow", printable(withHints(note, hint))))
 
 const balanceLines = ({ totals }: RunReport, { paint }: RunView): ReadonlyArray<string> =>
   totals.balanced || totals.partial === true ? [] : [paint("red", unbalanced(totals))]
@@ -248,7 +246,7 @@ const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<stri
   const { checked, findings, matched } = verification
   if (checked === 0 && findings.length === 0) {
     if (dry_run || undone_by !== undefined) return []
-    if (totals.migrated > 0) return [`Not verified; \`${view.invocation} verify\` proves it.`]
+    if (totals.migrated > 0) return [`Not verified; \`${view.hint("verify")}\` proves it.`]
     return totals.unchanged === 0 ? [] : ["Verified: nothing new to verify."]
   }
   if (isProven(report)) {
@@ -290,23 +288,23 @@ const mendingLines = (stopped: ReadonlyArray<ItemReport>): ReadonlyArray<string>
 }
 
 const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
-  const { commandOf, databaseFlag, invocation } = view
+  const { hint } = view
   const stored = report.items.filter(
     ({ cohort, outcome }) => cohort !== null && (outcome === "migrated" || outcome === "unchanged")
   )
   const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
   switch (report.outcome) {
     case "running":
-      return [`${invocation} status${databaseFlag}`]
+      return [hint("status")]
     case "cut-short":
     case "interrupted":
       if (report.undone_by !== undefined) break
       if (report.continued_by !== undefined) {
-        return [`${invocation} report ${report.continued_by.slice(0, 8)}${databaseFlag}`]
+        return [hint("report", [report.continued_by.slice(0, 8)])]
       }
-      return [`${invocation} resume${databaseFlag}: what is stored is whole and is not stored twice`]
+      return [`${hint("resume")}: what is stored is whole and is not stored twice`]
     case "mismatch":
-      return [`${invocation} verify${databaseFlag}`]
+      return [hint("verify")]
     case "failed":
       return ["mend what stands above, then run the same command again"]
     case "nothing-to-do":
@@ -321,16 +319,16 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
       return ["choose with --on-conflict skip, replace or rename what becomes of cohorts that exist, then run again"]
     case "partly-done":
       return report.command === "rollback"
-        ? [`${invocation} runs${databaseFlag}`]
+        ? [hint("runs")]
         : ["mend what stands above, then run the same command again: what is stored counts as unchanged"]
     case "done":
       break
   }
   if (report.dry_run) {
     return view.isPlan === true
-      ? [`${invocation} plan with --out FILE keeps the plan, and ${invocation} migrate --plan FILE carries it out`]
+      ? [`the same command with --out FILE keeps the plan, and ${hint("migrate --plan FILE")} carries it out`]
       : ["run the same command without --dry-run"]
   }
-  if (example === undefined || report.undone_by !== undefined) return [`${invocation} list${databaseFlag}`]
-  return [`${invocation} list${databaseFlag}`, commandOf(`${invocation} export`, example.cohort ?? "", databaseFlag)]
+  if (example === undefined || report.undone_by !== undefined) return [hint("list")]
+  return [hint("list"), hint("export", [example.cohort ?? ""])]
 }

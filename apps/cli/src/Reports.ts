@@ -1,7 +1,7 @@
 /** Reports in files: which form goes with a name, and writing one so that it is there whole or not at all. */
 import { renderHtml, renderJson, renderJUnit, renderMarkdown, type RunReport } from "@mallard/migrator"
 import { extname } from "node:path"
-import { databaseFlag, shellCommand } from "./Database.ts"
+import { hintsOf } from "./Database.ts"
 import { FileSet } from "./Outputs.ts"
 import type { RunView } from "./RenderRun.ts"
 import type { CommonOptions, Session } from "./Session.ts"
@@ -52,9 +52,7 @@ export const viewOf = (
   cwd: session.cwd,
   verbose,
   quiet,
-  invocation: session.invocation,
-  databaseFlag: databaseFlag(session, report.database),
-  commandOf: shellCommand
+  hint: hintsOf(session, report.database)
 })
 
 export const textOfLines = (lines: ReadonlyArray<string>): string => lines.map((line) => `${line}\n`).join("")

@@ -18,6 +18,13 @@ interface ReadingNote {
   onCrash: ((database: string, failure: Described) => void) | undefined
 }
 
+/** What flags named, for the commands that users are told to type next. */
+interface NamedPlaces {
+  db: string | undefined
+  /** Also that of a run which is gone on with. */
+  backupDir: string | undefined
+}
+
 /** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */
 interface LockPatience {
   wait: string | undefined
@@ -41,6 +48,7 @@ export interface Session {
   readonly invocation: string
   readonly stop: StopRequest
   readonly now: () => number
+  readonly named: NamedPlaces
   readonly lock: LockPatience
   readonly reading: ReadingNote
   readonly telemetry: TelemetryRequest

@@ -16,6 +16,7 @@ import {
   tellPrograms,
   USAGE_ERROR
 } from "./Failure.ts"
+import { hintsOf } from "./Database.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
@@ -58,6 +59,7 @@ const session: Session = {
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),
   stop,
+  named: { db: undefined, backupDir: undefined },
   lock: { wait: undefined },
   reading: { database: undefined, onCrash: undefined },
   telemetry: { url: undefined, onProgress: undefined },
@@ -94,7 +96,7 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
       ...args
         .filter(isLikeFlags)
         .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
-      `  Run \`${commandPath.join(" ")} --help\` for usage.`
+      `  Run \`${[session.invocation, ...commandPath.slice(1)].join(" ")} --help\` for usage.`
     ]
   })
 
@@ -171,7 +173,7 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
     }
     if (isShowHelp(error))
       return error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: exitCode.usage }))
-    const failure = describeFailure(error, isVerbose, session.invocation)
+    const failure = describeFailure(error, isVerbose, hintsOf(session))
     return Effect.fail(
       fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
     )

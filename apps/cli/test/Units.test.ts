@@ -1,6 +1,6 @@
 import { assert, describe, it } from "vitest"
 import { argumentsOf, invocationOf } from "../src/Arguments.ts"
-import { shellCommand, shellQuoted } from "../src/Database.ts"
+import { shellCommand, shellQuoted } from "../src/Hints.ts"
 import { pathBelow } from "@mallard/duckdb-store/Disk"
 import { type ItemReport, MigrationFailed, noVerification, type RunReport, totalsOf } from "@mallard/migrator"
 import { Effect } from "effect"
@@ -80,8 +80,8 @@ describe("renderRun", () => {
         verification: noVerification,
         timings: { find: 0, load: 0, verify: 0, total: 0 }
       }
-      const view = { paint: paintOf(false), cwd: "/", verbose: false, quiet: false, invocation: "mallard" }
-      return renderRun(report, { ...view, databaseFlag: "", commandOf: shellCommand })
+      const view = { paint: paintOf(false), cwd: "/", verbose: false, quiet: false }
+      return renderRun(report, { ...view, hint: (words) => `mallard ${words}` })
         .join("\n")
         .replace(/^[^]*Next: +/, "")
     }
@@ -115,14 +115,18 @@ describe("texts", () => {
     assert.strictEqual(shellQuoted("plain-1.json"), "plain-1.json")
     assert.strictEqual(shellQuoted("it's $HOME"), String.raw`'it'\''s $HOME'`)
     assert.strictEqual(shellQuoted("it's\u202e a\\b"), String.raw`$'it\'s\U0000202e a\\b'`)
-    assert.strictEqual(shellCommand("export", "a b", " --db x"), "export 'a b' --db x")
-    assert.strictEqual(shellCommand("export", "-a", " --db x"), "export --db x -- -a")
+    assert.strictEqual(shellCommand("export", ["a b"], " --db x"), "export 'a b' --db x")
+    assert.strictEqual(shellCommand("export", ["-a"], " --db x"), "export --db x -- -a")
   })
 })
 
 describe("output that is not taken", () => {
   it("is told with what the operating system says, and what stays done", () => {
-    const { code, lines } = describeFailure(new OutputFailed({ code: "ENOSPC", cause: undefined }), false)
+    const { code, lines } = describeFailure(
+      new OutputFailed({ code: "ENOSPC", cause: undefined }),
+      false,
+      (words) => words
+    )
     assert.strictEqual(code, 1)
     assert.strictEqual(lines[0], "Cannot write to standard output: there is no space left on the disk.")
   })

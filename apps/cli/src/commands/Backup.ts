@@ -18,7 +18,7 @@ import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -67,6 +67,7 @@ const isNoDatabase = ({ reason }: StoreError): boolean => reason === "bad-path" 
 
 /** The folder that --backup-dir names. */
 const namedStore = (session: Session, store: string) => {
+  session.named.backupDir = store
   const what = !existsSync(store)
     ? `There is no folder ${shownPath(store, session.cwd)}.`
     : isBackupStore(store)
@@ -74,7 +75,12 @@ const namedStore = (session: Session, store: string) => {
       : `${shownPath(store, session.cwd)} is no folder of backups.`
   return what === undefined
     ? Effect.succeed({ store, database: undefined })
-    : Effect.fail(usage(what, "Give the folder that the run copied to to --backup-dir; `mallard report` names it."))
+    : Effect.fail(
+        usage(
+          what,
+          `Give the folder that the run copied to to --backup-dir; \`${hintsOf(session)("report")}\` names it.`
+        )
+      )
 }
 
 /** The backup that is meant: a run is looked up in the database, if that can be read, for it may share an earlier backup. */

@@ -3,6 +3,7 @@ import type { Changed, ConflictRule } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { usage } from "../Failure.ts"
 import { type Opened, withChanges, withCohorts } from "../Opened.ts"
+import { hintsOf } from "../Database.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { byKind, counted, entities, printable, sum } from "../Text.ts"
 
@@ -39,8 +40,9 @@ export const runDelete = Effect.fnUntraced(function* (
 ) {
   yield* change(session, command, "deleted", (cohorts) => cohorts.delete(command.name))
   if (!command.json && !command.quiet) {
+    const hint = hintsOf(session)
     session.terminal.error(
-      "  Nothing is lost: `mallard undelete` brings it back, `mallard gc --purge` removes it for good.\n"
+      `  Nothing is lost: \`${hint("undelete", [command.name])}\` brings it back, \`${hint("gc", [command.name], " --purge")}\` removes it for good.\n`
     )
   }
 })

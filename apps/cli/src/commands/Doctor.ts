@@ -12,8 +12,9 @@ import { backupStoreOf, isBackupStore, listBackups, type LostBackup, lostBackups
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
 import { resolve } from "node:path"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { CommandFailed, Ended, exitCode, storeCode } from "../Failure.ts"
+import { withHints } from "../Hints.ts"
 import { ProgressReport } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { memoryOf } from "../Size.ts"
@@ -52,7 +53,8 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
       // Leads to the other database, where this one was not named.
       if (diagnosis.refused === "foreign") return yield* new StoreError({ reason: "foreign", path })
       const rebuilt = out === undefined ? undefined : yield* rebuild(config, out)
-      return { checks: [...diagnosis.checks, yield* backupCheck(path, diagnosis)], diagnosis, moved, rebuilt }
+      const checks = [...diagnosis.checks, yield* backupCheck(path, diagnosis)].map((check) => hinted(check, session))
+      return { checks, diagnosis, moved, rebuilt }
     })
   )
   const { checks, diagnosis, moved, rebuilt } = yield* progress.during(examined)
@@ -69,6 +71,9 @@ export const runDoctor = Effect.fnUntraced(function* (session: Session, command:
   const code = codeOf(diagnosis, checks)
   if (code !== 0) return yield* new Ended({ code })
 })
+
+const hinted = (check: DoctorCheck, session: Session): DoctorCheck =>
+  check.next === undefined ? check : { ...check, next: withHints(check.next, hintsOf(session)) }
 
 const backupCheck = Effect.fnUntraced(function* (path: string, { refused }: Diagnosis) {
   // What cannot be read of the database is said by the other checks.

@@ -17,8 +17,8 @@ import { type PrettyOptions, PrettyText } from "@mallard/entity-serializers/Pret
 import { mayHoldLines } from "@mallard/entity-serializers/Lines"
 import { Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
-import { shellCommand } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
+import { hintsOf } from "../Database.ts"
 import { type Opened, withCohorts } from "../Opened.ts"
 import { fileFailure, FileSet, type OpenFile, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -37,12 +37,13 @@ export interface ExportCommand extends CommonOptions {
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
   const { all, name, out } = command
+  const hint = hintsOf(session)
   if (all && name !== undefined) return yield* usage("Give a NAME or --all, not both.")
   if (all && out === undefined) {
-    return yield* usage("--all needs a folder.", `${session.invocation} export --all --out DIR`)
+    return yield* usage("--all needs a folder.", hint("export --all --out DIR"))
   }
   if (!all && name === undefined) {
-    return yield* usage("Which cohort?", `${session.invocation} export NAME, or --all --out DIR for every one.`)
+    return yield* usage("Which cohort?", `${hint("export NAME")}, or ${hint("export --all --out DIR")} for every one.`)
   }
   endWithWords(session)
   const { format } = command
@@ -112,10 +113,7 @@ const exportOne = Effect.fnUntraced(function* (session: Session, command: Export
   const files = `${printable(cohort.name)} consists of ${counted(parts.length, "file")}`
   if (command.out === undefined) {
     if (!isOneFile) {
-      return yield* usage(
-        `${files}, so it needs a folder to go to.`,
-        shellCommand(`${session.invocation} export`, name, " --out DIR")
-      )
+      return yield* usage(`${files}, so it needs a folder to go to.`, hintsOf(session)("export", [name], " --out DIR"))
     }
     let isSound = true
     const sinkOf = (part: StoredPart): Sink => {
@@ -222,7 +220,7 @@ const changed = (session: Session, names: ReadonlyArray<string>): CommandFailed 
   new CommandFailed({
     code: exitCode.mismatch,
     what: `The database no longer holds what was migrated: the digest of ${names.map(printable).join(", ")} is another one.`,
-    next: [`${session.invocation} verify says what is wrong.`]
+    next: [`${hintsOf(session)("verify")} says what is wrong.`]
   })
 
 /**

@@ -1,7 +1,7 @@
 /** `mallard gc`: says what a purge would remove, and with --purge removes it: the only real deletion. */
 import { type PurgePlan, purge } from "@mallard/duckdb-store"
 import { Effect } from "effect"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode } from "../Failure.ts"
 import { withCohorts } from "../Opened.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -14,6 +14,7 @@ export interface GcCommand extends CommonOptions {
 
 export const runGc = Effect.fnUntraced(function* (session: Session, command: GcCommand) {
   const { terminal } = session
+  const hint = hintsOf(session)
   const cohorts = command.names.length === 0 ? undefined : command.names
   const plan = yield* withCohorts(session, command.db, (opened) => opened.cohorts.purgePlan(cohorts))
   const unknown = command.names.find(
@@ -23,7 +24,7 @@ export const runGc = Effect.fnUntraced(function* (session: Session, command: GcC
     return yield* new CommandFailed({
       code: exitCode.failed,
       what: `No deleted cohort is called ${quoted(unknown)}. Nothing was removed.`,
-      next: [`${session.invocation} gc shows those that are deleted; ${session.invocation} delete deletes one.`]
+      next: [`${hint("gc")} shows those that are deleted; ${hint("delete NAME")} deletes one.`]
     })
   }
   const isAsked = command.purge && !command.yes && plan.cohorts.length > 0
@@ -34,7 +35,7 @@ export const runGc = Effect.fnUntraced(function* (session: Session, command: GcC
     return yield* new CommandFailed({
       code: exitCode.usage,
       what: "This cannot be undone, so it needs a yes.",
-      next: [`${session.invocation} gc --purge --yes removes what is listed.`]
+      next: [`${hint("gc", command.names, " --purge --yes")} removes what is listed.`]
     })
   }
   const report = yield* withDatabase(session, command.db, (path) =>

@@ -24,10 +24,11 @@ import {
 import { Effect } from "effect"
 import { existsSync, realpathSync } from "node:fs"
 import { join, resolve, sep } from "node:path"
-import { shellQuoted, withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { defaultLimits } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, signalCode, usage } from "../Failure.ts"
+import { shellQuoted } from "../Hints.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
 import { readInputText } from "../InputText.ts"
 import { fileFailure } from "../Outputs.ts"
@@ -232,7 +233,7 @@ const writePlan = Effect.fnUntraced(function* (session: Session, command: Migrat
   })
   if (!command.quiet && !command.json) {
     session.terminal.error(
-      `Plan: ${printablePath(path)}; ${session.invocation} migrate --plan ${shellQuoted(out)} carries it out\n`
+      `Plan: ${printablePath(path)}; ${hintsOf(session, plan.database)(`migrate --plan ${shellQuoted(out)}`)} carries it out\n`
     )
   }
 })
@@ -329,6 +330,7 @@ const backupSettings = Effect.fnUntraced(function* (session: Session, command: M
     }
     return undefined
   }
+  session.named.backupDir = backupDir
   return {
     store: backupDir === undefined ? undefined : resolve(session.cwd, backupDir),
     cipher: yield* cipherSettings(
@@ -357,7 +359,7 @@ const writeFile = (session: Session, command: MigrateCommand, out: string, repor
     Effect.catch((what) =>
       Effect.sync(() =>
         session.terminal.error(
-          `Warning: ${what} The run itself is done; ${session.invocation} report --out FILE writes it again.\n`
+          `Warning: ${what} The run itself is done; ${hintsOf(session, report.database)("report", [report.run], " --out FILE")} writes it again.\n`
         )
       )
     )
@@ -377,7 +379,7 @@ const sourcesOf = Effect.fnUntraced(function* (session: Session, paths: Readonly
   if (places.length === 0) {
     return yield* usage(
       "There is nothing to migrate: no path was given, and ~/.healthsim has no cohorts, scenarios or workspaces.",
-      `Name files or folders: ${session.invocation} migrate PATH…`,
+      `Name files or folders: ${hintsOf(session)("migrate PATH…")}`,
       ...noticed.map(({ path }) => `Found, and read only if named: ${printablePath(path)}`)
     )
   }

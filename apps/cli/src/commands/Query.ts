@@ -2,7 +2,7 @@
 import { describeTables, openStore, queryDatabase, whileLocked } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { readFileSync } from "node:fs"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { usage } from "../Failure.ts"
 import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -24,7 +24,7 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
   const { terminal } = session
   if (command.tables) return yield* showTables(session, command)
   if (command.sql === undefined) {
-    return yield* usage("There is no query.", `${session.invocation} query --tables shows what there is to ask.`)
+    return yield* usage("There is no query.", `${hintsOf(session)("query --tables")} shows what there is to ask.`)
   }
   if (command.csv && command.json) return yield* usage("--csv and --json exclude each other.")
   const memory = yield* memoryOf(command.memory)

@@ -12,9 +12,10 @@ import { Effect } from "effect"
 import { readdirSync, realpathSync } from "node:fs"
 import { basename, join, resolve, sep } from "node:path"
 import { cipherSettings } from "../Ciphers.ts"
-import { databaseFlag, shellQuoted, withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
+import { shellQuoted } from "../Hints.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import { remarkText } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -57,6 +58,9 @@ const rejectsOf = (session: Session, command: RejectsCommand) =>
     Effect.catchTag("RunNotFound", ({ candidates, wanted }) => Effect.fail(noSuchRun(session, wanted, candidates)))
   )
 
+/** The flag that leads to the same rejects. */
+const ofRun = ({ run }: RejectsCommand): string => (run === undefined ? "" : ` --run ${shellQuoted(run)}`)
+
 /** Where and what is wrong with one first. */
 const reasonOf = ({ outcome, remarks: [first] }: Reject): string =>
   first === undefined ? printable(outcome) : remarkText(first)
@@ -74,12 +78,11 @@ export const runRejectsList = Effect.fnUntraced(function* (session: Session, com
     )
   }
   if (command.quiet) return
-  const flag = databaseFlag(session, database)
-  const ofRun = command.run === undefined ? "" : ` --run ${shellQuoted(command.run)}`
+  const hint = hintsOf(session, database)
   terminal.out(
     rejects.length === 0
       ? `Nothing ${command.run === undefined ? "is waiting to be mended" : "was rejected in that run"}.\n`
-      : `\n${counted(rejects.length, "source")}\nNext:     ${session.invocation} rejects export${ofRun} --out mend${flag}\n          mend the files there, then ${session.invocation} rejects replay mend${flag}\n`
+      : `\n${counted(rejects.length, "source")}\nNext:     ${hint(`rejects export${ofRun(command)} --out mend`)}\n          mend the files there, then ${hint("rejects replay mend")}\n`
   )
 })
 
@@ -96,7 +99,7 @@ export const runRejectsShow = Effect.fnUntraced(function* (session: Session, com
     return yield* new CommandFailed({
       code: exitCode.failed,
       what: `No one rejected source is called ${quoted(command.source)}.`,
-      next: [`${session.invocation} rejects list shows what there is; give the path.`]
+      next: [`${hintsOf(session)(`rejects list${ofRun(command)}`)} shows what there is; give the path.`]
     })
   }
   if (command.json) return terminal.out(`${JSON.stringify(reject, null, 2)}\n`)
@@ -151,7 +154,7 @@ export const runRejectsExport = Effect.fnUntraced(function* (session: Session, c
       terminal.out(`${terminal.paint("yellow", "-")} ${shownPath(path, session.cwd)}: no copy of it was kept\n`)
     }
     terminal.out(
-      `\n${counted(result.exported.length, "source")} exported\n${result.exported.length === 0 ? "" : `Next:     mend the files, then ${session.invocation} rejects replay ${shellQuoted(command.out)}${databaseFlag(session, database)}\n`}`
+      `\n${counted(result.exported.length, "source")} exported\n${result.exported.length === 0 ? "" : `Next:     mend the files, then ${hintsOf(session, database)("rejects replay", [command.out])}\n`}`
     )
   }
   if (result.missing.length > 0) return yield* new Ended({ code: exitCode.rejects })
@@ -213,7 +216,7 @@ const strangerLine = (session: Session, path: string, places: ReadonlyArray<stri
   const alike = places.filter((place) => basename(place) === basename(path))
   const next =
     alike.length === 0
-      ? `it is none of the exported files; ${session.invocation} migrate takes others`
+      ? `it is none of the exported files; ${hintsOf(session)("migrate")} takes others`
       : `its place is ${alike.map((place) => shownPath(place, session.cwd)).join(" or ")}`
   return `Not replayed: ${shownPath(path, session.cwd)}: ${next}`
 }

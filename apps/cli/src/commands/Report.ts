@@ -2,7 +2,7 @@
 import { type RunReport, storedReport } from "@mallard/migrator"
 import { Effect } from "effect"
 import { extname, resolve } from "node:path"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { CommandFailed, exitCode, usage } from "../Failure.ts"
 import { fileFailure } from "../Outputs.ts"
 import { renderStoredRun } from "../RenderReport.ts"
@@ -53,9 +53,9 @@ export const runReport = Effect.fnUntraced(function* (session: Session, command:
 
 /** No run has that id, or more than one begins so. */
 export const noSuchRun = (session: Session, wanted: string, candidates: ReadonlyArray<string>): CommandFailed => {
-  const { invocation } = session
+  const runs = hintsOf(session)("runs")
   if (wanted === "") {
-    return usage("The id of the run is empty.", `Give it, or how it begins; ${invocation} runs shows what there is.`)
+    return usage("The id of the run is empty.", `Give it, or how it begins; ${runs} shows what there is.`)
   }
   return new CommandFailed({
     code: exitCode.failed,
@@ -65,7 +65,7 @@ export const noSuchRun = (session: Session, wanted: string, candidates: Readonly
         : candidates.length === 0
           ? `There is no run ${quoted(wanted)}.`
           : `More than one run begins with ${quoted(wanted)}:`,
-    next: candidates.length === 0 ? [`${invocation} runs shows what there is.`] : candidates
+    next: candidates.length === 0 ? [`${runs} shows what there is.`] : candidates
   })
 }
 

@@ -2,7 +2,7 @@
 import { printablePath, SourceError } from "@mallard/legacy-json"
 import { type AskedOptions, type HaltedRun, hasIdentity, listHalted, retryOf, stateWords } from "@mallard/migrator"
 import { Effect } from "effect"
-import { databaseFlag, withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -32,12 +32,13 @@ export const runResume = Effect.fnUntraced(function* (session: Session, command:
   const found = wanted === undefined ? unfinished : unfinished.filter(({ run }) => run.startsWith(wanted.toLowerCase()))
   const last = found.at(-1)
   if (last === undefined) {
+    const hint = hintsOf(session)
     if (wanted !== undefined) {
       const other = halted.findLast(({ run }) => run.startsWith(wanted.toLowerCase()))
       return yield* new CommandFailed({
         code: exitCode.failed,
         what: other === undefined ? `No run ${quoted(wanted)} was cut short.` : `Run ${standingOf(other)}.`,
-        next: [`${session.invocation} status shows what is unfinished, ${session.invocation} runs all runs.`]
+        next: [`${hint("status")} shows what is unfinished, ${hint("runs")} lists all runs.`]
       })
     }
     const running = halted.findLast(({ state }) => state === "running")
@@ -94,7 +95,7 @@ export const runRetry = Effect.fnUntraced(function* (session: Session, command: 
     sourceGone(
       run,
       path,
-      `Put it back, or mend the copies: ${session.invocation} rejects export --run ${run.slice(0, 8)} --out mend${databaseFlag(session, database)}`
+      `Put it back, or mend the copies: ${hintsOf(session, database)(`rejects export --run ${run.slice(0, 8)} --out mend`)}`
     )
   )
 })

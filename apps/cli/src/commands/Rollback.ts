@@ -9,7 +9,7 @@ import {
   type UndoReport
 } from "@mallard/migrator"
 import { Effect } from "effect"
-import { databaseFlag, withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"
@@ -151,7 +151,7 @@ export const runSavepointRestore = Effect.fnUntraced(function* (
         new CommandFailed({
           code: exitCode.failed,
           what: `There is no savepoint ${quoted(command.name)}.`,
-          next: [`${session.invocation} savepoint list shows what there is.`]
+          next: [`${hintsOf(session)("savepoint list")} shows what there is.`]
         })
       )
     )
@@ -217,7 +217,7 @@ const linesOf = (session: Session, command: CommonOptions, report: UndoReport): 
   const sum = [`${grouped(back)} as before`, `${grouped(gone)} taken away`, `${grouped(kept)} left as they are`].join(
     ", "
   )
-  const flag = databaseFlag(session, report.database)
+  const hint = hintsOf(session, report.database)
   return [
     ...lines,
     ...(lines.length > 0 ? [""] : []),
@@ -228,8 +228,6 @@ const linesOf = (session: Session, command: CommonOptions, report: UndoReport): 
       ? ["Test: carried out, compared and taken back; nothing was written."]
       : report.run === null
         ? ["Nothing was written, and no run recorded."]
-        : [
-            `Run ${report.run}; nothing was deleted, and ${session.invocation} rollback ${report.run.slice(0, 8)}${flag} undoes it.`
-          ])
+        : [`Run ${report.run}; nothing was deleted, and ${hint("rollback", [report.run.slice(0, 8)])} undoes it.`])
   ]
 }

@@ -1,7 +1,7 @@
 /** `mallard status`: what is unfinished, and how the sources differ from what was migrated. */
 import { type ChangedSource, stateWords, status, type StatusReport } from "@mallard/migrator"
 import { Effect } from "effect"
-import { databaseFlag, withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import type { Paint } from "../Terminal.ts"
@@ -35,9 +35,9 @@ export const runStatus = Effect.fnUntraced(function* (session: Session, command:
   )
   if (command.json) terminal.out(`${JSON.stringify(report)}\n`)
   else {
-    const flag = databaseFlag(session, report.database)
+    const hint = hintsOf(session, report.database)
     for (const { run, state } of report.unfinished) {
-      const next = state === "running" ? "" : `: ${session.invocation} resume ${run.slice(0, 8)}${flag}`
+      const next = state === "running" ? "" : `: ${hint("resume", [run.slice(0, 8)])}`
       terminal.out(`${terminal.paint("yellow", "!")} run ${run.slice(0, 8)} ${stateWords[state]}${next}\n`)
     }
     if (!command.quiet) {

@@ -2,7 +2,7 @@
 import { type FullVerifyReport, type MigrationFailed, verify } from "@mallard/migrator"
 import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
-import { withDatabase } from "../Database.ts"
+import { hintsOf, withDatabase } from "../Database.ts"
 import { CommandFailed, Ended, exitCode } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
@@ -27,7 +27,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
   })
   endWithWords(session)
   if (command.json)
-    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, CRASHED))}\n`)
+    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, crashed(session)))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
@@ -70,8 +70,8 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   notes: report.notes
 })
 
-const CRASHED =
-  "DuckDB crashes while it reads it; keep the file as it is, see what mallard doctor says, and restore a backup or migrate into a new file"
+const crashed = (session: Session): string =>
+  `DuckDB crashes while it reads it; keep the file as it is, see what \`${hintsOf(session)("doctor")}\` says, and restore a backup or migrate into a new file`
 
 const damaged = (database: string, message: string): VerificationResult => ({
   database,

@@ -26,6 +26,7 @@ export const makeRoot = (session: Session) => {
     Command.withDescription("Legacy JSON into DuckDB, the same JSON back, with proof")
   )
   const common = Effect.map(root, ({ db, json, otlp, quiet, verbose, wait, yes }): CommonOptions => {
+    session.named.db = db
     session.lock.wait = wait
     session.telemetry.url = otlp
     if (json) session.reading.onCrash = (_, failure) => tellPrograms(session.terminal, failure)
