@@ -161,6 +161,12 @@ const drive = async (assistant: Assistant, folder: string) => {
   ])
   const left = await assistant.call("list_cohorts", {})
   assert.deepStrictEqual([left.structured["total"], left.text.includes("Imported")], [1, true])
+  const wrapped = { entity_id: "w1", entity_type: "patient", data: { gender: "female", weight: 70 } }
+  await assistant.call("save_cohort", { name: "Wrapped", entities: { patients: [wrapped] } })
+  const inside = await assistant.call("load_cohort", { name_or_id: "Wrapped", fields: ["gender"] })
+  assert.deepStrictEqual(inside.structured["entities"], [
+    { kind: "patient", pointer: "/entities/patients/0", entity: { data: { gender: "female" } } }
+  ])
 }
 
 const clients: ReadonlyArray<readonly [ClientName, string]> = [

@@ -22,7 +22,7 @@ import {
 } from "./internal/content.ts"
 import { documentsOf, exportFiles, exportTexts } from "./internal/exporting.ts"
 import { makeHeads } from "./internal/heads.ts"
-import { fieldsOf, withFields } from "./internal/jsonScan.ts"
+import { entityWithFields, fieldsOf } from "./internal/jsonScan.ts"
 import { makeLookup, type OpenCohorts } from "./internal/lookup.ts"
 import { limitOf, readCursor, writeCursor } from "./internal/paging.ts"
 import { query } from "./internal/query.ts"
@@ -443,7 +443,7 @@ const entitiesOf = Effect.fnUntraced(function* (
   return {
     items: found.slice(0, limit).map((member) => {
       const entity = entityOf(member)
-      return fields === undefined ? entity : { ...entity, text: withFields(entity.text, fields) }
+      return fields === undefined ? entity : { ...entity, text: entityWithFields(entity.text, fields) }
     }),
     next:
       found.length > limit && last !== undefined

@@ -202,6 +202,21 @@ export const withFields = (text: string, fields: Fields, at = 0, end = text.leng
   return `{${kept.join(",")}}`
 }
 
+/** The entity with the wanted members only; those of one in a wrapper `{entity_id, entity_type, data}` lie below `data` too. */
+export const entityWithFields = (text: string, fields: Fields): string => {
+  if (!isWrapper(text)) return withFields(text, fields)
+  const inside = fields.get("data")
+  return withFields(text, new Map([...fields, ["data", inside === true || new Map([...fields, ...(inside ?? [])])]]))
+}
+
+const isWrapper = (text: string): boolean => {
+  if (!isObject(text)) return false
+  const members = membersOf(text)
+  const hasKey = (wanted: string): boolean => members.some(({ key }) => key === wanted)
+  const data = members.find(({ key }) => key === "data")
+  return hasKey("entity_id") && hasKey("entity_type") && data !== undefined && isObject(text, data.start)
+}
+
 /** How many containers lie within each other, at most. */
 export const depthOf = (text: string): number => {
   let depth = 0
