@@ -7,6 +7,25 @@ const db = ["--db", "test.duckdb"]
 const text = (name: string, id: string) => `{"name":"${name}","patients":[{"id":"${id}"}]}`
 
 describe("mallard plan", () => {
+  it("refuses to carry out a plan in which a key stands twice, and says where", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": text("a", "1") })
+    await run(folder, ["plan", "in", ...db, "--out", "plan.json"])
+    const plan = readFileSync(join(folder, "plan.json"), "utf8")
+    const twice = plan.replace('"action": "store",', '"action": "skip",\n      "\\u0061ction": "store",')
+    writeFiles(folder, { "twice.json": twice })
+    const refused = await run(folder, ["migrate", "--plan", "twice.json"])
+    assert.strictEqual(refused.code, 2)
+    const line = twice.split("\n").findIndex((one) => one.includes("u0061ction")) + 1
+    assert.include(
+      refused.stderr,
+      `twice.json is no plan that this version can carry out: /items/0/action stands there`
+    )
+    assert.include(refused.stderr, `twice (line ${line}, column 7). Make it again with \`plan --out\`.`)
+    assert.isFalse(existsSync(join(folder, "test.duckdb")))
+    assert.strictEqual((await run(folder, ["migrate", "--plan", "plan.json"])).code, 0)
+  })
+
   it("decides for every source and writes nothing; migrate --plan does that and refuses what changed", async () => {
     const folder = makeFolder()
     writeFiles(folder, {

@@ -8,6 +8,7 @@ import { Estimate } from "./Estimate.ts"
 import { SourceChange } from "./Incremental.ts"
 import { type ItemReport, Remark, type RunReport, Totals } from "./Report.ts"
 import { AskedOptions } from "./Resume.ts"
+import { repeatedKeyIn } from "./internal/writtenJson.ts"
 
 export const PlannedItem = Schema.Struct({
   path: Schema.String,
@@ -79,15 +80,27 @@ export const planOf = (report: RunReport, estimate: Estimate): Plan => ({
 
 const decodeAsked = Schema.decodeUnknownSync(AskedOptions)
 
-/** The text is no plan, or one of another version. */
-export class PlanUnreadable extends Schema.TaggedError<PlanUnreadable>()("PlanUnreadable", { path: Schema.String }) {
+/** The text is no plan, one of another version, or one with a key that stands twice in its object. */
+export class PlanUnreadable extends Schema.TaggedError<PlanUnreadable>()("PlanUnreadable", {
+  path: Schema.String,
+  /** What is wrong with it, where more is known than that it is none. */
+  problem: Schema.optionalKey(Schema.String)
+}) {
   override get message(): string {
-    return `${this.path} is no plan that this version can carry out. Make it again with \`plan --out\`.`
+    const what = this.problem === undefined ? "" : `: ${this.problem}`
+    return `${this.path} is no plan that this version can carry out${what}. Make it again with \`plan --out\`.`
   }
 }
 
 const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(Plan))
 
-/** The plan in the JSON text of a file; `path` only names it. Fails with `PlanUnreadable` for any other text. */
+/**
+ * The plan in the JSON text of a file; `path` only names it. Fails with `PlanUnreadable` for any other text, and for a key
+ * that its object has already: one of the two would say nothing.
+ */
 export const readPlan = (text: string, path: string): Effect.Effect<Plan, PlanUnreadable> =>
-  Effect.mapError(decode(text), () => new PlanUnreadable({ path }))
+  Effect.gen(function* () {
+    const plan = yield* Effect.mapError(decode(text), () => new PlanUnreadable({ path }))
+    const problem = repeatedKeyIn(text)
+    return problem === undefined ? plan : yield* new PlanUnreadable({ path, problem })
+  })

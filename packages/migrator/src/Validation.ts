@@ -3,10 +3,11 @@
  * a file of rules, duplicate ids are remarked and nothing else is checked.
  */
 import type { ContentCheck } from "@mallard/duckdb-store"
-import { jsonProblemOf, pointerToken, positionAt } from "@mallard/entity-serializers"
+import { pointerToken } from "@mallard/entity-serializers"
 import { printablePath } from "@mallard/legacy-json"
 import { kinds, parseJson } from "@mallard/schema"
 import { Effect, Schema, SchemaIssue } from "effect"
+import { brokenAt, repeatedKeyIn } from "./internal/writtenJson.ts"
 
 /** What becomes of a source in which a check finds something. */
 export const Level = Schema.Literals(["off", "warn", "reject"])
@@ -85,7 +86,7 @@ export const readRules = (text: string, path: string): Effect.Effect<Rules, Rule
       try: () => parseJson(text),
       catch: () => new RulesInvalid({ path, problem: `it is no JSON: ${brokenAt(text)}` })
     })
-    const repeated = repeatedIn(text)
+    const repeated = repeatedKeyIn(text)
     if (repeated !== undefined) return yield* new RulesInvalid({ path, problem: repeated })
     const rules = yield* Effect.mapError(
       decode(value),
@@ -94,29 +95,6 @@ export const readRules = (text: string, path: string): Effect.Effect<Rules, Rule
     const problem = problemOf(rules)
     return problem === undefined ? rules : yield* new RulesInvalid({ path, problem })
   })
-
-/** Where a text stops being JSON. */
-const brokenAt = (text: string): string => {
-  const bytes = Buffer.from(text)
-  const problem = jsonProblemOf(bytes)
-  if (problem === undefined) return "it holds a value that JSON does not know"
-  return `${problem.message} ${placeAt(bytes, problem.offset)}`
-}
-
-/** The first key that its object has already. */
-const repeatedIn = (text: string): string | undefined => {
-  const bytes = Buffer.from(text)
-  let first: string | undefined
-  jsonProblemOf(bytes, (pointer, offset) => {
-    first ??= `${pointer} stands there twice ${placeAt(bytes, offset)}`
-  })
-  return first
-}
-
-const placeAt = (bytes: Uint8Array, offset: number): string => {
-  const { column, line } = positionAt(bytes, offset)
-  return `(line ${line}, column ${column})`
-}
 
 /** Words for what a schema calls a type. */
 const types: Readonly<Record<string, string>> = {
