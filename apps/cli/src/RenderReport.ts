@@ -1,5 +1,5 @@
 /** Runs from the ledger as text for people: the list of them, and the report of one. */
-import { optionText, type RunReport, type RunSummary, stateWords, undoneWord } from "@mallard/migrator"
+import { deedOf, optionText, type RunReport, type RunSummary, stateWords, undoneWord } from "@mallard/migrator"
 import { withHints } from "./Hints.ts"
 import { renderRun, type RunView } from "./RenderRun.ts"
 import type { Paint } from "./Terminal.ts"
@@ -24,24 +24,36 @@ export const renderRuns = (runs: ReadonlyArray<RunSummary>, database: string, pa
 }
 
 /** The report of a stored run: what it was, and then as the run itself gave it. */
-export const renderStoredRun = (report: RunReport, view: RunView): ReadonlyArray<string> => [
-  `Run ${report.run}: ${report.command ?? "migrate"}, ${timeText(report.started_at ?? "")} (UTC), ${report.outcome}`,
-  ...(report.undone === undefined
-    ? []
-    : (report.notes ?? []).map((note) => view.paint("dim", printable(withHints(note, view.hint))))),
-  "",
-  ...(report.undone === undefined ? renderRun(report, view) : undoneLines(report, view))
-]
+export const renderStoredRun = (report: RunReport, view: RunView): ReadonlyArray<string> => {
+  const deed = deedOf(report)
+  return [
+    `Run ${report.run}: ${report.command ?? "migrate"}, ${timeText(report.started_at ?? "")} (UTC), ${report.outcome}`,
+    ...(deed === undefined
+      ? []
+      : (report.notes ?? []).map((note) => view.paint("dim", printable(withHints(note, view.hint))))),
+    "",
+    ...(deed === undefined ? renderRun(report, view) : deedLines(report, deed, view))
+  ]
+}
 
-const undoneLines = ({ database, undone = [] }: RunReport, { paint }: RunView): ReadonlyArray<string> => [
+/** A run that took no sources: the cohorts that it was about, and what it did. */
+const deedLines = (report: RunReport, deed: string, view: RunView): ReadonlyArray<string> => {
+  const savepoint = report.options?.["savepoint"]
+  return [
+    ...(report.undone === undefined ? [] : [...undoneLines(report.undone, view), ""]),
+    printable(deed),
+    `Database: ${printable(report.database)}`,
+    ...(typeof savepoint === "string" ? [`Next:     ${view.hint("savepoint restore", [savepoint])}`] : [])
+  ]
+}
+
+const undoneLines = (undone: NonNullable<RunReport["undone"]>, { paint }: RunView): ReadonlyArray<string> => [
   ...undone.map(({ action, cohort, reason }) =>
     action === "kept"
       ? `${paint("yellow", "-")} ${printable(cohort)}: kept as it is (${printable(reason ?? "")})`
       : `${paint("green", "✓")} ${printable(cohort)}: ${action === "deleted" ? "taken away" : "as before"}`
   ),
-  ...(undone.length === 0 ? ["No cohort was concerned."] : []),
-  "",
-  `Database: ${printable(database)}`
+  ...(undone.length === 0 ? ["No cohort was concerned."] : [])
 ]
 
 const undoneOf = ({ undone_by: by }: RunSummary): string =>

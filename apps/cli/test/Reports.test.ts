@@ -34,6 +34,29 @@ describe("mallard report", () => {
     assert.include(none.stderr, 'There is no run "ffff"')
   })
 
+  it("says of a savepoint and of an undoing what they did, in every form for people", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { [cohort.file]: cohort.text })
+    assert.strictEqual((await run(folder, ["migrate", cohort.file, ...db])).code, 0)
+    const { run: migrated } = JSON.parse((await run(folder, ["report", ...db, "--json"])).stdout)
+    const reported = async (sentence: string, ...others: ReadonlyArray<string>): Promise<void> => {
+      const last = JSON.parse((await run(folder, ["runs", ...db, "--json"])).stdout).at(-1)
+      for (const format of ["text", "md", "html"]) {
+        const { stdout } = await run(folder, ["report", last.run, ...db, "--format", format])
+        assert.include(stdout, sentence, format)
+        for (const other of format === "text" ? others : []) assert.include(stdout, other)
+        assert.notMatch(stdout, /migrated|balance[sd:]|Verification|No copy of the sources/, format)
+      }
+    }
+    assert.strictEqual((await run(folder, ["savepoint", "create", "before", ...db])).code, 0)
+    const next = `mallard savepoint restore before --db ${join(folder, "test.duckdb")}`
+    await reported("Made the savepoint before: nothing was changed, and all cohorts", `\nNext:     ${next}\n`)
+    assert.strictEqual((await run(folder, ["rollback", migrated, ...db])).code, 0)
+    await reported(`Undid run ${migrated}: cohorts became what they were`, "✓ Diabetes 2024: taken away\n\nUndid run")
+    assert.strictEqual((await run(folder, ["savepoint", "restore", "before", ...db])).code, 0)
+    await reported("Went back to the savepoint before: cohorts became what they were then.")
+  })
+
   it("that cannot be written leaves the run as it is, with a warning", async () => {
     const folder = makeFolder()
     writeFiles(folder, { [cohort.file]: cohort.text, "file/x.txt": "" })

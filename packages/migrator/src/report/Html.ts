@@ -7,6 +7,7 @@ import { printablePath } from "@mallard/legacy-json"
 import { escapeMarkup } from "../internal/markup.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
 import {
+  deedOf,
   durationText,
   grouped,
   isStopped,
@@ -24,6 +25,7 @@ const MAX_ROWS = 1000
 
 export const renderHtml = (report: RunReport): string => {
   const summary = summaryOf(report)
+  const deed = deedOf(report)
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -42,10 +44,12 @@ export const renderHtml = (report: RunReport): string => {
           ${headOf(report)}
         </header>
         <main>
-          ${balanceOf(report, summary)} ${notesOf(report)} ${tilesOf(report, summary)}
-          ${sectionOf("Outcomes", outcomesChart(report))} ${undoneOf(report)} ${sectionOf("Kinds", kindsChart(summary))}
-          ${sectionOf("Not stored", problemsOf(summary))} ${sectionOf("Remarks by code", codesChart(summary))}
-          ${sectionOf("Verification", verificationOf(report))} ${sectionOf("Backup", backupOf(report))}
+          ${deed === undefined ? balanceOf(report, summary) : html`<p>${deed}</p>`} ${notesOf(report)}
+          ${deed === undefined ? tilesOf(report, summary) : nothing} ${sectionOf("Outcomes", outcomesChart(report))}
+          ${undoneOf(report)} ${sectionOf("Kinds", kindsChart(summary))} ${sectionOf("Not stored", problemsOf(summary))}
+          ${sectionOf("Remarks by code", codesChart(summary))}
+          ${sectionOf("Verification", deed === undefined ? verificationOf(report) : nothing)}
+          ${sectionOf("Backup", deed === undefined ? backupOf(report) : nothing)}
           ${sectionOf("Moved originals", movedOf(report))}
           ${sectionOf("Share of typed leaves", leavesChart(report, summary))}
           ${sectionOf("Shapes", shapesChart(report))} ${sectionOf("Time", timeChart(report))}

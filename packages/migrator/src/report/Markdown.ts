@@ -3,6 +3,7 @@ import { sizeText } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json"
 import type { RunReport } from "../Report.ts"
 import {
+  deedOf,
   durationText,
   grouped,
   isStopped,
@@ -21,11 +22,12 @@ const MAX_ROWS = 500
 /** The sections that have something to say, in the order in which people ask. */
 export const renderMarkdown = (report: RunReport): string => {
   const summary = summaryOf(report)
+  const deed = deedOf(report)
   const lines = [
     ...headLines(report, summary),
-    ...totalsLines(report, summary),
-    ...verificationLines(report),
-    ...backupLines(report),
+    ...(deed === undefined
+      ? [...totalsLines(report, summary), ...verificationLines(report), ...backupLines(report)]
+      : [escaped(deed), "", ...noteLines(report)]),
     ...movedLines(report),
     ...problemLines(summary),
     ...codeLines(summary),
@@ -63,6 +65,8 @@ const headLines = (report: RunReport, summary: ReportSummary): Lines => [
   )
 ]
 
+const noteLines = ({ notes = [] }: RunReport): Lines => notes.flatMap((note) => [`- ${escaped(note)}`, ""])
+
 const totalsLines = (report: RunReport, summary: ReportSummary): Lines => {
   const { totals } = report
   return section(
@@ -77,7 +81,7 @@ const totalsLines = (report: RunReport, summary: ReportSummary): Lines => {
       summary.bytesPerSecond === undefined ? "" : `, ${sizeText(summary.bytesPerSecond)}/s`
     }, ${durationText(report.timings.total)}.`,
     "",
-    ...(report.notes ?? []).flatMap((note) => [`- ${escaped(note)}`, ""]),
+    ...noteLines(report),
     ...table(
       ["kind", "entities"],
       summary.kinds.map(([kind, count]) => [kind, grouped(count)])

@@ -35,6 +35,23 @@ const commands: Readonly<Record<NonNullable<RunReport["command"]>, string>> = {
   savepoint: "Savepoint"
 }
 
+/** What a run did that took no sources, in a sentence; undefined for a migration, whose totals say it. */
+export const deedOf = ({ command, options = {}, outcome }: RunReport): string | undefined => {
+  switch (command ?? "migrate") {
+    case "migrate":
+      return undefined
+    case "savepoint":
+      return `Made the savepoint ${optionText("savepoint", options["savepoint"] ?? "")}: nothing was changed, and all cohorts can be made again what they were then.`
+    case "rollback": {
+      const { to_savepoint: savepoint, undone_run: run } = options
+      const done = outcome === "partly-done" ? ", as far as that was possible" : ""
+      return savepoint === undefined
+        ? `Undid run ${optionText("undone_run", run ?? "")}${done}: cohorts became what they were before it.`
+        : `Went back to the savepoint ${optionText("to_savepoint", savepoint)}${done}: cohorts became what they were then.`
+    }
+  }
+}
+
 /** What to call the report. */
 const titleOf = ({ command = "migrate", dry_run }: RunReport): string =>
   `${commands[command]}${dry_run ? ", dry run" : ""}`
