@@ -31,13 +31,13 @@ import {
 
 const db = ["--db", "test.duckdb"]
 
-/** Kills itself when it passes a point, for the first time or a later one. */
-const dieAt = (point: Failpoint, passing = 1): string =>
+/** Kills itself when it passes a point, for the first time or a later one, or gets another signal there. */
+const dieAt = (point: Failpoint, passing = 1, signal: NodeJS.Signals = "SIGKILL"): string =>
   `data:text/javascript,${encodeURIComponent(
     `import { registerHooks } from "node:module"
 let left = ${passing}
 globalThis.pass = (point) => {
-  if (point === "${point}" && --left === 0) process.kill(process.pid, "SIGKILL")
+  if (point === "${point}" && --left === 0) process.kill(process.pid, "${signal}")
 }
 registerHooks({ load: (url, context, next) => {
   const loaded = next(url, context)
@@ -104,6 +104,34 @@ describe("mallard resume", () => {
       assert.include((await run(folder, ["runs", ...db])).stdout, `migrate ${listed}; gone on with by run ${two}\n`)
     })
   }
+
+  it("goes on with a run that was stopped at its proof, of which every command tells the same", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, Object.fromEntries(Object.entries(files).map(([name, text]) => [`in/${name}`, text])))
+    const stopped = await outcomeOf(startDying(folder, ["migrate", "in", ...db], dieAt("verify/begun", 1, "SIGINT")))
+    assert.strictEqual(stopped.code, 130, stopped.stdout)
+    const [first] = await events(folder)
+    const id = first?.run.slice(0, 8)
+    assert.strictEqual(first?.outcome, "interrupted")
+    const sentence = "The run ended before its proof"
+    const next = `\nNext:     mallard resume --db ${join(folder, "test.duckdb")}: what is stored is whole`
+    const report = await run(folder, ["report", ...db])
+    assert.include(report.stdout, "(UTC), interrupted\n")
+    for (const { stdout } of [stopped, report]) {
+      assert.include(stdout, "2/2 migrated (")
+      assert.include(stdout, sentence)
+      assert.include(stdout, next)
+    }
+    assert.include(
+      (await run(folder, ["runs", ...db])).stdout,
+      "migrate interrupted: 2 migrated; ended before its proof\n"
+    )
+    assert.include((await run(folder, ["status", ...db])).stdout, `! run ${id} ended before its proof: mallard resume`)
+    const resumed = await run(folder, ["resume", ...db])
+    assert.strictEqual(resumed.code, 0, resumed.stderr)
+    assert.include(resumed.stdout, "Verified: 2 documents rendered from the database, all as in the source")
+    assert.include((await run(folder, ["status", ...db, "--check"])).stdout, "2 sources: 2 unchanged\n")
+  })
 
   it("does what the plan of the killed run said: what the plan left out or refuses stays out", async () => {
     const folder = makeFolder()

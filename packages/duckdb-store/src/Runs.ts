@@ -26,6 +26,8 @@ export interface LedgerRun {
   readonly facts: string | undefined
   /** JSON of what the proof found; undefined if there was none. */
   readonly proof: string | undefined
+  /** It was stopped when all was stored and the proof that was asked for was not at its end. */
+  readonly isProofStopped: boolean
   /** Revisions that it made, and the first of them. */
   readonly revisions: number
   readonly firstRevision: number | undefined
@@ -95,6 +97,7 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
     readonly totals: string | null
     readonly facts: string | null
     readonly proof: string | null
+    readonly is_proof_stopped: boolean | null
     readonly revisions: bigint
     readonly first_revision: bigint | null
   }>(sql, runStatements.runs)
@@ -108,6 +111,7 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
     totals: row.totals ?? undefined,
     facts: row.facts ?? undefined,
     proof: row.proof ?? undefined,
+    isProofStopped: row.is_proof_stopped ?? false,
     revisions: Number(row.revisions),
     firstRevision: row.first_revision === null ? undefined : Number(row.first_revision)
   }))
@@ -266,10 +270,10 @@ const shapesSql = (table: string): string =>
 /** The statements of this module. */
 export const runStatements = {
   runs: `SELECT s.run_id, s.at AS started_at, coalesce(v.at, f.at) AS finished_at, coalesce(v.outcome, f.outcome) AS outcome,
-  s.program, s.options, f.totals, f.options AS facts, v.totals AS proof, coalesce(r.revisions, 0) AS revisions, r.first_revision
+  s.program, s.options, f.totals, f.options AS facts, v.totals AS proof, v.event = 'stopped' AS is_proof_stopped, coalesce(r.revisions, 0) AS revisions, r.first_revision
 FROM mallard.migration_runs s
 LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
-LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event = 'verified'
+LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event IN ('verified', 'stopped')
 LEFT JOIN (SELECT run_id, count(*) AS revisions, min(revision_id) AS first_revision FROM mallard.recorded_revisions GROUP BY run_id) r ON r.run_id = s.run_id
 WHERE s.event = 'started' ORDER BY s.rowid`,
   backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256

@@ -13,14 +13,14 @@ import { environmentOf } from "./internal/environment.ts"
 import { findAll } from "./internal/finding.ts"
 import { load } from "./internal/loading.ts"
 import { movedAside } from "./internal/movedAside.ts"
-import { recordProof } from "./internal/recording.ts"
+import { recordProof, recordStop } from "./internal/recording.ts"
 import { failing } from "./internal/reading.ts"
 import { rehearse } from "./internal/rehearsal.ts"
 import { optionsOf } from "./internal/runOptions.ts"
 import { bytesOf } from "./internal/sourceFiles.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
 import { noVerification, outcomeOf, type RunReport, totalsOf, type Verification } from "./Report.ts"
-import { stateWords, type UnfinishedRun } from "./Resume.ts"
+import { haltedNote, stateWords, type UnfinishedRun } from "./Resume.ts"
 import { RulesInvalid } from "./Validation.ts"
 
 /**
@@ -92,7 +92,11 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   const interrupted = loaded.interrupted || Option.isNone(proof)
   const ended = yield* Clock.currentTimeMillis
   const items = [...loaded.items, ...unreadable]
-  const notes = [...(loaded.resumed === undefined ? [] : [resumedNote(loaded.resumed)]), ...loaded.notes]
+  const notes = [
+    ...(loaded.resumed === undefined ? [] : [resumedNote(loaded.resumed)]),
+    ...loaded.notes,
+    ...(Option.isNone(proof) ? [haltedNote("not-proven")] : [])
+  ]
   const report: RunReport = {
     run,
     command: "migrate",
@@ -121,6 +125,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
       total: ended - started
     }
   }
+  if (Option.isNone(proof)) return yield* recordStop(report)
   const whole = yield* movedAside(options, found, report)
   const unmoved = (whole.notes ?? []).slice(notes.length)
   const isAtEnd = whole.outcome !== "interrupted" && whole.outcome !== "failed"

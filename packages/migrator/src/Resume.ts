@@ -79,6 +79,10 @@ export const stateWords: Readonly<Record<RunState, string>> = {
   "not-undone": "rejected too much and was not undone"
 }
 
+/** What the report of such a run says of it; `next` is how to go on. */
+export const haltedNote = (state: RunState, next?: string): string =>
+  `The run ${stateWords[state]}${next === undefined ? "" : `: ${next}`}.`
+
 /** A run that did not come to its end. */
 export interface UnfinishedRun {
   readonly run: string
@@ -236,7 +240,7 @@ const stateOf = (
   toUndo: ReadonlyMap<string, ReadonlyArray<string>>
 ): UnfinishedRun["state"] | undefined => {
   if (run.finishedAt === undefined) return "cut-short"
-  if (run.outcome === "interrupted") return "interrupted"
+  if (run.outcome === "interrupted") return run.isProofStopped ? "not-proven" : "interrupted"
   if (hasTooManyRejects(run, asked)) {
     return (toUndo.get(run.runId) ?? []).length > 0 && !hasTakenBack(run) ? "not-undone" : undefined
   }

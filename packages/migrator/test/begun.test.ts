@@ -28,6 +28,7 @@ const killed = (runId: string, paths: ReadonlyArray<string>, second: number, res
   totals: undefined,
   facts: undefined,
   proof: undefined,
+  isProofStopped: false,
   revisions: 1,
   firstRevision: second
 })

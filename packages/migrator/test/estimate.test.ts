@@ -134,6 +134,7 @@ describe("what runs before tell", () => {
       verification: { checked: 1, matched: 1, mismatched: 0, findings: [] },
       timings: { find: 1, load: loadMs, verify: loadMs / 2, total: loadMs * 2 }
     }),
+    isProofStopped: false,
     revisions: 1,
     firstRevision: 1
   })

@@ -153,7 +153,8 @@ describe("a proof that is stopped", () => {
         [[stopped.run, "not-proven"]]
       )
       const stored = yield* storedReport(database, stopped.run)
-      assert.strictEqual(stored.totals.migrated, 1)
+      assert.deepStrictEqual([stored.outcome, stored.totals], [stopped.outcome, stopped.totals])
+      assert.deepStrictEqual(stopped.notes, ["The run ended before its proof."])
       assert.include((stored.notes ?? []).join(), "resume")
       const next = yield* run(database, [source])
       assert.deepStrictEqual([next.totals.unchanged, next.verification.matched], [2, 1])

@@ -30,9 +30,10 @@ JOIN (SELECT content_id, count(*) AS parts FROM mallard.parts GROUP BY content_i
 WHERE p.source_sha256 IN (SELECT unnest(?))
 ORDER BY h.revision_id, p.part`,
   digests: "SELECT cohort_id, name, revision_id, seq, digest FROM mallard.heads ORDER BY revision_id",
-  runs: `SELECT s.run_id, s.at AS started_at, f.at AS finished_at, f.outcome, s.options, f.totals, s.program
+  runs: `SELECT s.run_id, s.at AS started_at, f.at AS finished_at, coalesce(v.outcome, f.outcome) AS outcome, s.options, f.totals, s.program
 FROM mallard.migration_runs s
 LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finished'
+LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event IN ('verified', 'stopped')
 WHERE s.event = 'started' ORDER BY s.at, s.run_id`,
   items: `SELECT item, path, outcome, format, bytes, source_sha256, revision_id, cohort_id, digest, entities, remarks
 FROM mallard.migration_items WHERE run_id = TRY_CAST(? AS UUID) ORDER BY item`

@@ -154,6 +154,7 @@ export const asLedgerRun = ({ options, program, run, started_at }: BegunRun): Le
   totals: undefined,
   facts: undefined,
   proof: undefined,
+  isProofStopped: false,
   revisions: 0,
   firstRevision: undefined
 })

@@ -44,35 +44,40 @@ export const recordBackup = (writer: BatchWriter, run: string, backup: BackupRep
 /** What only the end of a run tells. */
 type Ending = Pick<typeof RunProof.Type, "not_moved" | "taken_back">
 
-/**
- * Notes in the ledger what the proof found, why originals were not moved, and what was taken back. The run itself is done:
- * that it cannot be noted is a remark, no failure.
- */
-export const recordProof = (report: RunReport, ending: Ending): Effect.Effect<RunReport> =>
+/** Notes in the ledger what the proof found, why originals were not moved, and what was taken back. */
+export const recordProof = (report: RunReport, ending: Ending): Effect.Effect<RunReport> => {
+  const { findings, ...counts } = report.verification
+  const found = { verification: { ...counts, findings }, timings: report.timings, moved: report.moved, ...ending }
+  return recordEnd(report, "verified", found, report.verification === noVerification ? undefined : counts)
+}
+
+/** Notes in the ledger that the run was stopped when all was stored, and the proof not at its end. */
+export const recordStop = (report: RunReport): Effect.Effect<RunReport> => recordEnd(report, "stopped", null, undefined)
+
+/** The run itself is done: that its end cannot be noted is a remark, no failure. */
+const recordEnd = (
+  report: RunReport,
+  event: "verified" | "stopped",
+  found: unknown,
+  counts: Omit<RunReport["verification"], "findings"> | undefined
+): Effect.Effect<RunReport> =>
   Effect.scoped(
     Effect.gen(function* () {
       const client = yield* openStore({ path: report.database, program: report.program })
       const at = yield* now
-      const { findings, ...counts } = report.verification
       yield* Effect.provideService(
         Effect.gen(function* () {
           const check = (yield* nextIds).get("data_integrity_checks") ?? 1
           yield* commitRows(report.run, {
-            data_integrity_checks:
-              report.verification === noVerification ? [] : [{ check_id: check, run_id: report.run, at, ...counts }],
+            data_integrity_checks: counts === undefined ? [] : [{ check_id: check, run_id: report.run, at, ...counts }],
             migration_runs: [
               {
                 run_id: report.run,
-                event: "verified",
+                event,
                 at,
                 outcome: report.outcome,
                 options: null,
-                totals: JSON.stringify({
-                  verification: { ...counts, findings },
-                  timings: report.timings,
-                  moved: report.moved,
-                  ...ending
-                }),
+                totals: found === null ? null : JSON.stringify(found),
                 program: report.program ?? ""
               }
             ]

@@ -20,7 +20,7 @@ import {
 import type { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import { backupStoreOf, findBackup, manifestIds } from "../Backup.ts"
-import { type HaltedRun, haltedRuns, RunState, stateWords, withBegun } from "../Resume.ts"
+import { haltedNote, type HaltedRun, haltedRuns, RunState, withBegun } from "../Resume.ts"
 import { begunRuns, orNothingStored } from "../internal/begun.ts"
 import { isGoingOn } from "../internal/environment.ts"
 import { takenBackItem } from "../internal/items.ts"
@@ -284,8 +284,7 @@ const reportOf = (stored: StoredFacts): RunReport => {
   const state = halted?.state ?? (run.outcome === undefined ? "cut-short" : undefined)
   if (state !== undefined && state !== run.outcome) {
     const isOpen = halted !== undefined && halted.continuedBy === undefined && state !== "running"
-    const next = isOpen ? `: \`mallard resume ${run.runId.slice(0, 8)}\` goes on with it` : ""
-    notes.push(`The run ${stateWords[state]}${next}.`)
+    notes.push(haltedNote(state, isOpen ? `\`mallard resume ${run.runId.slice(0, 8)}\` goes on with it` : undefined))
   }
   if (run.outcome === undefined) {
     notes.push("What is listed was stored whole; how many sources it had found is not known.")
