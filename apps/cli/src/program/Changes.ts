@@ -1,6 +1,6 @@
 /** The commands that change cohorts, each change a revision that can be taken back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, many, on, optionalArgument, text, whole } from "./Flags.ts"
+import { cohort, many, on, optionalArgument, standard, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 const saving = {
@@ -89,11 +89,10 @@ export const changeCommands = (command: MakeCommand) => {
         Argument.variadic()
       ),
       into: Flag.String("into").pipe(Flag.withMetavar("NAME"), Flag.withDescription("Name of the cohort to make")),
-      conflict: Flag.Literals("conflict", ["skip", "overwrite", "rename"]).pipe(
-        Flag.withDescription(
-          "Of entities of one kind and id: the first stays, the last stays, or later ones get another id"
-        ),
-        Flag.withDefault("skip")
+      conflict: standard(
+        Flag.Literals("conflict", ["skip", "overwrite", "rename"]),
+        "Of entities of one kind and id: the first stays, the last stays, or later ones get another id",
+        "skip"
       ),
       overwrite: on("overwrite", "Make this the next revision of a cohort of that name")
     },

@@ -1,6 +1,6 @@
 /** The commands that show cohorts and give them back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, jobs, memory, on, optional, optionalArgument, path, text, whole } from "./Flags.ts"
+import { cohort, jobs, memory, on, optional, optionalArgument, path, standard, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** Listing, asking, comparing, exporting. */
@@ -38,13 +38,9 @@ export const cohortCommands = (command: MakeCommand) => {
         optionalArgument
       ),
       cohort: text("cohort", "NAME", "See the rows of this cohort only"),
-      limit: Flag.Int("limit").pipe(Flag.withDescription("Rows of a page (default: 100)"), Flag.withDefault(100)),
+      limit: standard(Flag.Int("limit").pipe(Flag.withMetavar("NUMBER")), "Rows of a page", 100),
       cursor: text("cursor", "CURSOR", "Go on where the page before ended"),
-      timeout: Flag.Finite("timeout").pipe(
-        Flag.withMetavar("SECONDS"),
-        Flag.withDescription("Give up after this time (default: 10)"),
-        Flag.withDefault(10)
-      ),
+      timeout: standard(Flag.Finite("timeout").pipe(Flag.withMetavar("SECONDS")), "Give up after this time", 10),
       memory: memory("768MiB"),
       csv: on("csv", "Print CSV"),
       tables: on("tables", "List the views with their columns instead")
@@ -70,15 +66,8 @@ export const cohortCommands = (command: MakeCommand) => {
     "summary",
     {
       name: cohort,
-      samples: Flag.Int("samples").pipe(
-        Flag.withMetavar("NUMBER"),
-        Flag.withDescription("Samples per kind (default: 3)"),
-        Flag.withDefault(3)
-      ),
-      strategy: Flag.Literals("strategy", ["diverse", "random", "recent"]).pipe(
-        Flag.withDescription("Which samples"),
-        Flag.withDefault("diverse")
-      ),
+      samples: standard(Flag.Int("samples").pipe(Flag.withMetavar("NUMBER")), "Samples per kind", 3),
+      strategy: standard(Flag.Literals("strategy", ["diverse", "random", "recent"]), "Which samples", "diverse"),
       seed: text("seed", "TEXT", "Other random samples")
     },
     async () => (await import("../commands/Summary.ts")).runSummary
@@ -146,7 +135,7 @@ export const cohortCommands = (command: MakeCommand) => {
       jobs,
       format: Flag.Literals("format", ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]).pipe(
         Flag.withDescription(
-          "Form: documents as they were (default), without keys that start with _, HealthSim's file, tables"
+          "Form: documents as they were, without keys that start with _, HealthSim's file, tables (default: documents)"
         ),
         optional
       )

@@ -9,6 +9,13 @@ export const on = (name: string, description: string) =>
 export const optional = <A>(flag: Flag.Flag<A>): Flag.Flag<A | undefined> =>
   flag.pipe(Flag.optional, Flag.map(Option.getOrUndefined))
 
+/** A flag that has a value in any case; its help says which it has where it is left out. */
+export const standard = <A extends string | number>(
+  flag: Flag.Flag<A>,
+  description: string,
+  value: NoInfer<A>
+): Flag.Flag<A> => flag.pipe(Flag.withDescription(`${description} (default: ${value})`), Flag.withDefault(value))
+
 /** Makes an argument optional. */
 export const optionalArgument = <A>(argument: Argument.Argument<A>): Argument.Argument<A | undefined> =>
   argument.pipe(Argument.optional, Argument.map(Option.getOrUndefined))
@@ -69,9 +76,10 @@ export const backup = {
 }
 
 /** How progress is told on stderr. */
-export const progress = Flag.Literals("progress", ["text", "json"]).pipe(
-  Flag.withDescription("Progress on stderr: words, or an event of JSON per line (default: text)"),
-  Flag.withDefault("text")
+export const progress = standard(
+  Flag.Literals("progress", ["text", "json"]),
+  "Progress on stderr: words, or an event of JSON per line",
+  "text"
 )
 
 export const showValues = on("show-values", "Show on the terminal what stands where a remark points")
