@@ -36,6 +36,10 @@ export const wordsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
 /** Whether an argument is read as flags, and may be the name of a source. */
 export const isLikeFlags = (arg: string): boolean => /^-[^=]*\.(?:json|ndjson|jsonl|duckdb|db)$/i.test(arg)
 
+/** Whether a query that begins with a comment was given where flags are read. */
+export const isCommentLikeFlag = ([command, ...args]: ReadonlyArray<string>): boolean =>
+  (command === "query" || command === "sql") && args.some((arg) => /^--.*\s/.test(arg))
+
 /** What `--otlp` without a URL means. */
 export const FROM_ENVIRONMENT = "environment"
 

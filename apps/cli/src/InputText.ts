@@ -1,9 +1,12 @@
-/** Files of text that flags name, as plans and rules: as UTF-8 or with a byte order mark, like sources. */
+/** Texts that people write, as plans, rules and queries: in files as UTF-8 or with a byte order mark, like sources. */
 import { readFileSync } from "node:fs"
 import { systemCode } from "@mallard/duckdb-store/Disk"
 import { printablePath, toUtf8 } from "@mallard/legacy-json"
 import { Effect, Result } from "effect"
 import { type CommandFailed, usage } from "./Failure.ts"
+
+/** Stands for it on the command line. */
+export const STANDARD_INPUT = "-"
 
 const reasons: Readonly<Record<string, readonly [what: string, next: string]>> = {
   ENOENT: ["there is no such file", "Check its path."],
@@ -13,12 +16,13 @@ const reasons: Readonly<Record<string, readonly [what: string, next: string]>> =
   EPERM: ["the operating system does not permit it", "Check who may read it."]
 }
 
-/** The text of a file; `what` is how to call it in what is said of it. */
+/** The text of a file, `-` for standard input; `what` is how to call it in what is said of it. */
 export const readInputText = (path: string, what: string): Effect.Effect<string, CommandFailed> => {
+  const isInput = path === STANDARD_INPUT
   const refused = (why: string, next: string): CommandFailed =>
-    usage(`Cannot read the ${what} ${printablePath(path)}: ${why}.`, next)
+    usage(`Cannot read the ${what} ${isInput ? "from standard input" : printablePath(path)}: ${why}.`, next)
   return Effect.try({
-    try: () => readFileSync(path),
+    try: () => readFileSync(isInput ? 0 : path),
     catch: (cause) => refused(...(reasons[systemCode(cause) ?? ""] ?? ["reading it failed", "Check the disk."]))
   }).pipe(
     Effect.flatMap((bytes) => {

@@ -20,7 +20,7 @@ import { hintsOf } from "./Database.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
-import { argumentsOf, invocationOf, isLikeFlags, wordsOf } from "./Arguments.ts"
+import { argumentsOf, invocationOf, isCommentLikeFlag, isLikeFlags, wordsOf } from "./Arguments.ts"
 import { printable } from "./Text.ts"
 
 // Databases, exports and what DuckDB spills are readable by their owner alone.
@@ -89,6 +89,7 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
     lines: [
       ...errors.flatMap(({ message }) =>
         message
+          .replace("a string representing a finite number", "a number")
           .split("\n")
           .filter((line) => line !== "")
           .map(printable)
@@ -96,6 +97,9 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
       ...args
         .filter(isLikeFlags)
         .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
+      ...(isCommentLikeFlag(args)
+        ? ["  SQL that begins with a comment is given after -- at the end of the line."]
+        : []),
       `  Run \`${[session.invocation, ...commandPath.slice(1)].join(" ")} --help\` for usage.`
     ]
   })

@@ -1,4 +1,5 @@
-import { mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { mkdtempSync, openSync, realpathSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
@@ -29,6 +30,43 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe("mallard query", () => {
+  it("is told what is no query, wherever it comes from", async () => {
+    const none = "mallard: There is no query.\n  mallard query --tables --db"
+    for (const sql of ["", " ;; ", "/* SELECT 1 */ -- SELECT 1", "-"]) {
+      const outcome = await run(folder, ["query", ...db, "--", sql])
+      assert.strictEqual(outcome.code, 2, sql)
+      assert.include(outcome.stderr, none, sql)
+    }
+    const comment = await run(folder, ["query", "-- all\nSELECT 1 AS one", ...db])
+    assert.strictEqual(comment.code, 2)
+    assert.include(comment.stderr, "  SQL that begins with a comment is given after -- at the end of the line.\n")
+    assert.strictEqual(
+      (await run(folder, ["query", ...db, "--csv", "--", "-- all\nSELECT 1 AS one"])).stdout,
+      "one\r\n1\r\n"
+    )
+    const two = await run(folder, ["query", "SELECT 1; SELECT 2", ...db])
+    assert.include(two.stderr, "The SQL is not exactly one statement.")
+    const limit = await run(folder, ["query", "SELECT 1", "--limit", "x", ...db])
+    assert.include(limit.stderr, 'Invalid value for flag --limit: "x". Expected a number\n')
+  })
+
+  it("takes SQL from standard input as files of text are taken, and refuses what is none", async () => {
+    const typed = async (bytes: Buffer) => {
+      const file = join(folder, "asked.sql")
+      writeFileSync(file, bytes)
+      const child = spawn(process.execPath, [program, "query", "-", "--csv", ...db], {
+        cwd: folder,
+        env: { PATH: process.env["PATH"], HOME: folder },
+        stdio: [openSync(file, "r"), "pipe", "pipe"]
+      })
+      return outcomeOf(child)
+    }
+    assert.strictEqual((await typed(Buffer.from("\ufeffSELECT 'ë' AS e", "utf16le"))).stdout, "e\r\në\r\n")
+    const latin = await typed(Buffer.from("SELECT 'ë' AS e", "latin1"))
+    assert.strictEqual(latin.code, 2)
+    assert.include(latin.stderr, "Cannot read the query from standard input: it is not UTF-8 (at byte 8).")
+  })
+
   it("prints rows for people, for programs and for spreadsheets", async () => {
     const sql = "SELECT pointer, birth_date, 1.50 AS n, ['a,b', NULL] AS l FROM patients ORDER BY pointer LIMIT 2"
     const people = await run(folder, ["query", sql, ...db])

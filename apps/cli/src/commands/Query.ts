@@ -1,9 +1,9 @@
 /** `mallard query`: asks the database in SQL, and `--tables` what there is to ask. */
 import { describeTables, openStore, queryDatabase, whileLocked } from "@mallard/duckdb-store"
 import { Effect } from "effect"
-import { readFileSync } from "node:fs"
 import { hintsOf, withDatabase } from "../Database.ts"
 import { usage } from "../Failure.ts"
+import { readInputText, STANDARD_INPUT } from "../InputText.ts"
 import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { memoryOf } from "../Size.ts"
@@ -23,12 +23,12 @@ export interface QueryCommand extends CommonOptions {
 export const runQuery = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
   const { terminal } = session
   if (command.tables) return yield* showTables(session, command)
-  if (command.sql === undefined) {
+  const sql = command.sql === STANDARD_INPUT ? yield* readInputText(command.sql, "query") : command.sql
+  if (sql === undefined || isEmpty(sql)) {
     return yield* usage("There is no query.", `${hintsOf(session)("query --tables")} shows what there is to ask.`)
   }
   if (command.csv && command.json) return yield* usage("--csv and --json exclude each other.")
   const memory = yield* memoryOf(command.memory)
-  const sql = command.sql === "-" ? readFileSync(0, "utf8") : command.sql
   const page = yield* withDatabase(session, command.db, (path) =>
     whileLocked(
       queryDatabase({
@@ -52,6 +52,9 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
     terminal.error(`${grouped(page.rowCount)} ${page.rowCount === 1 ? "row" : "rows"}\n`)
   }
 })
+
+/** Whether nothing is asked: comments and semicolons alone are no query. */
+const isEmpty = (sql: string): boolean => /^[\s;]*$/.test(sql.replaceAll(/--.*|\/\*[^]*?\*\//g, ""))
 
 const showTables = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
   const { terminal } = session
