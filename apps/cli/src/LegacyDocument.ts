@@ -4,6 +4,7 @@ import { basename } from "node:path"
 import { InvalidRequest, MAX_DOCUMENT_BYTES, type RequestReason, type SaveRequest } from "@mallard/duckdb-store"
 import { systemCode } from "@mallard/duckdb-store/Disk"
 import { jsonProblemOf } from "@mallard/entity-serializers"
+import { unreadFormOf } from "@mallard/legacy-json"
 import { legacyDocument } from "@mallard/migrator"
 import { Effect, Result } from "effect"
 
@@ -22,6 +23,8 @@ export const readDocument = (path: string, shown: string): Effect.Effect<SaveReq
         new InvalidRequest({ reason: reasons[systemCode(cause) ?? ""] ?? "not-read", path: shown, cause })
     })
     if (raw === undefined) return yield* new InvalidRequest({ reason: "too-large", path: shown })
+    const form = unreadFormOf(raw)
+    if (form !== undefined) return yield* new InvalidRequest({ reason: "not-read", path: shown, detail: form })
     const document = legacyDocument(raw, path === "-" ? nameOfInput(raw) : basename(shown))
     if (Result.isFailure(document))
       return yield* new InvalidRequest({ reason: "not-read", path: shown, detail: document.failure.code })

@@ -10,6 +10,7 @@ import {
 } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { gzipSync } from "node:zlib"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { cohort, makeFolder, program, run, runOther, writeFiles } from "./support.ts"
 
@@ -46,6 +47,20 @@ const filled = () => {
 }
 
 describe("mallard import and save", () => {
+  it("say what a file is that is compressed, or in an encoding that is not read", async () => {
+    const { folder, mallard } = filled()
+    writeFileSync(join(folder, "packed.json"), gzipSync("[]"))
+    writeFileSync(join(folder, "wide.json"), Buffer.from("[]", "utf16le"))
+    const packed = await mallard("import", "packed.json")
+    assert.strictEqual(packed.code, 1)
+    assert.include(packed.stderr, "(it is compressed (gzip); unpack it and migrate what is in it)\n")
+    const wide = await mallard("save", "wide", "wide.json")
+    assert.include(
+      wide.stderr,
+      "(it looks like UTF-16 without a byte order mark; save the file as UTF-8 and try again)"
+    )
+  })
+
   it("store what a migration of the same file stores, and verify", async () => {
     const { folder, json, mallard } = filled()
     const imported = await json("show", cohort.name)

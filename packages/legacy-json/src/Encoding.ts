@@ -21,6 +21,19 @@ export interface Utf8Text {
   readonly encoding: SourceEncoding
 }
 
+/**
+ * What a file is that begins with these bytes, and what to do about it, where that is none of the encodings that are read;
+ * undefined for all else. Eight bytes are enough.
+ */
+export const unreadFormOf = (head: Uint8Array): string | undefined => {
+  const found = signatures.find(({ bytes }) => bytes.every((byte, at) => head[at] === byte))
+  if (found !== undefined) return found.form
+  // JSON begins with a character of ASCII, so that the bytes of zero tell how wide characters are, and in which order.
+  const zeros = Array.from(head.subarray(0, 4), (byte) => (byte === 0 ? "0" : byte < 0x80 ? "a" : "x")).join("")
+  if (zeros === "000a" || zeros === "a000") return unreadEncoding("UTF-32")
+  return /^(?:0a|a0)/.test(zeros) ? unreadEncoding("UTF-16 without a byte order mark") : undefined
+}
+
 /** The bytes as UTF-8: a view on them, except for UTF-16, which is copied. */
 export const toUtf8 = (bytes: Uint8Array): Result.Result<Utf8Text, EncodingProblem> => {
   const { encoding, markLength } = encodingOf(bytes)
@@ -180,6 +193,23 @@ class Utf16Transcoder {
     return this.#begun.length === 0 ? undefined : { code: "invalid-utf16", offset: this.#offset }
   }
 }
+
+const unreadEncoding = (encoding: string): string => `it looks like ${encoding}; save the file as UTF-8 and try again`
+
+const compressed = (format: string): string => `it is compressed (${format}); unpack it and migrate what is in it`
+
+/** How files begin that are compressed, or in UTF-32 with a byte order mark. */
+const signatures: ReadonlyArray<{ readonly bytes: ReadonlyArray<number>; readonly form: string }> = [
+  { bytes: [0x1f, 0x8b], form: compressed("gzip") },
+  { bytes: [0x50, 0x4b, 0x03, 0x04], form: compressed("zip") },
+  { bytes: [0x50, 0x4b, 0x05, 0x06], form: compressed("zip") },
+  { bytes: [0x28, 0xb5, 0x2f, 0xfd], form: compressed("zstd") },
+  { bytes: [0x42, 0x5a, 0x68], form: compressed("bzip2") },
+  { bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], form: compressed("xz") },
+  { bytes: [0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], form: compressed("7z") },
+  { bytes: [0xff, 0xfe, 0x00, 0x00], form: unreadEncoding("UTF-32") },
+  { bytes: [0x00, 0x00, 0xfe, 0xff], form: unreadEncoding("UTF-32") }
+]
 
 const nothing: Uint8Array = new Uint8Array(0)
 const sliceBytes = 1 << 20

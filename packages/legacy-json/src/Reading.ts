@@ -22,7 +22,7 @@ import { Effect, Fiber, Result, Schema, type Scope } from "effect"
 import { createHash, hash, subtle } from "node:crypto"
 import { parse } from "node:path"
 import { openFile } from "./ChangeWatch.ts"
-import { type SourceEncoding, toUtf8, Utf8Stream } from "./Encoding.ts"
+import { type SourceEncoding, toUtf8, unreadFormOf, Utf8Stream } from "./Encoding.ts"
 import { outlineLimit, outlineOf } from "./internal/Outline.ts"
 import { type NotCohort, notCohortOf } from "./NotCohorts.ts"
 import {
@@ -43,7 +43,8 @@ export const WHOLE_FILE_BYTES = 64 << 20
 /** Bytes of a larger file that are read at once. */
 export const WINDOW_BYTES = 4 << 20
 
-const NOT_TEXT = "bytes that are not text; save the file as UTF-8 and try again"
+const NOT_TEXT =
+  "bytes that are not text; save the file as UTF-8 and try again (where older programs wrote it, it may be Latin-1 or Windows-1252)"
 
 /** A place in a file. */
 export interface Place {
@@ -266,7 +267,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
   yield* prepare
   const text = toUtf8(raw)
   if (Result.isFailure(text)) {
-    return yield* rejected(file, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
+    return yield* rejected(file, raw, { code: text.failure.code, reason: NOT_TEXT }, raw, text.failure.offset)
   }
   const { bytes, encoding } = text.success
   const { name: stem } = parse(file.name)
@@ -292,7 +293,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
     const result = yield* drive(documents, guess.rules, Effect.void, Effect.void)
     if (result instanceof JsonProblem) {
       const reason = result.code === "unexpected-end" && isBlank(bytes) ? "the file is empty" : result.message
-      return yield* rejected(file, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
+      return yield* rejected(file, raw, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
     }
     const second = attempt === 0 ? secondRules(result, stem) : undefined
     if (second === undefined) {
@@ -355,6 +356,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   let window: Uint8Array = new Uint8Array(2 * chunk.length + 1)
   let length = 0
   let ended = false
+  let head: Uint8Array | undefined
 
   /** Moves what is left to the front of the window and fills it up. */
   const refill = Effect.fnUntraced(function* () {
@@ -365,6 +367,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
     tokenizer.p = 0
     const count = yield* open.read(chunk)
     const bytes = chunk.subarray(0, count)
+    head ??= Buffer.from(bytes.subarray(0, HEAD_BYTES))
     raw.update(bytes)
     options.onBytes?.(count)
     const piece = text.update(bytes)
@@ -372,6 +375,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
     for (const part of rest === undefined ? [piece] : [piece, rest]) {
       if (Result.isFailure(part)) {
         const { code, offset } = part.failure
+        yield* refuseUnread(file, head)
         return yield* new SourceRejected({
           code,
           path: file.path,
@@ -401,6 +405,7 @@ const readLarge = Effect.fnUntraced(function* <E>(
   const guess = guessOfLarge(rootHintOf(file.name, window.subarray(0, length)))
   const result = yield* drive(documents, guess.rules, options.onWindow, refill())
   if (result instanceof JsonProblem) {
+    yield* refuseUnread(file, head)
     const position = yield* positionInFile(file, result.offset, true)
     const offset = result.offset + markLength(text.encoding)
     return yield* new SourceRejected({
@@ -490,24 +495,41 @@ const partOf = (
   }
 }
 
+/** The first bytes of a file, which tell what it is. */
+const HEAD_BYTES = 8
+
+/** Fails where a file that is no document turns out to be something else altogether. */
+const refuseUnread = (file: SourceFile, head: Uint8Array = new Uint8Array()): Effect.Effect<void, SourceRejected> => {
+  const reason = unreadFormOf(head)
+  return reason === undefined
+    ? Effect.void
+    : Effect.fail(
+        new SourceRejected({ code: "unsupported-encoding", path: file.path, offset: 0, line: 1, column: 1, reason })
+      )
+}
+
 /** `offset` counts from the start of `bytes`, before which the file has `skipped` bytes more. */
 const rejected = (
   file: SourceFile,
+  raw: Uint8Array,
   problem: { readonly code: JsonProblemCode | "invalid-utf16"; readonly reason: string },
   bytes: Uint8Array,
   offset: number,
   skipped = 0
 ) => {
   const [located] = locate(bytes, [{ offset }])
-  return Effect.fail(
-    new SourceRejected({
-      code: problem.code,
-      path: file.path,
-      offset: offset + skipped,
-      line: located?.line ?? 1,
-      column: located?.column ?? 1,
-      reason: problem.reason
-    })
+  return Effect.andThen(
+    refuseUnread(file, raw),
+    Effect.fail(
+      new SourceRejected({
+        code: problem.code,
+        path: file.path,
+        offset: offset + skipped,
+        line: located?.line ?? 1,
+        column: located?.column ?? 1,
+        reason: problem.reason
+      })
+    )
   )
 }
 

@@ -1,8 +1,9 @@
+import { gzipSync, zstdCompressSync } from "node:zlib"
 import { isUtf8 } from "node:buffer"
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as fc from "fast-check"
-import { type EncodingProblem, toUtf8, Utf8Checker, Utf8Stream } from "../src/index.ts"
+import { type EncodingProblem, toUtf8, unreadFormOf, Utf8Checker, Utf8Stream } from "../src/index.ts"
 
 /** The end of the longest prefix that is valid UTF-8: an oracle that is right by definition, and slow. */
 const longestValidPrefix = (bytes: Uint8Array) => {
@@ -100,6 +101,31 @@ describe("toUtf8", () => {
       }),
       { numRuns: 3000 }
     )
+  })
+})
+
+describe("unreadFormOf", () => {
+  it.for([
+    ["gzip", gzipSync("[]"), "it is compressed (gzip)"],
+    ["zstd", zstdCompressSync("[]"), "it is compressed (zstd)"],
+    ["zip", Buffer.from("504b0304140000000800", "hex"), "it is compressed (zip)"],
+    ["an empty zip", Buffer.from("504b0506000000000000", "hex"), "it is compressed (zip)"],
+    ["bzip2", Buffer.from("425a683931415926", "hex"), "it is compressed (bzip2)"],
+    ["xz", Buffer.from("fd377a585a000004", "hex"), "it is compressed (xz)"],
+    ["little UTF-16", Buffer.from("[]", "utf16le"), "it looks like UTF-16 without a byte order mark"],
+    ["big UTF-16", utf16be("[]"), "it looks like UTF-16 without a byte order mark"],
+    ["little UTF-32", Buffer.from("5b0000005d000000", "hex"), "it looks like UTF-32"],
+    ["big UTF-32", Buffer.from("0000005b0000005d", "hex"), "it looks like UTF-32"],
+    ["marked UTF-32", Buffer.from("fffe00005b000000", "hex"), "it looks like UTF-32"]
+  ] as const)("knows %s", ([, bytes, form]) => {
+    assert.strictEqual(unreadFormOf(bytes)?.split(";")[0], form)
+  })
+
+  it("says nothing of what is read, nor of what is none of them", () => {
+    const texts = ["[]", '{"a":1}', "\ufeff[]", " [1]", "PK[", "BZ", "", "7z"].map((text) => Buffer.from(text))
+    const others = ["\ufeff[]"].flatMap((text) => [Buffer.from(text, "utf16le"), utf16be(text)])
+    const broken = ["00", "5b", "0000", "00000000", "ff00", "c3005b"].map((hex) => Buffer.from(hex, "hex"))
+    for (const bytes of [...texts, ...others, ...broken]) assert.isUndefined(unreadFormOf(bytes), bytes.toString("hex"))
   })
 })
 

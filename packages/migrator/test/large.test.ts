@@ -1,3 +1,5 @@
+import { gzipSync } from "node:zlib"
+import { randomBytes } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { compactText } from "@mallard/testkit"
 import { Effect } from "effect"
@@ -151,6 +153,8 @@ for (const [reader, jobs] of [
           ]),
           "end.json": `{\n"name":"end","patients":[{"id":"p"}`,
           "marked.json": `\u{feff}{\n"a": }`,
+          "packed.json": gzipSync(randomBytes(500)),
+          "wide.json": Buffer.from(`{"name":"${"wide".repeat(100)}"}`, "utf16le"),
           "number.json": '{\n\n"a": 01}'
         }
         const places = (report: Effect.Success<ReturnType<typeof run>>) =>
@@ -169,7 +173,9 @@ for (const [reader, jobs] of [
           ["end.json", "rejected", "unexpected-end", 2, 36, "(byte 37)"],
           ["latin.json", "rejected", "invalid-utf8", 2, 116, "(byte 217)"],
           ["marked.json", "rejected", "unexpected-byte", 2, 6, "(byte 10)"],
-          ["number.json", "rejected", "invalid-number", 3, 7, "(byte 9)"]
+          ["number.json", "rejected", "invalid-number", 3, 7, "(byte 9)"],
+          ["packed.json", "rejected", "unsupported-encoding", 1, 1, "(byte 0)"],
+          ["wide.json", "rejected", "unsupported-encoding", 1, 1, "(byte 0)"]
         ])
         assert.deepStrictEqual(yield* isEmpty(windows.database), [])
       })
