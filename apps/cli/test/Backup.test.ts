@@ -93,7 +93,8 @@ describe("mallard backup", () => {
     for (const [path, code, says] of [
       [".", 2, "it is a folder"],
       ["note.txt", 6, "it is not a DuckDB database"],
-      ["note.txt/test.duckdb", 2, "the path is not that of a plain file"]
+      ["note.txt/test.duckdb", 2, "the path is not that of a plain file"],
+      ["mistyped.duckdb", 10, "there is no such database"]
     ] as const) {
       const listed = await run(folder, ["backup", "list", "--db", path])
       assert.deepStrictEqual([listed.code, listed.stdout], [code, ""], path)
@@ -103,6 +104,10 @@ describe("mallard backup", () => {
     mkdirSync(join(folder, "note.txt.backups", "manifests"), { recursive: true })
     const beside = await run(folder, ["backup", "list", "--db", "note.txt"])
     assert.deepStrictEqual([beside.code, beside.stdout], [0, "No backups in note.txt.backups\n"])
+    mkdirSync(join(folder, "lost.duckdb.backups"))
+    const lost = await run(folder, ["backup", "list", "--db", "lost.duckdb"])
+    assert.deepStrictEqual([lost.code, lost.stdout], [0, "No backups in lost.duckdb.backups\n"])
+    assert.include(lost.stderr, `There is no database ${join(folder, "lost.duckdb")}: what is listed`)
   })
 
   it("names backups that the database knows and that are gone, one of them or all", async () => {

@@ -47,23 +47,25 @@ export interface RestoreCommand extends BackupCommand {
 
 /**
  * The folder of the backups, and the database beside it if it is known. The database need not be there or be whole; one of
- * somebody else's leads to another place, and a path that never was one, with no copies beside it, was not meant.
+ * somebody else's leads to another place, and a path that is none, with no copies beside it, was not meant.
  */
 const placeOf = (session: Session, { db, dir }: BackupListCommand) =>
   dir === undefined
     ? withDatabase(session, db, (database) =>
         Effect.scoped(openStore({ path: database, readonly: true })).pipe(
           Effect.catch((error) =>
-            error.reason === "foreign" || (isNoDatabase(error) && !isBackupStore(backupStoreOf(database)))
-              ? Effect.fail(error)
-              : Effect.void
+            error.reason === "foreign" || isNowhere(error, backupStoreOf(database)) ? Effect.fail(error) : Effect.void
           ),
           Effect.as({ store: backupStoreOf(database), database })
         )
       )
     : namedStore(session, resolve(session.cwd, dir))
 
-const isNoDatabase = ({ reason }: StoreError): boolean => reason === "bad-path" || reason === "not-a-database"
+/** Whether there is neither a database nor copies that may have outlived it. */
+const isNowhere = ({ reason }: StoreError, store: string): boolean =>
+  reason === "missing"
+    ? !existsSync(store)
+    : (reason === "bad-path" || reason === "not-a-database") && !isBackupStore(store)
 
 /** The folder that --backup-dir names. */
 const namedStore = (session: Session, store: string) => {
@@ -150,6 +152,9 @@ export const runBackupList = Effect.fnUntraced(function* (session: Session, comm
       )
     }
     terminal.out(`\n${counted(backups.length, "backup")} in ${printable(store)}, times in UTC\n`)
+  }
+  if (database !== undefined && !existsSync(database)) {
+    terminal.error(`There is no database ${printable(database)}: what is listed is what lies beside its place.\n`)
   }
   for (const path of damaged) terminal.error(`Damaged: the manifest ${printable(path)} cannot be read.\n`)
   for (const { backup_id, store: place } of missing) {
