@@ -1,4 +1,5 @@
 /** How commands end otherwise than well: exit codes, and the words for people. */
+import { lackOf } from "@mallard/duckdb-store/Disk"
 import { Data, Runtime } from "effect"
 import { OutputFailed, type Terminal } from "./Terminal.ts"
 import { type Hint, withHints } from "./Hints.ts"
@@ -172,11 +173,18 @@ const named = (error: unknown, hint: Hint): Known | undefined => {
   return { tag: error._tag, reason, message: withHints(error.message, hint), next }
 }
 
+/** What is known of the command that failed. */
+interface Asked {
+  readonly hint: Hint
+  /** It has the flag --memory. */
+  readonly takesMemory: boolean
+}
+
 /**
  * Describes a failure. Only errors of our own, whose messages hold no values, are quoted; of any other its class is named,
  * for DuckDB's messages quote what was stored.
  */
-export const describeFailure = (error: unknown, isVerbose: boolean, hint: Hint): Described => {
+export const describeFailure = (error: unknown, isVerbose: boolean, asked: Asked): Described => {
   if (error instanceof CommandFailed) {
     const { _tag, code, next = [], what } = error
     return {
@@ -192,8 +200,8 @@ export const describeFailure = (error: unknown, isVerbose: boolean, hint: Hint):
     ]
     return { code: exitCode.failed, lines, tag: error._tag }
   }
-  const known = named(error, hint)
-  const words = known === undefined ? undefined : wordsOf(error, known, hint)
+  const known = named(error, asked.hint)
+  const words = known === undefined ? undefined : wordsOf(error, known, asked)
   if (known !== undefined && words !== undefined) {
     const { next, reason, tag } = known
     return { ...words, tag, ...(reason === "" ? {} : { reason }), ...(next === undefined ? {} : { next }) }
@@ -210,7 +218,25 @@ export const describeFailure = (error: unknown, isVerbose: boolean, hint: Hint):
   }
 }
 
-const wordsOf = (error: unknown, known: Known, hint: Hint): Pick<Described, "code" | "lines"> | undefined => {
+const lacks = {
+  memory: ["more memory than DuckDB may have", "See to the space beside the database"],
+  space: ["more space on the disk beside it than there is", "Free some space there"]
+} as const
+
+/** Words for what the database could not have, which says nothing against it; some commands can give it more memory. */
+export const lacking = (doing: string, lack: keyof typeof lacks, takesMemory: boolean) => {
+  const [what, next] = lacks[lack]
+  return {
+    what: `${doing} needs ${what}; nothing is known to be wrong with it.`,
+    next: [takesMemory ? `${next}, or give it more memory with --memory.` : `${next}.`]
+  }
+}
+
+const wordsOf = (
+  error: unknown,
+  known: Known,
+  { hint, takesMemory }: Asked
+): Pick<Described, "code" | "lines"> | undefined => {
   switch (known.tag) {
     case "StoreError":
       return { code: storeCode(known.reason), lines: [known.message] }
@@ -233,11 +259,17 @@ const wordsOf = (error: unknown, known: Known, hint: Hint): Pick<Described, "cod
       return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
     case "QueryError":
       return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
-    case "SqlError":
+    case "SqlError": {
+      const lack = lackOf(error)
+      if (lack !== undefined) {
+        const { next, what } = lacking("The work on the database", lack, takesMemory)
+        return { code: exitCode.failed, lines: [what, ...next.map((line) => `  ${line}`)] }
+      }
       return {
         code: exitCode.failed,
         lines: ["The database did not answer a question about itself.", `  Check it with \`${hint("verify")}\`.`]
       }
+    }
     default:
       return undefined
   }

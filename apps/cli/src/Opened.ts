@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import { withDatabase } from "./Database.ts"
 import type { CommandFailed } from "./Failure.ts"
 import type { Session } from "./Session.ts"
+import { jobsOf, memoryOf } from "./Size.ts"
 
 export interface Opened {
   readonly path: string
@@ -13,14 +14,26 @@ export interface Opened {
   readonly cohorts: CohortStore["Service"]
 }
 
+/** How much of the machine reading takes, as `--jobs` and `--memory` say. */
+interface ReadingBounds {
+  readonly jobs?: number | undefined
+  readonly memory?: string | undefined
+}
+
 /** Runs `use` on the chosen database, opened for reading; it is closed afterwards. */
 export const withCohorts = <A, E>(
   session: Session,
   db: string | undefined,
   use: (opened: Opened) => Effect.Effect<A, E>,
-  jobs?: number
+  { jobs, memory }: ReadingBounds = {}
 ): Effect.Effect<A, E | StoreError | CommandFailed> =>
-  withDatabase<A, E | StoreError, never>(session, db, (path) => openedAt({ path, readonly: true, threads: jobs }, use))
+  Effect.gen(function* () {
+    const threads = yield* jobsOf(jobs)
+    const memoryLimit = (yield* memoryOf(memory))?.text
+    return yield* withDatabase<A, E | StoreError, never>(session, db, (path) =>
+      openedAt({ path, readonly: true, threads, memoryLimit }, use)
+    )
+  })
 
 /** Runs `use` on the chosen database, opened for writing; a missing one is made only for what is to be saved. */
 export const withChanges = <A, E>(

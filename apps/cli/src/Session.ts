@@ -18,11 +18,13 @@ interface ReadingNote {
   onCrash: ((database: string, failure: Described) => void) | undefined
 }
 
-/** What flags named, for the commands that users are told to type next. */
-interface NamedPlaces {
+/** What flags there are and what they named, for what users are told to do next. */
+interface NamedByFlags {
   db: string | undefined
   /** Also that of a run which is gone on with. */
   backupDir: string | undefined
+  /** Whether the command has --memory. */
+  takesMemory: boolean
 }
 
 /** How long to wait for a database that another program has open, as `--wait` says; undefined without it. */
@@ -48,7 +50,7 @@ export interface Session {
   readonly invocation: string
   readonly stop: StopRequest
   readonly now: () => number
-  readonly named: NamedPlaces
+  readonly named: NamedByFlags
   readonly lock: LockPatience
   readonly reading: ReadingNote
   readonly telemetry: TelemetryRequest

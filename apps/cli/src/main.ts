@@ -59,7 +59,7 @@ const session: Session = {
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),
   stop,
-  named: { db: undefined, backupDir: undefined },
+  named: { db: undefined, backupDir: undefined, takesMemory: false },
   lock: { wait: undefined },
   reading: { database: undefined, onCrash: undefined },
   telemetry: { url: undefined, onProgress: undefined },
@@ -177,7 +177,10 @@ const program = Command.runWith(makeProgram(session), { version: manifest.versio
     }
     if (isShowHelp(error))
       return error.errors.length === 0 ? Effect.void : Effect.fail(new Ended({ code: exitCode.usage }))
-    const failure = describeFailure(error, isVerbose, hintsOf(session))
+    const failure = describeFailure(error, isVerbose, {
+      hint: hintsOf(session),
+      takesMemory: session.named.takesMemory
+    })
     return Effect.fail(
       fail(error instanceof CommandFailed ? failure : { ...failure, lines: failure.lines.map(printable) })
     )

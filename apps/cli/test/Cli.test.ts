@@ -644,6 +644,12 @@ describe("mallard verify", () => {
         /needs more (?:space on the disk|memory than).*nothing is known to be wrong with it\./
       )
     }
+    const reading = `trap '' XFSZ; ulimit -f 64; "$0" "$1" export large --format v1 --db test.duckdb --memory 24MB 2>&1 >/dev/null`
+    const exported = await runOther("bash", ["-c", reading, process.execPath, program], folder)
+    assert.match(
+      exported.stdout,
+      /needs more .*nothing is known to be wrong with it\.\n {2}[A-Z].*, or give it more memory with --memory\.\n/
+    )
   })
 
   it("calls a file that no longer opens damaged", async () => {

@@ -13,7 +13,7 @@ const session: Session = {
   invocation: "mallard",
   stop: { signal: undefined, onSignal: undefined },
   now: () => 0,
-  named: { db: undefined, backupDir: undefined },
+  named: { db: undefined, backupDir: undefined, takesMemory: false },
   lock: { wait: undefined },
   reading: { database: undefined, onCrash: undefined },
   telemetry: { url: undefined, onProgress: undefined }

@@ -122,11 +122,10 @@ describe("texts", () => {
 
 describe("output that is not taken", () => {
   it("is told with what the operating system says, and what stays done", () => {
-    const { code, lines } = describeFailure(
-      new OutputFailed({ code: "ENOSPC", cause: undefined }),
-      false,
-      (words) => words
-    )
+    const { code, lines } = describeFailure(new OutputFailed({ code: "ENOSPC", cause: undefined }), false, {
+      hint: (words) => words,
+      takesMemory: false
+    })
     assert.strictEqual(code, 1)
     assert.strictEqual(lines[0], "Cannot write to standard output: there is no space left on the disk.")
   })

@@ -47,6 +47,18 @@ export function* causesOf(error: unknown): Generator<Error> {
     yield cause
 }
 
+/** Whether the disk was full, which may pass. DuckDB's text, which tells, lies below Effect's error. */
+export const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
+
+/** What could not be had when DuckDB failed, as far as that can be told. */
+export const lackOf = (error: unknown): "space" | "memory" | undefined => {
+  if (isOutOfSpace(error) || says(error, /File too large/i)) return "space"
+  return says(error, /\bOut of Memory Error\b|Failed to create directory/i) ? "memory" : undefined
+}
+
+const says = (error: unknown, pattern: RegExp): boolean =>
+  [...causesOf(error)].some(({ message }) => pattern.test(message))
+
 /** Makes a file, or the names in a folder, last. Some systems do not open folders, and there it is up to them. */
 export const syncPath = (path: string): void => {
   let handle: number

@@ -1,4 +1,5 @@
 /** What a migration is asked to do, what it tells while it runs, and how it fails. */
+import { lackOf } from "@mallard/duckdb-store/Disk"
 import { printablePath, WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
 import { Schema } from "effect"
 import type { CipherSettings } from "./Backup.ts"
@@ -7,7 +8,6 @@ import type { PlannedItem } from "./Plan.ts"
 import type { ItemReport } from "./Report.ts"
 import type { Rules } from "./Validation.ts"
 import type { RejectLimit } from "./internal/rejectLimit.ts"
-import { lackOf } from "./internal/transient.ts"
 
 export interface MigrateOptions {
   readonly paths: ReadonlyArray<string>

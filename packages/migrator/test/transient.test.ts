@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { MigrationFailed } from "@mallard/migrator"
-import { lackOf, retryTransient } from "../src/internal/transient.ts"
+import { lackOf } from "@mallard/duckdb-store/Disk"
+import { retryTransient } from "../src/internal/transient.ts"
 
 const failing = (times: number, code: string) => {
   let failures = 0

@@ -11,6 +11,7 @@ export interface DiffCommand extends CommonOptions {
   readonly from: number | undefined
   readonly to: number | undefined
   readonly with: string | undefined
+  readonly memory: string | undefined
 }
 
 export const runDiff = Effect.fnUntraced(function* (session: Session, command: DiffCommand) {
@@ -37,7 +38,8 @@ export const runDiff = Effect.fnUntraced(function* (session: Session, command: D
         const isTold = diff.isSame && lines.length > 0
         terminal.out([...lines, ...(isTold ? [] : renderDiff(diff, terminal.paint))].join(""))
       }
-    })
+    }),
+    command
   )
 })
 

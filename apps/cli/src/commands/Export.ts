@@ -22,7 +22,6 @@ import { hintsOf } from "../Database.ts"
 import { type Opened, withCohorts } from "../Opened.ts"
 import { fileFailure, FileSet, type OpenFile, safeName } from "../Outputs.ts"
 import type { CommonOptions, Session } from "../Session.ts"
-import { jobsOf } from "../Size.ts"
 import { counted, printable, shownPath } from "../Text.ts"
 
 export interface ExportCommand extends CommonOptions {
@@ -33,6 +32,7 @@ export interface ExportCommand extends CommonOptions {
   readonly ascii: boolean
   readonly format: ExportFormat | undefined
   readonly jobs: number | undefined
+  readonly memory: string | undefined
 }
 
 export const runExport = Effect.fnUntraced(function* (session: Session, command: ExportCommand) {
@@ -47,10 +47,14 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
   }
   endWithWords(session)
   const { format } = command
-  const jobs = yield* jobsOf(command.jobs)
   if (format !== undefined && format !== "documents") {
     if (name === undefined) return yield* usage(`--format ${format} is for one cohort.`, "Give a NAME, not --all.")
-    return yield* withCohorts(session, command.db, (opened) => exportAs(session, command, opened, name, format), jobs)
+    return yield* withCohorts(
+      session,
+      command.db,
+      (opened) => exportAs(session, command, opened, name, format),
+      command
+    )
   }
   return yield* withCohorts(
     session,
@@ -59,7 +63,7 @@ export const runExport = Effect.fnUntraced(function* (session: Session, command:
       name === undefined
         ? exportAll(session, command, opened, resolve(session.cwd, out ?? ""))
         : exportOne(session, command, opened, name),
-    jobs
+    command
   )
 })
 

@@ -10,6 +10,7 @@ export interface LoadCommand extends CommonOptions {
   readonly revision: number | undefined
   readonly limit: number | undefined
   readonly cursor: string | undefined
+  readonly memory: string | undefined
 }
 
 export const runLoad = Effect.fnUntraced(function* (session: Session, command: LoadCommand) {
@@ -33,6 +34,7 @@ export const runLoad = Effect.fnUntraced(function* (session: Session, command: L
           `${JSON.stringify({ kind, type, path, pointer }).slice(0, -1)},"entity":${text}}`
       )
       session.terminal.out(`{"items":[${items.join(",")}],"next":${JSON.stringify(page.next ?? null)}}\n`)
-    })
+    }),
+    command
   )
 })

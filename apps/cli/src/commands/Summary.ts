@@ -12,6 +12,7 @@ export interface SummaryCommand extends CommonOptions {
   readonly samples: number
   readonly strategy: SampleStrategy
   readonly seed: string | undefined
+  readonly memory: string | undefined
 }
 
 export const runSummary = Effect.fnUntraced(function* (session: Session, command: SummaryCommand) {
@@ -34,7 +35,8 @@ export const runSummary = Effect.fnUntraced(function* (session: Session, command
         for (const column of columns) terminal.out(`  ${column.column}: ${columnText(column)}\n`)
         for (const sample of samples) terminal.out(`  sample ${printable(sample)}\n`)
       }
-    })
+    }),
+    command
   )
 })
 

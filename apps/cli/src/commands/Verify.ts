@@ -3,7 +3,7 @@ import { type FullVerifyReport, type MigrationFailed, verify } from "@mallard/mi
 import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { hintsOf, withDatabase } from "../Database.ts"
-import { CommandFailed, Ended, exitCode } from "../Failure.ts"
+import { CommandFailed, Ended, exitCode, lacking } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -86,24 +86,11 @@ const damaged = (database: string, message: string): VerificationResult => ({
   notes: []
 })
 
-const lacks = {
-  memory: ["more memory than DuckDB may have", "Give it more with --memory, and see to the space beside the database."],
-  space: [
-    "more space on the disk beside it than there is",
-    "Free some space there, or give it more memory with --memory."
-  ]
-} as const
-
 /** The failure that says nothing of the database: it lacked memory, or space on the disk for what memory does not hold. */
-export const lackIn = ({ database, lack }: MigrationFailed): CommandFailed | undefined => {
-  if (lack === undefined) return undefined
-  const [what, next] = lacks[lack]
-  return new CommandFailed({
-    code: exitCode.failed,
-    what: `Verifying ${printable(database)} needs ${what}; nothing is known to be wrong with it.`,
-    next: [next]
-  })
-}
+export const lackIn = ({ database, lack }: MigrationFailed): CommandFailed | undefined =>
+  lack === undefined
+    ? undefined
+    : new CommandFailed({ code: exitCode.failed, ...lacking(`Verifying ${printable(database)}`, lack, true) })
 
 /** Reasons of a `StoreError` that mean, of a file that is there, that it no longer is what was written. */
 const damageReasons: ReadonlySet<string> = new Set(["damaged", "wal", "not-a-database", "newer", "io"])

@@ -68,7 +68,8 @@ export const cohortCommands = (command: MakeCommand) => {
       name: cohort,
       samples: standard(Flag.Int("samples").pipe(Flag.withMetavar("NUMBER")), "Samples per kind", 3),
       strategy: standard(Flag.Literals("strategy", ["diverse", "random", "recent"]), "Which samples", "diverse"),
-      seed: text("seed", "TEXT", "Other random samples")
+      seed: text("seed", "TEXT", "Other random samples"),
+      memory: memory()
     },
     async () => (await import("../commands/Summary.ts")).runSummary
   ).pipe(
@@ -94,7 +95,8 @@ export const cohortCommands = (command: MakeCommand) => {
       name: cohort,
       from: whole("from", "NUMBER", "Earlier revision (default: the one before)"),
       to: whole("to", "NUMBER", "Later revision (default: the latest)"),
-      with: text("with", "NAME", "Compare with this cohort")
+      with: text("with", "NAME", "Compare with this cohort"),
+      memory: memory()
     },
     async () => (await import("../commands/Diff.ts")).runDiff
   ).pipe(
@@ -113,7 +115,8 @@ export const cohortCommands = (command: MakeCommand) => {
       kind: text("kind", "KIND", "Only entities of this kind, as in claim; json for what is no entity"),
       revision: whole("revision", "NUMBER", "Of this revision (default: the latest)"),
       limit: whole("limit", "NUMBER", "At most so many (default: 100 where it is paged)"),
-      cursor: text("cursor", "CURSOR", "Go on where the page before ended")
+      cursor: text("cursor", "CURSOR", "Go on where the page before ended"),
+      memory: memory()
     },
     async () => (await import("../commands/Load.ts")).runLoad
   ).pipe(
@@ -133,6 +136,7 @@ export const cohortCommands = (command: MakeCommand) => {
       compact: on("compact", "Without white space: exactly the compact text"),
       ascii: on("ascii", "Escape everything outside ASCII"),
       jobs,
+      memory: memory(),
       format: Flag.Literals("format", ["documents", "sharing", "v1", "ndjson", "csv", "parquet"]).pipe(
         Flag.withDescription(
           "Form: documents as they were, without keys that start with _, HealthSim's file, tables (default: documents)"

@@ -43,6 +43,7 @@ export const makeRoot = (session: Session) => {
       config,
       Effect.fnUntraced(function* (input) {
         const options = yield* common
+        session.named.takesMemory = "memory" in config
         const run = yield* Effect.promise(load)
         const ran = run(session, Object.assign(options, input))
         if (session.telemetry.url === undefined) return yield* ran

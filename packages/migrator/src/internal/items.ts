@@ -1,5 +1,5 @@
 /** What a report says of a source, for each way in which it can end. */
-import { sizeText } from "@mallard/duckdb-store/Disk"
+import { lackOf, sizeText } from "@mallard/duckdb-store/Disk"
 import { inexactRules } from "@mallard/entity-serializers"
 import { type Source, type SourceEncoding, type SourceError, SourceRejected } from "@mallard/legacy-json"
 import type { SqlError } from "effect/sql"
@@ -9,7 +9,6 @@ import type { ItemReport, Remark } from "../Report.ts"
 import type { Rivals } from "./Claims.ts"
 import type { Description } from "./describing.ts"
 import { bytesOf } from "./sourceFiles.ts"
-import { lackOf } from "./transient.ts"
 import type { KnownItem } from "./stored.ts"
 
 /** Why a source is not taken although it could be: something is not as it was planned. */

@@ -1,5 +1,5 @@
 /** Failures that may pass by themselves: they are tried again, with growing pauses, before they are reported. */
-import { causesOf, systemCode } from "@mallard/duckdb-store/Disk"
+import { causesOf, isOutOfSpace, lackOf, systemCode } from "@mallard/duckdb-store/Disk"
 import { SourceError } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import type { SqlError } from "effect/sql"
@@ -32,18 +32,6 @@ export const retryTransient = <A, E, R>(
       Effect.suspend(() => retryTransient(attempt, before, rest))
     )
   })
-
-/** Whether the disk was full, which may pass. DuckDB's text, which tells, lies below Effect's error. */
-const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
-
-/** What could not be had when something was not written, as far as that can be told. */
-export const lackOf = (error: unknown): "space" | "memory" | undefined => {
-  if (isOutOfSpace(error) || says(error, /File too large/i)) return "space"
-  return says(error, /\bOut of Memory Error\b|Failed to create directory/i) ? "memory" : undefined
-}
-
-const says = (error: unknown, pattern: RegExp): boolean =>
-  [...causesOf(error)].some(({ message }) => pattern.test(message))
 
 const SPACE_PAUSES_MS: ReadonlyArray<number> = [1000, 4000]
 
