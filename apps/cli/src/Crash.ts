@@ -4,7 +4,7 @@
  */
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { exitCode } from "./Failure.ts"
-import { hintsOf } from "./Database.ts"
+import { hintsOf } from "./Hints.ts"
 import type { Session } from "./Session.ts"
 
 const crashes = ["SIGSEGV", "SIGBUS", "SIGFPE"] as const

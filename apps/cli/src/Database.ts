@@ -1,40 +1,12 @@
-/**
- * Which database a command works on: `--db`, else `$MALLARD_DB`, else HealthSim's own `$HEALTHSIM_DB_PATH`, else
- * `~/.healthsim/healthsim.duckdb`. A database of somebody else's that was found rather than named is left alone, and
- * `~/.healthsim/mallard.duckdb` is used instead.
- */
-import { isAbsolute, join, resolve } from "node:path"
+/** Runs what a command does on the database that it chose, and waits for it where `--wait` says so. */
 import { LockWait, type LockWaiting } from "@mallard/duckdb-store/LockWait"
 import type { StoreError } from "@mallard/duckdb-store/StoreError"
 import { printablePath } from "@mallard/legacy-json/SourceError"
 import { Effect } from "effect"
 import { FOR_EVER } from "./Arguments.ts"
+import { chooseDatabase } from "./DatabaseChoice.ts"
 import { type CommandFailed, usage } from "./Failure.ts"
-import { type Hint, shellCommand, shellQuoted } from "./Hints.ts"
 import type { Session } from "./Session.ts"
-
-/** A database, and what to use if it turns out to be somebody else's. */
-interface DatabaseChoice {
-  readonly path: string
-  readonly instead: string | undefined
-}
-
-type Place = Pick<Session, "cwd" | "env" | "home">
-
-const fromEnvironment = ({ cwd, home }: Place, value: string): string =>
-  value === "~" || value.startsWith("~/") ? join(home, value.slice(1)) : resolve(cwd, value)
-
-/** The database to use. */
-export const chooseDatabase = (place: Place, db: string | undefined): DatabaseChoice => {
-  if (db !== undefined) return { path: isAbsolute(db) ? db : resolve(place.cwd, db), instead: undefined }
-  const ours = place.env["MALLARD_DB"] ?? ""
-  if (ours !== "") return { path: fromEnvironment(place, ours), instead: undefined }
-  const theirs = place.env["HEALTHSIM_DB_PATH"] ?? ""
-  const path = theirs === "" ? defaultDatabase(place.home) : fromEnvironment(place, theirs)
-  return { path, instead: join(place.home, ".healthsim", "mallard.duckdb") }
-}
-
-const defaultDatabase = (home: string): string => join(home, ".healthsim", "healthsim.duckdb")
 
 /** Runs `use` on the chosen database, and once more on the other one where the first is not ours and was not named. */
 export const withDatabase = <A, E, R>(
@@ -88,20 +60,3 @@ const isForeign = (error: unknown): boolean =>
   error._tag === "StoreError" &&
   "reason" in error &&
   error.reason === "foreign"
-
-/** How to write commands about a database, which is the one at work unless it is named, or about the backups at work. */
-export const hintsOf =
-  (session: Session, database?: string): Hint =>
-  (words, names = [], flags = "") =>
-    shellCommand(`${session.invocation} ${words}`, names, `${flags}${placeFlag(session, words, database)}`)
-
-const placeFlag = (session: Session, words: string, database: string | undefined): string => {
-  const { named, reading } = session
-  return named.backupDir !== undefined && words.startsWith("backup ")
-    ? ` --backup-dir ${shellQuoted(resolve(session.cwd, named.backupDir))}`
-    : databaseFlag(session, database ?? reading.database ?? chooseDatabase(session, named.db).path)
-}
-
-/** `--db FILE` where the user needs it to reach this database again, else nothing. */
-const databaseFlag = (place: Place, path: string): string =>
-  chooseDatabase(place, undefined).path === path ? "" : ` --db ${shellQuoted(path)}`

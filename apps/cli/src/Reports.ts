@@ -1,7 +1,7 @@
 /** Reports in files: which form goes with a name, and writing one so that it is there whole or not at all. */
 import { renderHtml, renderJson, renderJUnit, renderMarkdown, type RunReport } from "@mallard/migrator"
 import { extname } from "node:path"
-import { hintsOf } from "./Database.ts"
+import { hintsOf } from "./Hints.ts"
 import { FileSet } from "./Outputs.ts"
 import type { RunView } from "./RenderRun.ts"
 import type { CommonOptions, Session } from "./Session.ts"

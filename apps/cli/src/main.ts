@@ -16,7 +16,7 @@ import {
   tellPrograms,
   USAGE_ERROR
 } from "./Failure.ts"
-import { hintsOf } from "./Database.ts"
+import { hintsOf } from "./Hints.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"

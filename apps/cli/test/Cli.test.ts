@@ -315,7 +315,7 @@ describe("errors", () => {
           reason: null,
           exit_code: 2,
           message: "Which cohort?",
-          hint: "mallard export NAME, or --all --out DIR for every one."
+          hint: "mallard export NAME, or mallard export --all --out DIR for every one."
         }
       ],
       [
@@ -344,7 +344,7 @@ describe("errors", () => {
           tag: "InvalidRequest",
           reason: "folder",
           exit_code: 1,
-          message: "folder: It is a folder, and a file is needed. `mallard migrate` takes whole folders.",
+          message: `folder: It is a folder, and a file is needed. \`mallard migrate --db ${where("test.duckdb")}\` takes whole folders.`,
           hint: null
         }
       ]

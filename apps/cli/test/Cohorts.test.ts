@@ -129,7 +129,8 @@ describe("mallard import and save", () => {
     const { folder, mallard } = filled()
     writeFileSync(join(folder, "large.json"), "")
     truncateSync(join(folder, "large.json"), 2 ** 28 + 1)
-    const words = /large[.]json: The file is larger than 256 MiB, .*`mallard migrate` reads files of any size[.]/
+    const words =
+      /large[.]json: The file is larger than 256 MiB, .*`mallard migrate --db .*test[.]duckdb` reads files of any size[.]/
     const outcome = await mallard("import", "large.json")
     assert.deepStrictEqual([outcome.code, outcome.stdout], [1, ""])
     assert.match(outcome.stderr, words)
@@ -171,7 +172,7 @@ describe("mallard delete, undelete and gc", () => {
     const deleted = await mallard("delete", "wards")
     assert.deepStrictEqual([deleted.code, deleted.stdout], [0, "✓ wards: deleted, revision 2\n"])
     const gone = await mallard("show", "wards")
-    const words = 'mallard: The cohort "wards" is deleted.\n  `mallard undelete` brings it back.\n'
+    const words = `mallard: The cohort "wards" is deleted.\n  \`mallard undelete wards --db ${join(folder, "test.duckdb")}\` brings it back.\n`
     assert.deepStrictEqual([gone.code, gone.stderr], [1, words])
     assert.strictEqual((await mallard("diff", "wards")).stdout, "Revision 2 deleted the cohort\n")
     assert.deepInclude(await json("undelete", "wards"), { name: "wards", seq: 3, changed: true })

@@ -3,7 +3,7 @@ import type { Changed, ConflictRule } from "@mallard/duckdb-store"
 import { Effect } from "effect"
 import { usage } from "../Failure.ts"
 import { type Opened, withChanges, withCohorts } from "../Opened.ts"
-import { hintsOf } from "../Database.ts"
+import { hintsOf } from "../Hints.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { byKind, counted, entities, printable, sum } from "../Text.ts"
 

@@ -1,7 +1,8 @@
 /** `mallard gc`: says what a purge would remove, and with --purge removes it: the only real deletion. */
 import { type PurgePlan, purge } from "@mallard/duckdb-store"
 import { Effect } from "effect"
-import { hintsOf, withDatabase } from "../Database.ts"
+import { withDatabase } from "../Database.ts"
+import { hintsOf } from "../Hints.ts"
 import { CommandFailed, exitCode } from "../Failure.ts"
 import { withCohorts } from "../Opened.ts"
 import type { CommonOptions, Session } from "../Session.ts"

@@ -1,7 +1,8 @@
 /** `mallard query`: asks the database in SQL, and `--tables` what there is to ask. */
 import { describeTables, openStore, queryDatabase, whileLocked } from "@mallard/duckdb-store"
 import { Effect } from "effect"
-import { hintsOf, withDatabase } from "../Database.ts"
+import { withDatabase } from "../Database.ts"
+import { hintsOf } from "../Hints.ts"
 import { usage } from "../Failure.ts"
 import { readInputText, STANDARD_INPUT } from "../InputText.ts"
 import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"

@@ -9,7 +9,8 @@ import {
   type UndoReport
 } from "@mallard/migrator"
 import { Effect } from "effect"
-import { hintsOf, withDatabase } from "../Database.ts"
+import { withDatabase } from "../Database.ts"
+import { hintsOf } from "../Hints.ts"
 import { cipherSettings } from "../Ciphers.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { type ProgressFlag, type ProgressOptions, ProgressReport } from "../Progress.ts"

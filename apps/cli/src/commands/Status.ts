@@ -1,7 +1,8 @@
 /** `mallard status`: what is unfinished, and how the sources differ from what was migrated. */
 import { type ChangedSource, stateWords, status, type StatusReport } from "@mallard/migrator"
 import { Effect } from "effect"
-import { hintsOf, withDatabase } from "../Database.ts"
+import { withDatabase } from "../Database.ts"
+import { hintsOf } from "../Hints.ts"
 import { Ended, exitCode } from "../Failure.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import type { Paint } from "../Terminal.ts"
