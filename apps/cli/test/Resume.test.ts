@@ -358,7 +358,7 @@ describe("mallard resume of a run that was killed before the ledger had it", () 
       const told = await run(folder, [...command, ...db])
       assert.strictEqual(told.code, 1, command.join(" "))
       assert.include(told.stderr, `Run ${killed} was cut short before it stored anything`, command.join(" "))
-      assert.include(told.stderr, "`mallard resume` goes on with it unless")
+      assert.include(told.stderr, `\`mallard resume --db ${join(folder, "test.duckdb")}\` goes on with it unless`)
     }
     rmSync(join(folder, store, `${killed}.run`))
     assert.deepStrictEqual(await unfinishedIn(folder), [])
