@@ -1,13 +1,9 @@
 /** Numbers, sizes and names as people read them. */
 export { sizeText as size } from "@mallard/duckdb-store/Disk"
 import { printablePath } from "@mallard/legacy-json/SourceError"
-import { grouped } from "@mallard/migrator/report/Summary"
+import { counted, grouped } from "@mallard/migrator/report/Summary"
 
-export { grouped }
-
-/** `1 entity`, `2 entities`; thousands are set apart. */
-export const counted = (count: number, one: string, many = `${one}s`): string =>
-  `${grouped(count)} ${count === 1 ? one : many}`
+export { counted, grouped }
 
 export const entities = (count: number): string => counted(count, "entity", "entities")
 

@@ -200,6 +200,41 @@ describe("mallard delete, undelete and gc", () => {
     assert.include(unknown.stderr, 'No deleted cohort is called "wards". Nothing was removed.')
     assert.notInclude(readdirSync(folder).join(), "purged")
   })
+
+  it("a purge is in the list of runs, and the reports of the runs before it balance without what it removed", async () => {
+    const { folder, json, mallard } = filled()
+    for (const name of ["one", "two"])
+      writeFileSync(join(folder, `${name}.json`), `{"name":"${name}","patients":[{"mrn":"${name}"}]}`)
+    const paths = ["one.json", "two.json"].map((name) => join(folder, name))
+    assert.strictEqual((await mallard("migrate", ...paths, "--no-backup")).code, 0)
+    for (const name of ["one", "wards"]) {
+      await json("delete", name)
+      await json("gc", "--purge", "--yes")
+    }
+    const [migration, first, second, ...others] = await json("runs")
+    assert.deepStrictEqual(others, [])
+    for (const run of [first, second]) assert.deepInclude(run, { command: "purge", outcome: "done", revisions: 0 })
+    assert.deepStrictEqual([first.user, first.host], [migration.user, migration.host])
+    const report = await json("report", first.run)
+    assert.strictEqual(report.totals.balanced, true)
+    assert.deepInclude(report.purged, {
+      revisions: 2,
+      documents: 1,
+      entities: { patient: 1 },
+      items: { [migration.run]: 1 }
+    })
+    const told = await mallard("report", first.run)
+    assert.include(told.stdout, "Removed 1 deleted cohort for good, with 1 document and 1 entity that no other has.")
+    // What was asked for last and can be undone is the migration still.
+    const before = await json("report")
+    assert.deepStrictEqual([before.run, before.items.length, before.totals.migrated], [migration.run, 1, 2])
+    assert.strictEqual(before.totals.balanced, true)
+    assert.include(
+      before.notes.join(),
+      "1 source was counted and is not listed: the cohorts were removed for good since."
+    )
+    assert.strictEqual((await mallard("report", "--format", "junit")).stdout.match(/<failure/), null)
+  })
 })
 
 describe("mallard rename, tag, clone and merge", () => {

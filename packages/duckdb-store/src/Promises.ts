@@ -197,7 +197,7 @@ export const openCohortStore = async (config: StoreConfig): Promise<PromisedCoho
 }
 
 /** Removes deleted cohorts for good, see `purge`. The database must not be open. */
-export const purgeCohorts = (config: StoreConfig, options?: PurgeOptions): Promise<PurgeReport> =>
+export const purgeCohorts = (config: StoreConfig, options?: Pick<PurgeOptions, "cohorts">): Promise<PurgeReport> =>
   settled(purge(config, options))
 
 const settled = async <A, E>(effect: Effect.Effect<A, E>): Promise<A> => {

@@ -7,6 +7,7 @@
 
 import { DuckDbClient, type DuckDbSqlClient, toOpenError } from "@mallard/sql-duckdb"
 import { Effect, Scope } from "effect"
+import type { SqlError } from "effect/sql"
 import { randomUUID } from "node:crypto"
 import { checkpoint } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
@@ -48,8 +49,9 @@ export interface PurgeReport extends PurgePlan {
 export interface PurgeOptions {
   /** Names or ids of deleted cohorts; without it all of them. */
   readonly cohorts?: ReadonlyArray<string> | undefined
-  /** JSON of who asked for it and how, for the ledger. */
-  readonly asked?: string | undefined
+  /** JSON for the ledger: who asked for it and how, and the sums of a run. */
+  readonly asked?: Effect.Effect<string, SqlError.SqlError, DuckDbClient> | undefined
+  readonly totals?: string | undefined
 }
 
 /** What a purge would remove from the database whose tables lie in `schema`. Reads only. */
@@ -128,7 +130,7 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
         if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
         const began = yield* now
         yield* copyKept(sql, path, { revisions: keeping(plan.cohorts), forgetsNames: true })
-        yield* recordPurge(sql, plan, began, config.program ?? defaultProgram, options.asked)
+        yield* recordPurge(sql, plan, began, config.program ?? defaultProgram, options)
         const bytesAfter = yield* attempt(() => bytesOf(building))
         yield* reach("purge/copied")
         if (renamesOpenFiles) {
@@ -147,29 +149,43 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
   return yield* Effect.ensuring(Effect.scoped(rebuild), Effect.ignore(attempt(() => removeDatabase(building))))
 })
 
-/** The ledger says who removed how much and when; of the cohorts it keeps the ids alone. */
+/**
+ * The ledger says who removed how much and when. Of the cohorts it keeps the ids alone, and of the runs that stored them how
+ * many of their items went with them: what those had counted is told apart from what is lost.
+ */
 const recordPurge = Effect.fnUntraced(function* (
   sql: DuckDbSqlClient,
   { cohorts, documents, entities, revisions }: PurgePlan,
   began: Date,
   program: string,
-  asked = '{"command":"purge"}'
+  { asked = Effect.succeed('{"command":"purge"}'), totals }: Pick<PurgeOptions, "asked" | "totals">
 ) {
   const run_id = randomUUID()
-  const purged = { cohorts: cohorts.map(({ cohortId }) => cohortId), revisions, documents, entities }
-  const event = { run_id, program, totals: null }
-  yield* Effect.provideService(
-    commitRows(run_id, {
+  const gone = yield* query<{ readonly run_id: string; readonly items: bigint }>(sql, goneItemsSql)
+  const items = Object.fromEntries(gone.map((row) => [row.run_id, Number(row.items)]))
+  const purged = { cohorts: cohorts.map(({ cohortId }) => cohortId), revisions, documents, entities, items }
+  const event = { run_id, program }
+  yield* Effect.gen(function* () {
+    yield* commitRows(run_id, {
       migration_runs: [
-        { ...event, event: "started", at: began, outcome: null, options: asked },
-        { ...event, event: "finished", at: yield* now, outcome: "done", options: JSON.stringify({ purged }) }
+        { ...event, event: "started", at: began, outcome: null, options: yield* asked, totals: null },
+        {
+          ...event,
+          event: "finished",
+          at: yield* now,
+          outcome: "done",
+          options: JSON.stringify({ purged }),
+          totals: totals ?? null
+        }
       ]
-    }),
-    DuckDbClient,
-    sql
-  )
+    })
+  }).pipe(Effect.provideService(DuckDbClient, sql))
   yield* checkpoint(sql)
 })
+
+const goneItemsSql = `SELECT run_id, count(*) AS items FROM (
+  SELECT run_id, item FROM former.mallard.migration_items EXCEPT SELECT run_id, item FROM mallard.migration_items
+) GROUP BY run_id ORDER BY run_id`
 
 const deletedSql = (schema: string): string => `SELECT cohort_id, name, seq AS revisions, saved_at FROM (
   SELECT * FROM ${schema}.recorded_revisions QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
@@ -178,6 +194,7 @@ const deletedSql = (schema: string): string => `SELECT cohort_id, name, seq AS r
 /** The statements of this module that do not depend on the plan. */
 export const purgeStatements = {
   deleted: deletedSql("mallard"),
+  goneItems: goneItemsSql,
   foreign: ownTablesSql
 } as const
 

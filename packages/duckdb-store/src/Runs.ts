@@ -119,7 +119,7 @@ export const readRuns = Effect.fn("Runs.readRuns")(function* () {
 
 /**
  * The run of this id, or of the only id that begins like this. For `last` it is the last one that somebody asked for to
- * change cohorts: neither a savepoint, nor what undid a run because it rejected too much.
+ * change cohorts: neither a savepoint nor a purge, nor what undid a run because it rejected too much.
  */
 export const findRun = Effect.fn("Runs.findRun")(function* (wanted: string) {
   const runs = yield* readRuns()
@@ -135,11 +135,14 @@ export const findRun = Effect.fn("Runs.findRun")(function* (wanted: string) {
 })
 
 const isAskedFor = ({ options }: LedgerRun): boolean =>
-  !Option.exists(readAutomatic(options), ({ reason, savepoint }) => savepoint !== undefined || reason !== undefined)
+  !Option.exists(
+    readAutomatic(options),
+    ({ command, reason }) => command === "savepoint" || command === "purge" || reason !== undefined
+  )
 
 const readAutomatic = Schema.decodeUnknownOption(
   Schema.fromJsonString(
-    Schema.Struct({ savepoint: Schema.optionalKey(Schema.String), reason: Schema.optionalKey(Schema.String) })
+    Schema.Struct({ command: Schema.optionalKey(Schema.String), reason: Schema.optionalKey(Schema.String) })
   )
 )
 

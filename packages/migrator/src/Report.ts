@@ -165,12 +165,28 @@ export const UndoneBy = Schema.Struct({
 })
 export type UndoneBy = typeof UndoneBy.Type
 
+/** What runs are for that a ledger tells of. */
+export const RunCommand = Schema.Literals(["migrate", "rollback", "savepoint", "purge"])
+export type RunCommand = typeof RunCommand.Type
+
+/**
+ * What was removed for good: the ids of the cohorts, how much no other cohort had, and by run the number of items that its
+ * report lists no more.
+ */
+export const PurgedCohorts = Schema.Struct({
+  cohorts: Schema.Array(Schema.String),
+  revisions: Count,
+  documents: Count,
+  entities: Counts,
+  items: Counts
+})
+
 export const RunReport = Schema.Struct({
   $schema: Schema.optionalKey(Schema.String),
   schema_version: Schema.optionalKey(Schema.Int),
   run: Schema.String,
   /** What the run was for; `migrate` where it is missing. */
-  command: Schema.optionalKey(Schema.Literals(["migrate", "rollback", "savepoint"])),
+  command: Schema.optionalKey(RunCommand),
   outcome: RunOutcome,
   dry_run: Schema.Boolean,
   database: Schema.String,
@@ -202,6 +218,8 @@ export const RunReport = Schema.Struct({
   continued_by: Schema.optionalKey(Schema.String),
   /** For runs that undo others. */
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** For runs that removed deleted cohorts for good. */
+  purged: Schema.optionalKey(PurgedCohorts),
   /** For runs that were undone since: items count as the run left them. */
   undone_by: Schema.optionalKey(UndoneBy),
   /** What the report cannot tell, and why. */

@@ -7,7 +7,6 @@ import {
   changesNothing,
   checkpoint,
   commitRows,
-  engineVersion,
   findRun,
   isName,
   type KeptReason,
@@ -24,7 +23,7 @@ import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Option, Schema } from "effect"
 import type { SqlError } from "effect/sql"
 import { orNothingStored } from "./internal/begun.ts"
-import { environmentOf } from "./internal/environment.ts"
+import { withEnvironment } from "./internal/environment.ts"
 import type { RunOptions } from "./internal/RunFacts.ts"
 import type { MigrationFailed, UndoProgress } from "./MigrateOptions.ts"
 import { totalsOf, type UndoneBy, type UndoneCohort } from "./Report.ts"
@@ -143,7 +142,7 @@ export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Pl
       const run = randomUUID()
       const at = yield* now
       const revision = yield* lastRevision
-      const options = yield* recorded({ command: "savepoint", savepoint: place.name, revision })
+      const options = yield* withEnvironment({ command: "savepoint", savepoint: place.name, revision })
       const event = { run_id: run, at, program: place.program, options }
       yield* commitRows(run, {
         migration_runs: [
@@ -213,7 +212,7 @@ const undoTarget = Effect.fnUntraced(function* (
     isCascading,
     runId: run,
     program,
-    options: yield* recorded(asked),
+    options: yield* withEnvironment(asked),
     summary: (done) => ({
       outcome: outcomeOf(done),
       facts: JSON.stringify({ undone: done.map((step) => undoneOf(step, why)) }),
@@ -261,11 +260,6 @@ const reasonsFor = Effect.fnUntraced(function* () {
       ? reasons[step.reason]
       : `changed since by run ${run.runId}; undo that one first, or use --cascade`
   }
-})
-
-const recorded = Effect.fnUntraced(function* (asked: RunOptions) {
-  const client = yield* DuckDbClient
-  return JSON.stringify({ ...asked, environment: environmentOf(yield* engineVersion(client)) })
 })
 
 /** Opens an existing database for writing: a writer alone would create what is not there. */

@@ -387,9 +387,14 @@ describe("what a purge leaves", () => {
         ["gone", "d"],
         ["gone too", "e"]
       ] as const) {
+        const last = made.at(-1)
         yield* purged(database, name)
+        const removal = (yield* listRuns(database)).at(-1)
+        assert.deepInclude(removal, { command: "purge", outcome: "done" })
+        made.push(removal?.run ?? "")
         assert.deepStrictEqual(yield* ids(database), made)
-        assert.strictEqual(yield* lastRun(database), made.at(-1))
+        // Nothing of a purge can be undone.
+        assert.strictEqual(yield* lastRun(database), last)
         yield* migrateNext(next)
         assert.deepStrictEqual(yield* ids(database), made)
         assert.strictEqual(yield* lastRun(database), made.at(-1))

@@ -1,5 +1,6 @@
 /** `mallard gc`: says what a purge would remove, and with --purge removes it: the only real deletion. */
-import { type PurgePlan, purge } from "@mallard/duckdb-store"
+import type { PurgePlan } from "@mallard/duckdb-store"
+import { purgeCohorts } from "@mallard/migrator"
 import { Effect } from "effect"
 import { withDatabase } from "../Database.ts"
 import { hintsOf } from "../Hints.ts"
@@ -39,8 +40,8 @@ export const runGc = Effect.fnUntraced(function* (session: Session, command: GcC
       next: [`${hint("gc", command.names, " --purge --yes")} removes what is listed.`]
     })
   }
-  const report = yield* withDatabase(session, command.db, (path) =>
-    purge({ path, program: session.program }, { cohorts: plan.cohorts.map(({ cohortId }) => cohortId) })
+  const report = yield* withDatabase(session, command.db, (database) =>
+    purgeCohorts({ database, program: session.program, cohorts: plan.cohorts.map(({ cohortId }) => cohortId) })
   )
   if (command.json) {
     const bytes = { bytes_before: report.bytesBefore, bytes_after: report.bytesAfter }

@@ -28,6 +28,7 @@ export const RunFacts = Schema.Struct({
     })
   ),
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  purged: RunReport.fields.purged,
   /** How sources differed from what was known of them, where they were not new. */
   changes: Schema.optionalKey(
     Schema.Array(Schema.Struct({ path: Schema.String, change: SourceChange, from: Schema.optionalKey(Schema.String) }))

@@ -1,10 +1,11 @@
 /** Who runs the program, where, and on what. */
 import { hostname, userInfo } from "node:os"
-import type { LedgerRun } from "@mallard/duckdb-store"
+import { engineVersion, type LedgerRun } from "@mallard/duckdb-store"
 import { isRunning } from "@mallard/duckdb-store/Processes"
-import { Option, Schema } from "effect"
+import { DuckDbClient } from "@mallard/sql-duckdb"
+import { Effect, Option, Schema } from "effect"
 import type { Environment } from "../Report.ts"
-import { RunProcess } from "./RunFacts.ts"
+import { type RunOptions, RunProcess } from "./RunFacts.ts"
 
 /** The account and the machine; an account without a name has none. */
 export const environmentOf = (duckdb: string): Environment => ({
@@ -13,6 +14,12 @@ export const environmentOf = (duckdb: string): Environment => ({
   platform: `${process.platform} ${process.arch}`,
   node: process.version,
   duckdb
+})
+
+/** What was asked, with who did, as the ledger keeps it. */
+export const withEnvironment = Effect.fnUntraced(function* (asked: RunOptions) {
+  const client = yield* DuckDbClient
+  return JSON.stringify({ ...asked, environment: environmentOf(yield* engineVersion(client)) })
 })
 
 /**

@@ -34,6 +34,7 @@ import {
   type PartReport,
   Remark,
   RunOutcome,
+  RunCommand,
   type RunReport,
   Totals,
   totalsOf,
@@ -41,7 +42,7 @@ import {
 } from "../Report.ts"
 import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
-import { undoneWord } from "./Summary.ts"
+import { counted, undoneWord } from "./Summary.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -92,6 +93,7 @@ export const storedReport = Effect.fn("storedReport")(function* (database: strin
         backup: backups.findLast(({ runId }) => runId === run.runId),
         halted: haltedRuns(runs, isGoingOn).find((halted) => halted.run === run.runId),
         undoneBy: undoingsOf(runs).get(run.runId),
+        purgedItems: purgedItemsOf(run, runs),
         quality: qualityOf(yield* readShapeUses(run.runId))
       })
     })
@@ -215,6 +217,8 @@ interface StoredFacts {
   /** That it did not come to its end. */
   readonly halted: HaltedRun | undefined
   readonly undoneBy: UndoneBy | undefined
+  /** Items that went with cohorts which were removed for good. */
+  readonly purgedItems: number
   readonly quality: ReadonlyArray<KindQuality>
 }
 
@@ -228,7 +232,7 @@ const readReplays = Schema.decodeUnknownOption(
 )
 const isOutcome = Schema.is(ItemOutcome)
 const isRunOutcome = Schema.is(RunOutcome)
-const isCommand = Schema.is(Schema.Literals(["migrate", "rollback", "savepoint"]))
+const isCommand = Schema.is(RunCommand)
 
 const askedOf = (run: LedgerRun) => {
   const {
@@ -242,7 +246,7 @@ const askedOf = (run: LedgerRun) => {
   return { environment, options: options as { readonly [key: string]: Schema.Json } }
 }
 
-const commandOf = (options: { readonly [key: string]: Schema.Json }): "migrate" | "rollback" | "savepoint" => {
+const commandOf = (options: { readonly [key: string]: Schema.Json }): RunCommand => {
   const command = options["command"]
   return isCommand(command) ? command : "migrate"
 }
@@ -255,7 +259,7 @@ const outcomeOf = ({ outcome }: LedgerRun, halted: HaltedRun | undefined): RunOu
 }
 
 const reportOf = (stored: StoredFacts): RunReport => {
-  const { backup, database, halted, items: rows, names, parts, quality, run, undoneBy } = stored
+  const { backup, database, halted, items: rows, names, parts, purgedItems, quality, run, undoneBy } = stored
   const { environment, options } = askedOf(run)
   const replays = new Map(
     Option.getOrElse(readReplays(options["replays"]), () => []).map(({ source, ...from }) => [source, from])
@@ -279,7 +283,7 @@ const reportOf = (stored: StoredFacts): RunReport => {
       ? listed
       : [...listed.map((item) => (item.outcome === "migrated" ? takenBackItem(item) : item)), ...takenBack.unlisted]
   const stated = takenBack?.totals ?? Option.getOrUndefined(readTotals(run.totals))
-  const counted = totalsOf(items.length, items)
+  const listedTotals = totalsOf(items.length, items)
   const notes: Array<string> = []
   const state = halted?.state ?? (run.outcome === undefined ? "cut-short" : undefined)
   if (state !== undefined && state !== run.outcome) {
@@ -296,6 +300,11 @@ const reportOf = (stored: StoredFacts): RunReport => {
   if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"], takenBack !== undefined))
   if (stated !== undefined && stated.unchanged > 0) {
     notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
+  }
+  if (purgedItems > 0) {
+    notes.push(
+      `${counted(purgedItems, "source was", "sources were")} counted and ${purgedItems === 1 ? "is" : "are"} not listed: the cohorts were removed for good since.`
+    )
   }
   const partly = run.finishedAt === undefined ? ({ partial: true } as const) : {}
   const timings = proof?.timings ?? {
@@ -319,8 +328,8 @@ const reportOf = (stored: StoredFacts): RunReport => {
     ignored: facts.ignored ?? [],
     totals:
       stated === undefined
-        ? { ...counted, balanced: false, ...partly }
-        : { ...stated, balanced: agrees(stated, counted) },
+        ? { ...listedTotals, balanced: false, ...partly }
+        : { ...stated, balanced: agrees(stated, listedTotals, purgedItems) },
     verification: proof?.verification ?? noVerification,
     backup:
       // Without a backup of all, what lies there are the rejected sources alone.
@@ -340,6 +349,7 @@ const reportOf = (stored: StoredFacts): RunReport => {
     ...(facts.removed_unstored === undefined ? {} : { removed_unstored: facts.removed_unstored }),
     ...(halted?.continuedBy === undefined ? {} : { continued_by: halted.continuedBy }),
     ...(facts.undone === undefined ? {} : { undone: facts.undone }),
+    ...(facts.purged === undefined ? {} : { purged: facts.purged }),
     ...(undoneBy === undefined ? {} : { undone_by: undoneBy }),
     ...(notes.length === 0 ? {} : { notes }),
     timings
@@ -361,17 +371,24 @@ const undoneNote = (by: UndoneBy, limit: Schema.Json | undefined, isTakenBack: b
   return `The run was ${undoneWord(by)} by run ${run}${why}. ${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
 }
 
-/** Whether the items listed are those that were counted, and the counts add up to what was found. */
-const agrees = (stated: Totals, counted: Totals): boolean => {
+/**
+ * Whether the items listed are those that were counted, but for `purged` ones, and the counts add up to what was found.
+ */
+const agrees = (stated: Totals, listed: Totals, purged: number): boolean => {
+  const missing = (["migrated", "skipped", "rejected", "failed"] as const).map((one) => stated[one] - listed[one])
   const { failed, found, migrated, rejected, skipped, unchanged } = stated
   return (
-    migrated === counted.migrated &&
-    skipped === counted.skipped &&
-    rejected === counted.rejected &&
-    failed === counted.failed &&
+    missing.every((count) => count >= 0) &&
+    missing.reduce((sum, count) => sum + count) === purged &&
     migrated + unchanged + skipped + rejected + failed === found
   )
 }
+
+/** How many items of a run went with cohorts that were removed for good. */
+const purgedItemsOf = ({ runId }: LedgerRun, runs: ReadonlyArray<LedgerRun>): number =>
+  runs
+    .filter((run) => commandOf(askedOf(run).options) === "purge")
+    .reduce((sum, { facts }) => sum + (Option.getOrUndefined(readFacts(facts))?.purged?.items[runId] ?? 0), 0)
 
 /** One row per item: an item that gave way to another source after it was stored has two, and the rejection stands. */
 const lastOf = (rows: ReadonlyArray<RunItem>): ReadonlyArray<RunItem> => {

@@ -32,16 +32,22 @@ export interface ReportSummary {
 const commands: Readonly<Record<NonNullable<RunReport["command"]>, string>> = {
   migrate: "Migration",
   rollback: "Undoing a run",
-  savepoint: "Savepoint"
+  savepoint: "Savepoint",
+  purge: "Removing deleted cohorts for good"
 }
 
 /** What a run did that took no sources, in a sentence; undefined for a migration, whose totals say it. */
-export const deedOf = ({ command, options = {}, outcome }: RunReport): string | undefined => {
+export const deedOf = ({ command, options = {}, outcome, purged }: RunReport): string | undefined => {
   switch (command ?? "migrate") {
     case "migrate":
       return undefined
     case "savepoint":
       return `Made the savepoint ${optionText("savepoint", options["savepoint"] ?? "")}: nothing was changed, and all cohorts can be made again what they were then.`
+    case "purge": {
+      const { cohorts = [], documents = 0, entities = {} } = purged ?? {}
+      const count = Object.values(entities).reduce((sum, each) => sum + each, 0)
+      return `Removed ${counted(cohorts.length, "deleted cohort")} for good, with ${counted(documents, "document")} and ${counted(count, "entity", "entities")} that no other has. That cannot be undone.`
+    }
     case "rollback": {
       const { to_savepoint: savepoint, undone_run: run } = options
       const done = outcome === "partly-done" ? ", as far as that was possible" : ""
@@ -154,6 +160,10 @@ const codesOf = (items: ReadonlyArray<ItemReport>): ReadonlyArray<CodeGroup> => 
 
 /** `1,234`. */
 export const grouped = (count: number): string => String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",")
+
+/** `1 entity`, `2 entities`; thousands are set apart. */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${grouped(count)} ${count === 1 ? one : many}`
 
 export const durationText = (milliseconds: number): string =>
   milliseconds < 1000

@@ -1,0 +1,28 @@
+/** Removing deleted cohorts for good, as a run of the ledger. */
+import { purge } from "@mallard/duckdb-store"
+import { Effect } from "effect"
+import { withEnvironment } from "./internal/environment.ts"
+import { totalsOf } from "./Report.ts"
+
+export interface PurgeRequest {
+  /** Absolute path of the database, which must not be open. */
+  readonly database: string
+  readonly program: string
+  /** Names or ids of deleted cohorts; without it all of them. */
+  readonly cohorts?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * Removes deleted cohorts with their history, and the entities that no other cohort has: the only deletion, which cannot be
+ * undone. The ledger keeps who asked for it and when, how much went, of the cohorts their ids, and of
+ * the runs that had stored them the number of items that their reports list no more.
+ *
+ * Fails with a `StoreError` when the database cannot be opened or does not verify, and with `InvalidRequest` when it holds
+ * tables or views that would be lost; then it is as it was.
+ */
+export const purgeCohorts = Effect.fn("purgeCohorts")(({ cohorts, database, program }: PurgeRequest) =>
+  purge(
+    { path: database, program },
+    { cohorts, asked: withEnvironment({ command: "purge" }), totals: JSON.stringify(totalsOf(0, [])) }
+  )
+)
