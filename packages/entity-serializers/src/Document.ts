@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import { createHash, type Hash } from "node:crypto"
-import { members, pointerToken, slice, stringValue } from "./internal/Compact.ts"
+import { eachMember, pointerToken, slice, stringValue } from "./internal/Compact.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import { Remarks } from "./internal/Remarks.ts"
 import { LABEL } from "./internal/ShapeTrie.ts"
@@ -474,7 +474,12 @@ export class DocumentReader {
       const o = t.o
       try {
         t.value()
-        return t.p - p <= e.maxEntityBytes && members(t.output, o).some((member) => keys.includes(member.key))
+        if (t.p - p > e.maxEntityBytes) return false
+        let found = false
+        eachMember(t.output, o, (key) => {
+          found ||= keys.includes(key)
+        })
+        return found
       } catch (problem) {
         if (problem !== NEED_INPUT) throw problem
         if (t.end - p > e.maxEntityBytes) return false

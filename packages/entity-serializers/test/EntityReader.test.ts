@@ -468,7 +468,7 @@ describe("keys", () => {
     fc.assert(
       fc.property(fc.array(wide, { minLength: 2, maxLength: 8 }), (texts) => {
         const kept = setUp()
-        const few = setUp({ nodes: 200, foldedNodes: 5 })
+        const few = setUp({ nodes: 200 })
         for (const text of texts) {
           const alone = read("patient", text)
           for (const setup of [kept, few]) {

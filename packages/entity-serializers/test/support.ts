@@ -46,9 +46,7 @@ export interface Setup {
   readonly documents: DocumentReader
 }
 
-export const setUp = (
-  options: { readonly shapes?: ShapeDictionary; readonly nodes?: number; readonly foldedNodes?: number } = {}
-): Setup => {
+export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nodes?: number } = {}): Setup => {
   const batch = new EntityBatch()
   const shapes = options.shapes ?? new ShapeDictionary()
   const indexes = batch.rows.map(() => new EntityIndex())
@@ -56,7 +54,7 @@ export const setUp = (
     batch,
     shapes,
     indexes,
-    ...(options.nodes === undefined ? [] : [{ left: options.nodes, foldedLeft: options.foldedNodes ?? options.nodes }])
+    ...(options.nodes === undefined ? [] : [{ left: options.nodes }])
   )
   return { batch, shapes, indexes, reader, documents: new DocumentReader(reader) }
 }

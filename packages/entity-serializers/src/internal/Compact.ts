@@ -6,7 +6,7 @@ const QUOTE = 34
 const BACKSLASH = 92
 
 /** The offset after the string that opens at `p`. */
-const skipString = (bytes: Uint8Array, p: number): number => {
+export const skipString = (bytes: Uint8Array, p: number): number => {
   let at = p + 1
   for (;;) {
     const c = bytes[at]!
@@ -53,25 +53,23 @@ export const stringValue = (bytes: Uint8Array, start: number, end: number): stri
   return text.includes("\\") ? String(JSON.parse(text)) : text.slice(1, -1)
 }
 
-/** One member of an object: its key's value, and where its value stands. */
-export interface Member {
-  readonly key: string
-  readonly start: number
-  readonly end: number
-}
-
-/** The members of the object that opens at `p`, in order, duplicates included. */
-export const members = (bytes: Uint8Array, p: number): ReadonlyArray<Member> => {
-  const found: Array<Member> = []
+/**
+ * Visits the members of the object that opens at `p`, in order, duplicates included: their keys' values, and where their
+ * values stand. There may be millions, so nothing is kept of them.
+ */
+export const eachMember = (
+  bytes: Uint8Array,
+  p: number,
+  visit: (key: string, start: number, end: number) => void
+): void => {
   let at = p + 1
   while (bytes[at] !== 125) {
     if (bytes[at] === 44) at++
     const keyEnd = skipString(bytes, at)
     const end = skipValue(bytes, keyEnd + 1)
-    found.push({ key: stringValue(bytes, at, keyEnd), start: keyEnd + 1, end })
+    visit(stringValue(bytes, at, keyEnd), keyEnd + 1, end)
     at = end
   }
-  return found
 }
 
 /** One reference token of a JSON pointer (RFC 6901). */

@@ -13,13 +13,23 @@ import type { EntityIndex } from "../EntityIndex.ts"
 import { JsonProblem } from "../JsonProblem.ts"
 import { NumberStack } from "../NumberStack.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
-import { slice } from "./Compact.ts"
+import { pointerToken, slice } from "./Compact.ts"
 import { putDigest } from "./digest.ts"
+import { MAX_KEYS_SEEN } from "./KeySet.ts"
 import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
 import { Remarks } from "./Remarks.ts"
-import { type Budget, type KeyEdge, makeBudget, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
+import {
+  type Before,
+  type Budget,
+  type KeyEdge,
+  makeBudget,
+  ShapeTrie,
+  type Slot,
+  type Takes,
+  type TrieNode
+} from "./ShapeTrie.ts"
 import { LONE_SURROGATE, PYTHON_TOKEN, Tokenizer } from "./Tokenizer.ts"
 
 /** Thrown when the walk meets a leaf that takes a column from one read before. */
@@ -33,8 +43,10 @@ const MAX_CHILDREN = 1_000_000
 /** Shorter texts cost less to hash at once than to hand on for that, and repeat each other more often. */
 const LEAST_UNDIGESTED = 128
 
-/** The columns of each mapped value in document order; undefined on the fast path, where the trie decides. */
-type Forced = ReadonlyArray<ReadonlyArray<number>> | undefined
+/** The columns of mapped values by their number in document order; undefined on the fast path, where the trie decides. */
+type Forced = ReadonlyMap<number, ReadonlyArray<number>> | undefined
+
+const NO_COLUMNS: ReadonlyArray<number> = []
 
 /** How far a reader had come. */
 export interface ReaderMark {
@@ -62,6 +74,8 @@ export class EntityReader {
   private readonly words = new Int32Array(4)
   private readonly fragmentStarts = new NumberStack()
   private readonly fragmentEnds = new NumberStack()
+  /** Where the last run of members ends in the output. */
+  private runEnd = -1
   /** Children read so far for the entities that are open: pending links. */
   private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> =
     []
@@ -205,6 +219,10 @@ export class EntityReader {
     const firstFragment = this.fragmentStarts.length
     let collection = 0
     let sequence = 0
+    /** Labels so far but those of fragments that may be part of a run. */
+    let labels = 0
+    let memberStart = 0
+    this.runEnd = -1
     let node = root
     t.output[t.o++] = 123
     t.p++
@@ -216,7 +234,7 @@ export class EntityReader {
           t.output[t.o++] = c
           t.p++
           t.depth--
-          node = trie.afterClose(node)
+          node = this.close(trie, node, labels)
           continue
         }
         if (!node.first) {
@@ -236,7 +254,7 @@ export class EntityReader {
         if (c === 125) {
           t.output[t.o++] = c
           t.p++
-          node = trie.afterClose(node)
+          node = this.close(trie, node, labels)
           if (node.frame !== undefined) t.depth--
           continue
         }
@@ -247,6 +265,11 @@ export class EntityReader {
           c = t.peek()
         }
         if (c !== 34) t.fail("unexpected-byte")
+        memberStart = t.o
+        if (node.folded) {
+          node = this.unmapped(trie, node)
+          if (t.o > memberStart) continue
+        }
         const keyAt = t.base + t.p
         slot = this.key(trie, node)
         if (slot.duplicate) this.remarks.add("duplicate-key", slot.pointer, keyAt)
@@ -261,11 +284,12 @@ export class EntityReader {
       const child = slot.path?.child
       if (child !== undefined && container) {
         node = this.children(trie, slot, child, c, collection++)
+        labels++
         continue
       }
       let takes: Takes
       if (forced !== undefined) {
-        takes = slot.mapped ? trie.forcedTakes(slot, forced[sequence++]!, container) : slot.scalar
+        takes = slot.mapped ? trie.forcedTakes(slot, forced.get(sequence++) ?? NO_COLUMNS, container) : slot.scalar
       } else {
         if (slot.supersedes) throw CONTESTED
         takes = container ? slot.container : slot.scalar
@@ -278,22 +302,31 @@ export class EntityReader {
 
       const at = t.o
       const offset = t.base + t.p
+      const mayRun = node.folded && !slot.frame.array
       if (container && slot.branch) {
         if (t.depth >= t.maxDepth) t.fail("too-deep")
-        if (takes.columns.length > 0) this.copyContainer(slot, takes, columns, row)
+        const before = mayRun ? this.before(node, memberStart, labels) : undefined
+        if (takes.columns.length > 0) {
+          this.copyContainer(slot, takes, columns, row)
+          labels++
+        }
         t.depth++
         t.output[t.o++] = c
         t.p++
-        node = trie.open(slot, c === 91, takes)
+        node = trie.open(slot, c === 91, takes, before)
         continue
       }
       if (takes.columns.length === 0) {
         this.opaque(slot.pointer)
-        this.fragment(at, t.o)
         if (slot.mapped && !container && t.output[at] !== 110) this.remarks.add("path-superseded", slot.pointer, offset)
-        node = trie.afterOpaque(slot)
+        if (mayRun) node = this.member(trie, node, memberStart)
+        else {
+          this.fragment(at, t.o)
+          node = trie.afterOpaque(slot)
+        }
         continue
       }
+      labels++
       if (c === 110) {
         t.scalar()
         node = trie.afterExact(slot, takes, 0, takes.exact.length > 0 ? 0 : -1)
@@ -409,6 +442,65 @@ export class EntityReader {
     this.fragmentEnds.push(end)
   }
 
+  /** Members of a folded entity that no path reaches, from the key at `p` on, as one fragment; there may be none. */
+  private unmapped(trie: ShapeTrie, node: TrieNode): TrieNode {
+    const t = this.tokenizer
+    const { pointer } = node.frame!
+    const keys = trie.ownKeys(node)
+    const start = t.o
+    let { o, p } = t
+    for (;;) {
+      const offset = t.base + t.p
+      const at = t.o
+      if (t.peek() !== 34) t.fail("unexpected-byte")
+      t.string()
+      const key = this.keyText(at).key
+      if (trie.reaches(node, key)) break
+      if (keys.has(key)) this.remarks.add("duplicate-key", pointer + pointerToken(key), offset)
+      else if (keys.size < MAX_KEYS_SEEN) keys.add(key)
+      if (t.peek() !== 58) t.fail("unexpected-byte")
+      t.output[t.o++] = 58
+      t.p++
+      const c = t.peek()
+      this.opaque(c === 123 || c === 91 ? pointer + pointerToken(key) : "")
+      ;({ o, p } = t)
+      if (t.peek() !== 44) break
+      t.output[t.o++] = 44
+      t.p++
+      t.peek()
+    }
+    t.p = p
+    t.o = o
+    return o === start ? node : this.member(trie, node, start)
+  }
+
+  /** A member of a folded entity, or several, written since `start`: they go on with the run before them or start one. */
+  private member(trie: ShapeTrie, node: TrieNode, start: number): TrieNode {
+    const { o } = this.tokenizer
+    const goesOn = !node.first && this.runEnd === start - 1
+    this.runEnd = o
+    if (goesOn) {
+      this.fragmentEnds.values[this.fragmentEnds.length - 1] = o
+      return node
+    }
+    this.fragment(start, o)
+    return trie.afterMembers(node)
+  }
+
+  private before(node: TrieNode, start: number, labels: number): Before {
+    return { node, start, labels, fragments: this.fragmentStarts.length, runEnd: this.runEnd }
+  }
+
+  /** After a container. One that turns out to hold no label is a member like others that take no column. */
+  private close(trie: ShapeTrie, node: TrieNode, labels: number): TrieNode {
+    const before = node.frame!.before
+    if (before === undefined || before.labels !== labels) return trie.afterClose(node)
+    this.fragmentStarts.length = before.fragments
+    this.fragmentEnds.length = before.fragments
+    this.runEnd = before.runEnd
+    return this.member(trie, before.node, before.start)
+  }
+
   /** Elements that no path reaches, as one fragment. */
   private run(trie: ShapeTrie, node: TrieNode): TrieNode {
     const t = this.tokenizer
@@ -508,8 +600,15 @@ export class EntityReader {
       const found = node.edges.find((edge) => Buffer.compare(edge.bytes, bytes) === 0)
       if (found !== undefined) return found.slot
     }
+    const { key, text } = this.keyText(start)
+    return trie.slotOfKey(node, text, bytes, key)
+  }
+
+  /** The key that has just been written at `start`: its value, and its compact text. */
+  private keyText(start: number): { readonly key: string; readonly text: string } {
+    const t = this.tokenizer
     const text = slice(t.output, start, t.o)
-    return trie.slotOfKey(node, text, bytes, t.escaped ? String(JSON.parse(text)) : text.slice(1, -1))
+    return { text, key: t.escaped ? String(JSON.parse(text)) : text.slice(1, -1) }
   }
 
   /** Compares the key at `p` with an edge's and takes it when they are the same bytes. */

@@ -6,20 +6,22 @@
 import { type ColumnCodec, styleName } from "../Codec.ts"
 import { pointerToken } from "./Compact.ts"
 import { type CompiledKind, isBranch, type PathNode } from "./PathTree.ts"
-import { MAX_KEYS_SEEN } from "./Tokenizer.ts"
+import { MAX_KEYS_SEEN } from "./KeySet.ts"
 
 /** Marks labels in templates: compact JSON holds no control characters. */
 export const LABEL = "\u0001"
 
-/** Past this many unmapped or repeated keys in one object, the template goes into the row. */
+/**
+ * Past this many unmapped or repeated keys in one object, or characters of a template in all, the template goes into the
+ * row: the entity is folded. Its keys may be data, and then no two entities have the same, so its nodes are not kept.
+ */
 const MAX_UNMAPPED_KEYS = 64
+const MAX_TEMPLATE = 1 << 16
 /**
  * Past this many nodes and slots (some 150 MB), the tries of a reader stop growing; entities of other skeletons walk on
  * nodes that are not kept, which is slower.
  */
 const MAX_NODES = 150_000
-/** Of folded entities fewer are kept: their keys may be data, and then no two of them have the same. */
-const MAX_FOLDED_NODES = 20_000
 /** Past this many keys at one place, they are found through a map. */
 const LINEAR_KEYS = 8
 
@@ -47,34 +49,19 @@ interface KeyList {
 /** The keys that an object has so far: a list while nodes share it, a set once an entity is folded and on nodes of its own. */
 type Keys = KeyList | Set<string> | undefined
 
-const addKey = (
-  keys: Keys,
-  key: string,
-  alone: boolean,
-  mapped: boolean
-): { readonly keys: Keys; readonly duplicate: boolean } => {
-  if (keys instanceof Set) {
-    const duplicate = keys.has(key)
-    // Which mapped keys repeat must be known; of others, only remarks would be lost.
-    if (mapped || keys.size < MAX_KEYS_SEEN) keys.add(key)
-    return { keys, duplicate }
-  }
-  let duplicate = false
-  for (let seen = keys; seen !== undefined; seen = seen.next) if (seen.key === key) duplicate = true
-  if (!alone) return { keys: duplicate ? keys : { key, next: keys }, duplicate }
-  const set = new Set([key])
-  for (let seen = keys; seen !== undefined; seen = seen.next) set.add(seen.key)
-  return { keys: set, duplicate }
+const hasKey = (keys: Keys, key: string): boolean => {
+  if (keys instanceof Set) return keys.has(key)
+  for (let seen = keys; seen !== undefined; seen = seen.next) if (seen.key === key) return true
+  return false
 }
 
-/** How many nodes and slots the tries of one reader may still keep, and how many of them for folded entities. */
+/** How many nodes and slots the tries of one reader may still keep. */
 export interface Budget {
   left: number
-  foldedLeft: number
 }
 
 /** What a reader has that is given no other. */
-export const makeBudget = (): Budget => ({ left: MAX_NODES, foldedLeft: MAX_FOLDED_NODES })
+export const makeBudget = (): Budget => ({ left: MAX_NODES })
 
 /** An open container. */
 interface Frame {
@@ -83,6 +70,18 @@ interface Frame {
   readonly pointer: string
   /** The slot that the container fills; undefined for the entity itself. */
   readonly slot: Slot | undefined
+  /** What was there before the container was opened, as the reader has put it. */
+  readonly before?: Before
+}
+
+/** The place before a member that may become part of a run of members, once it is known that no label stands in it. */
+export interface Before {
+  readonly node: TrieNode
+  /** Where the member starts in the output, where the last run ends, and how many fragments and labels there are. */
+  readonly start: number
+  readonly runEnd: number
+  readonly fragments: number
+  readonly labels: number
 }
 
 /** The columns that one leaf takes, home first, and what follows each label it may get. */
@@ -149,7 +148,7 @@ export class TrieNode {
   readonly template: string
   readonly frame: Frame | undefined
   readonly claims: Claims | undefined
-  readonly keys: Keys
+  keys: Keys
   readonly unmapped: number
   readonly folded: boolean
   readonly collections: number
@@ -229,27 +228,34 @@ export class ShapeTrie {
     })
   }
 
-  /** Whether new nodes may still be kept. */
-  private keeps(folded: boolean): boolean {
-    const { budget } = this
-    return (!folded || budget.foldedLeft-- > 0) && budget.left-- > 0
+  /** Whether a new node may still be kept, with a text of that many characters that it alone has. */
+  private keeps(folded: boolean, text = 0): boolean {
+    if (folded || this.budget.left <= 0) return false
+    this.budget.left -= 1 + (text >> 9)
+    return true
   }
 
   /** The slot of a key at a node, made when it is new. `text` is the compact key with quotes, `key` its value. */
   slotOfKey(node: TrieNode, text: string, bytes: Uint8Array, key: string): Slot {
     const frame = node.frame!
     const path = frame.path?.keys.get(key)
-    const repeated = node.folded ? false : addKey(node.keys, key, false, true).duplicate
-    const unmapped = node.unmapped + (path === undefined || repeated ? 1 : 0)
-    const folded = node.folded || unmapped > MAX_UNMAPPED_KEYS
-    const keeps = this.keeps(folded)
-    const { keys, duplicate } = addKey(node.keys, key, folded && !keeps, path !== undefined)
+    const duplicate = hasKey(node.keys, key)
+    const unmapped = node.unmapped + (path === undefined || duplicate ? 1 : 0)
+    const template = `${node.template}${node.first ? "" : ","}${text}:`
+    const folded = node.folded || unmapped > MAX_UNMAPPED_KEYS || template.length > MAX_TEMPLATE
+    let { keys } = node
+    if (folded) {
+      keys = this.ownKeys(node)
+      // Which mapped keys repeat must be known; of others, only remarks would be lost.
+      if (path !== undefined || keys.size < MAX_KEYS_SEEN) keys.add(key)
+    } else if (!duplicate) keys = { key, next: keys as KeyList | undefined }
+    const keeps = this.keeps(folded, text.length)
     const slot = this.makeSlot({
       ...node,
       frame,
       path,
       pointer: frame.pointer + pointerToken(key),
-      template: `${node.template}${node.first ? "" : ","}${text}:`,
+      template,
       keys,
       unmapped,
       folded,
@@ -272,6 +278,32 @@ export class ShapeTrie {
       }
     }
     return slot
+  }
+
+  /** Whether a path reaches what stands under a key, or the key may make a wrapper of the entity. */
+  reaches({ frame }: TrieNode, key: string): boolean {
+    return (
+      frame!.path?.keys.has(key) === true ||
+      (key === "data" && frame!.slot === undefined && frame!.path === this.compiled.root)
+    )
+  }
+
+  /** The keys that an object of a folded entity has so far. Its nodes are shared with no other entity. */
+  ownKeys(node: TrieNode): Set<string> {
+    if (node.keys instanceof Set) return node.keys
+    const own = new Set<string>()
+    for (let seen = node.keys; seen !== undefined; seen = seen.next) own.add(seen.key)
+    if (node.folded) node.keys = own
+    return own
+  }
+
+  /** After a run of members of a folded entity that take no column; they are one fragment. */
+  afterMembers(node: TrieNode): TrieNode {
+    return new TrieNode({
+      ...node,
+      template: `${node.template}${node.first ? "" : ","}${LABEL}x${LABEL}`,
+      first: false
+    })
   }
 
   /** The slot of an element that `path` reaches; `chosen` says how it was chosen. */
@@ -329,7 +361,7 @@ export class ShapeTrie {
             index: slot.index + 1,
             matched: slot.matched
           })
-    if (this.keeps(node.folded)) node.close = next
+    if (this.keeps(node.folded, slot === undefined ? template.length : 0)) node.close = next
     return next
   }
 
@@ -405,13 +437,13 @@ export class ShapeTrie {
   }
 
   /** Inside a container whose members are walked. `takes` are JSON columns that get a copy of the whole container. */
-  open(slot: Slot, array: boolean, takes: Takes): TrieNode {
+  open(slot: Slot, array: boolean, takes: Takes, before?: Before): TrieNode {
     const home = takes.columns.length === 0 ? slot : takes
     const known = array ? home.array : home.object
     if (known !== undefined) return known
     const next = new TrieNode({
       template: slot.template + (array ? "[" : "{"),
-      frame: { array, path: slot.path, pointer: slot.pointer, slot },
+      frame: { array, path: slot.path, pointer: slot.pointer, slot, ...(before === undefined ? {} : { before }) },
       claims: takes.columns.length === 0 ? slot.claims : this.claim(slot, takes, true),
       keys: undefined,
       unmapped: 0,
@@ -431,6 +463,7 @@ export class ShapeTrie {
 
   /** The takes of a leaf whose columns were decided by looking at the whole entity. */
   forcedTakes(slot: Slot, columns: ReadonlyArray<number>, container: boolean): Takes {
+    if (columns.length === 0) return NOTHING
     const key = `${container ? "j" : "s"}${columns.join(",")}`
     slot.forced ??= new Map()
     let takes = slot.forced.get(key)

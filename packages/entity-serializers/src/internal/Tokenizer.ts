@@ -9,6 +9,7 @@
 import { AUX } from "../Cells.ts"
 import { JsonProblem, type JsonProblemCode } from "../JsonProblem.ts"
 import { pointerToken, stringValue } from "./Compact.ts"
+import { KeySet } from "./KeySet.ts"
 
 /** Thrown when the window ends inside a token and more input may come. */
 export const NEED_INPUT = new (class extends Error {
@@ -32,8 +33,6 @@ export const LONE_SURROGATE = 1
 export const PYTHON_TOKEN = 2
 
 const MANY_KEYS = 24
-/** Keys remembered per object to find duplicates: beyond, memory counts for more. */
-export const MAX_KEYS_SEEN = 1 << 20
 
 export class Tokenizer {
   input: Uint8Array = new Uint8Array(1)
@@ -361,26 +360,30 @@ export class Tokenizer {
         this.p++
         level--
         keys = this.keyBases[level]!
+        while (this.manyKeys.length > 0 && this.manyKeys.at(-1)!.base >= keys) this.manyKeys.pop()
       }
     }
   }
 
   private key(c: number, keys: number, level: number): number {
     if (c !== QUOTE) this.fail("unexpected-byte")
+    const base = this.keyBases[level - 1]!
+    // Where a set remembers the keys, only the last has a place here: pointers need it.
+    const key = Math.min(keys, base + MANY_KEYS + 1)
     const at = this.p
     const start = this.o
     this.string()
-    if (keys === this.keyStarts.length) {
+    if (key === this.keyStarts.length) {
       this.keyStarts = grow(this.keyStarts)
       this.keyEnds = grow(this.keyEnds)
     }
-    this.keyStarts[keys] = start
-    this.keyEnds[keys] = this.o
-    if (this.hasKey(this.keyBases[level - 1]!, keys)) this.onDuplicateKey(this.base + at, level, keys)
+    this.keyStarts[key] = start
+    this.keyEnds[key] = this.o
+    if (this.hasKey(base, key)) this.onDuplicateKey(this.base + at, level, key)
     if (this.peek() !== 58) this.fail("unexpected-byte")
     this.output[this.o++] = 58
     this.p++
-    return keys + 1
+    return key + 1
   }
 
   /** The JSON pointer, from the value being read, of the key that `onDuplicateKey` was called for. */
@@ -411,29 +414,17 @@ export class Tokenizer {
     return false
   }
 
-  private readonly manyKeys: Array<{ base: number; upTo: number; seen: Set<string> }> = []
+  /** Objects with many keys have a set of them, so that the check stays linear; the innermost comes last. */
+  private readonly manyKeys: Array<{ readonly base: number; readonly keys: KeySet }> = []
 
-  /** Objects with many keys remember them in a set, so that the check stays linear. */
   private hasKeyAmongMany(base: number, at: number): boolean {
-    const text = (i: number): string =>
-      Buffer.from(
-        this.output.buffer,
-        this.output.byteOffset + this.keyStarts[i]!,
-        this.keyEnds[i]! - this.keyStarts[i]!
-      ).toString("latin1")
-    while (this.manyKeys.length > 0 && this.manyKeys.at(-1)!.base > base) this.manyKeys.pop()
     let top = this.manyKeys.at(-1)
-    if (top === undefined || top.base !== base || top.upTo !== at) {
-      if (top?.base === base) this.manyKeys.pop()
-      top = { base, upTo: at, seen: new Set() }
-      for (let i = base; i < at; i++) top.seen.add(text(i))
+    if (top?.base !== base) {
+      top = { base, keys: new KeySet() }
+      for (let i = base; i < at; i++) top.keys.add(this.output, this.keyStarts[i]!, this.keyEnds[i]!)
       this.manyKeys.push(top)
     }
-    const key = text(at)
-    const known = top.seen.has(key)
-    if (top.seen.size < MAX_KEYS_SEEN) top.seen.add(key)
-    top.upTo = at + 1
-    return known
+    return top.keys.add(this.output, this.keyStarts[at]!, this.keyEnds[at]!)
   }
 
   private growStack(): void {
