@@ -100,6 +100,35 @@ export const writeHuge = (folder: string, bytes: number, way: "list" | "text"): 
   writeCohort(join(folder, "huge.json"), "huge", (index) => (index === 0 ? patient(0, [["notes", value]]) : undefined))
 }
 
+/** Where millions of tiny members stand. */
+export type Crowd = "entity" | "address" | "wrapper" | "repeated" | "contested" | "list" | "document" | "container"
+
+/** One document of about that many bytes in members (or elements) of a few bytes each. */
+export const writeCrowd = (folder: string, bytes: number, crowd: Crowd): void => {
+  const handle = openSync(join(folder, "crowd.json"), "w")
+  const [open, close, member] = CROWDS[crowd]
+  let written = writeSync(handle, `{"name":"crowd",${open}${member(0)}`)
+  for (let at = 1; written < bytes; at += 10_000) {
+    written += writeSync(handle, Array.from({ length: 10_000 }, (_, i) => `,${member(at + i)}`).join(""))
+  }
+  writeSync(handle, `${close}}\n`)
+  closeSync(handle)
+}
+
+const keyOf = (at: number): string => `"a${at}":1`
+
+/** What stands before and after the members of a crowd, and what each is. */
+const CROWDS: Readonly<Record<Crowd, readonly [string, string, (at: number) => string]>> = {
+  entity: ['"entities":{"patient":[{"mrn":"1",', "}]}", keyOf],
+  address: ['"entities":{"patient":[{"mrn":"1","address":{"city":"A",', "}}]}", keyOf],
+  wrapper: ['"entities":{"patient":[{"data":{', '},"entity_type":"patient","entity_id":"1"}]}', keyOf],
+  repeated: ['"entities":{"patient":[{', "}]}", () => '"gender":"F"'],
+  contested: ['"entities":{"patient":[{', "}]}", (at) => `"given_name":"${at}","name":{"given":"A"}`],
+  list: ['"entities":{"patient":[{"extra":[', "]}]}", (at) => `{"a":${at}}`],
+  document: ['"entities":{"patient":[{"mrn":"1"}]},"x":{', "}", keyOf],
+  container: ['"entities":{', ',"patient":[{"mrn":"1"},{"mrn":"2"}]}', keyOf]
+}
+
 /** One entity with that many levels of nesting, objects and lists in turn. */
 export const writeDeep = (folder: string, levels: number): void => {
   const pairs = Math.floor(levels / 2)

@@ -1,6 +1,16 @@
 /** The suite `memory`: awkward inputs under a limit of memory that the system enforces. */
 import { join } from "node:path"
-import { writeBytes, writeDeep, writeFiles, writeForeign, writeHuge, writeShapes, writeWide } from "./Inputs.ts"
+import {
+  type Crowd,
+  writeBytes,
+  writeCrowd,
+  writeDeep,
+  writeFiles,
+  writeForeign,
+  writeHuge,
+  writeShapes,
+  writeWide
+} from "./Inputs.ts"
 import { limitOf } from "./Limit.ts"
 import { machine, megabytes, type Report, type Result } from "./Report.ts"
 import { isFailure, runMeasured, type Sample } from "./Runner.ts"
@@ -120,6 +130,9 @@ const inputsOf = ({ full, maxBytes, maxEntities, quick }: Settings): ReadonlyArr
     input(`one file of ${megabytes(bytes)}`, `bytes-${bytes}`, (folder) => writeBytes(folder, bytes)),
     input(`one entity of ${megabytes(huge)}`, `list-${huge}`, (folder) => writeHuge(folder, huge, "list")),
     input(`one text of ${megabytes(huge)}`, `text-${huge}`, (folder) => writeHuge(folder, huge, "text")),
+    ...CROWDS.map(([crowd, name]) =>
+      input(`${megabytes(huge)} of ${name}`, `${crowd}-${huge}`, (folder) => writeCrowd(folder, huge, crowd))
+    ),
     input("nested 9,980 levels", "deep", (folder) => writeDeep(folder, 9980)),
     input(`${files} files`, `files-${files}`, (folder) => writeFiles(folder, files)),
     input(`${shapes} shapes`, `shapes-${shapes}`, (folder) => writeShapes(folder, shapes, shapes)),
@@ -127,3 +140,14 @@ const inputsOf = ({ full, maxBytes, maxEntities, quick }: Settings): ReadonlyArr
     input(`${megabytes(bytes / 4)} of no known form`, `foreign-${bytes}`, (folder) => writeForeign(folder, bytes / 4))
   ]
 }
+
+const CROWDS: ReadonlyArray<readonly [Crowd, string]> = [
+  ["entity", "tiny members of one entity"],
+  ["address", "tiny members inside one entity"],
+  ["wrapper", "tiny members of one wrapper"],
+  ["repeated", "one member again and again"],
+  ["contested", "members that want one column"],
+  ["list", "tiny objects in one entity"],
+  ["document", "tiny members of a document"],
+  ["container", "tiny members beside a list of entities"]
+]

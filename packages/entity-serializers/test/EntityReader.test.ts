@@ -449,6 +449,16 @@ describe("keys", () => {
     assert.strictEqual(setup.batch.rows[1]!.shapes[1], 0)
     assert.deepStrictEqual(folded.values, { mrn: "1", given_name: "A", birth_date: 3652 })
     assert.lengthOf(folded.fragments, 66)
+    // From there on, members that take no column are one fragment, their keys and commas included.
+    const run = read("patient", `{${keys(70)},"mrn":"1","k70":{"k71":[1]},"mr":null,"name":{"given":"A","x":2}}`, setup)
+    assert.deepStrictEqual(run.fragments.slice(64), [
+      "64",
+      '"k65":65,"k66":66,"k67":67,"k68":68,"k69":69',
+      '"k70":{"k71":[1]},"mr":null',
+      '"x":2'
+    ])
+    assert.deepStrictEqual(run.values, { mrn: "1", given_name: "A" })
+    assert.deepStrictEqual(run.labels.slice(64), ["x", "x", "c:mrn", "x", "c:given_name", "x"])
     assert.strictEqual(setup.shapes.fresh.filter(({ kind }) => kind === 1).length, 1)
     assert.deepStrictEqual(read("patient", `{"x":{${keys(200)}}}`, setup).fragments, [`{${keys(200)}}`])
     // What one folded entity has had is not taken for what the next one has had.
@@ -482,6 +492,62 @@ describe("keys", () => {
       }),
       { numRuns: 200 }
     )
+  })
+
+  it("that are repeated by folded entities are parts of their runs, containers too, with the remarks of each", () => {
+    const keys = Array.from({ length: 65 }, (_, at) => `"k${at}":${at}`).join(",")
+    const again = '"gender":"F","name":{"given":"A","x":[{}]},"zz":{"zz":1,"zz":2},"zz":1'
+    const { fragments, labels, notes, values } = read(
+      "patient",
+      `{${keys},${again},${again},"name":{"given":"B"},"gender":"M","encounters":[{}],${again.replaceAll("A", "C")}}`
+    )
+    assert.deepStrictEqual(values, { given_name: "C", gender: "F" })
+    assert.deepStrictEqual(fragments.slice(65), [
+      `${again},${again},"name":{"given":"B"},"gender":"M"`,
+      '"x":[{}]',
+      '"zz":{"zz":1,"zz":2},"zz":1'
+    ])
+    assert.deepStrictEqual(labels.slice(65), ["x", "list", "c:gender", "c:given_name", "x", "x"])
+    assert.deepStrictEqual(notes, [
+      "path-superseded /gender",
+      "path-superseded /name/given",
+      "duplicate-key /zz/zz",
+      "duplicate-key /zz",
+      "duplicate-key /gender",
+      "path-superseded /gender",
+      "duplicate-key /name",
+      "path-superseded /name/given",
+      "duplicate-key /zz",
+      "duplicate-key /zz/zz",
+      "duplicate-key /zz",
+      "duplicate-key /name",
+      "path-superseded /name/given",
+      "duplicate-key /gender",
+      "path-superseded /gender",
+      "duplicate-key /gender",
+      "duplicate-key /name",
+      "duplicate-key /zz",
+      "duplicate-key /zz/zz",
+      "duplicate-key /zz"
+    ])
+  })
+
+  it("that are long put the template into the row as many do", () => {
+    const setup = setUp()
+    read("patient", `{"x":{"y":1},"${"k".repeat(60_000)}":1}`, setup)
+    read("patient", `{"${"k".repeat(70_000)}":1,"mrn":"1","a":2,"b":3}`, setup)
+    assert.deepStrictEqual([...setup.batch.rows[1]!.shapes.subarray(0, 2)], [1, 0])
+  })
+
+  it("of shapes that are longer together than may be put the template into the row", () => {
+    const shapes = new ShapeDictionary([], 10, 100)
+    const setup = setUp({ shapes })
+    for (const key of ["a", "b"]) read("patient", `{"${key.repeat(40)}":1}`, setup)
+    read("patient", `{"${"c".repeat(40)}":1}`, setup)
+    read("patient", `{"${"a".repeat(40)}":2}`, setup)
+    assert.deepStrictEqual([...setup.batch.rows[1]!.shapes.subarray(0, 4)], [1, 2, 0, 1])
+    shapes.rollback(0)
+    assert.strictEqual(shapes.idOf(1, "d".repeat(100), ""), 1)
   })
 
   it("of more shapes than a kind may have put the template into the row", () => {

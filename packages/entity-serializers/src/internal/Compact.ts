@@ -6,7 +6,7 @@ const QUOTE = 34
 const BACKSLASH = 92
 
 /** The offset after the string that opens at `p`. */
-export const skipString = (bytes: Uint8Array, p: number): number => {
+const skipString = (bytes: Uint8Array, p: number): number => {
   let at = p + 1
   for (;;) {
     const c = bytes[at]!

@@ -15,7 +15,6 @@ import { NumberStack } from "../NumberStack.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
 import { pointerToken, slice } from "./Compact.ts"
 import { putDigest } from "./digest.ts"
-import { MAX_KEYS_SEEN } from "./KeySet.ts"
 import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
@@ -456,8 +455,8 @@ export class EntityReader {
       t.string()
       const key = this.keyText(at).key
       if (trie.reaches(node, key)) break
-      if (keys.has(key)) this.remarks.add("duplicate-key", pointer + pointerToken(key), offset)
-      else if (keys.size < MAX_KEYS_SEEN) keys.add(key)
+      if (keys.named.has(key) || keys.unmapped.add(t.output, at, t.o))
+        this.remarks.add("duplicate-key", pointer + pointerToken(key), offset)
       if (t.peek() !== 58) t.fail("unexpected-byte")
       t.output[t.o++] = 58
       t.p++

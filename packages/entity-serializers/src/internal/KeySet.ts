@@ -1,56 +1,58 @@
 /**
- * The keys that an object has so far, as places in the text where they were written: four to eight bytes a key, however
- * many there are. Past `MAX_KEYS_SEEN` no more are remembered.
+ * The keys that an object has so far, as places in the text where they were written: 16 to 32 bytes a key, however long
+ * it is. Past `MAX_KEYS_SEEN` no more are remembered.
  */
 import { randomInt } from "node:crypto"
-import { skipString } from "./Compact.ts"
 
 /** Keys remembered per object to find duplicates: beyond, memory counts for more. */
-export const MAX_KEYS_SEEN = 1 << 20
+const MAX_KEYS_SEEN = 1 << 20
+
+/** Many sets stay empty, and arrays outside the heap are slow to go. */
+const NO_PAIRS = new Int32Array(0)
 
 export class KeySet {
   private size = 0
-  /** Where keys start, from 1, at the place that their bytes hash to or behind it; 0 is free. */
-  private table = new Int32Array(128)
+  /**
+   * In pairs, at the place that a key's bytes hash to or behind it: where the key starts, from 1 (0: the pair is free), and
+   * its hash, so that the bytes of others need not be fetched from all over the text.
+   */
+  private pairs = NO_PAIRS
 
   /** Adds the key whose compact text, quotes included, stands between `start` and `end`; whether it was there already. */
   add(bytes: Uint8Array, start: number, end: number): boolean {
-    let at = this.placeOf(bytes, start, end)
-    if (this.table[at] !== 0) return true
-    if (this.size === MAX_KEYS_SEEN) return false
-    if (this.size * 2 >= this.table.length) {
-      this.grow(bytes)
-      at = this.placeOf(bytes, start, end)
-    }
-    this.table[at] = start + 1
-    this.size++
-    return false
-  }
-
-  /** The place of the key, or the free one where it would be put. */
-  private placeOf(bytes: Uint8Array, start: number, end: number): number {
-    const { table } = this
-    const mask = table.length - 1
-    let at = hashOf(bytes, start, end) & mask
-    for (;;) {
-      const other = table[at]! - 1
-      if (other < 0) return at
+    const hash = hashOf(bytes, start, end)
+    if (this.size === 0) this.pairs = new Int32Array(256)
+    const { pairs } = this
+    const mask = pairs.length - 2
+    let at = (hash << 1) & mask
+    for (; pairs[at] !== 0; at = (at + 2) & mask) {
+      if (pairs[at + 1] !== hash) continue
+      const other = pairs[at]! - 1
       // The closing quote is compared as well, so that no longer key passes for its beginning.
       let i = start
       while (i < end && bytes[other + i - start] === bytes[i]) i++
-      if (i === end) return at
-      at = (at + 1) & mask
+      if (i === end) return true
     }
+    if (this.size === MAX_KEYS_SEEN) return false
+    pairs[at] = start + 1
+    pairs[at + 1] = hash
+    this.size++
+    if (this.size * 4 > pairs.length) this.grow()
+    return false
   }
 
-  private grow(bytes: Uint8Array): void {
-    const old = this.table
-    this.table = new Int32Array(old.length * 2)
-    for (const place of old) {
-      if (place === 0) continue
-      const start = place - 1
-      this.table[this.placeOf(bytes, start, skipString(bytes, start))] = place
+  private grow(): void {
+    const old = this.pairs
+    const pairs = new Int32Array(old.length * 2)
+    const mask = pairs.length - 2
+    for (let i = 0; i < old.length; i += 2) {
+      if (old[i] === 0) continue
+      let at = (old[i + 1]! << 1) & mask
+      while (pairs[at] !== 0) at = (at + 2) & mask
+      pairs[at] = old[i]!
+      pairs[at + 1] = old[i + 1]!
     }
+    this.pairs = pairs
   }
 }
 

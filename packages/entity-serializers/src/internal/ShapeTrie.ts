@@ -6,7 +6,7 @@
 import { type ColumnCodec, styleName } from "../Codec.ts"
 import { pointerToken } from "./Compact.ts"
 import { type CompiledKind, isBranch, type PathNode } from "./PathTree.ts"
-import { MAX_KEYS_SEEN } from "./KeySet.ts"
+import { KeySet } from "./KeySet.ts"
 
 /** Marks labels in templates: compact JSON holds no control characters. */
 export const LABEL = "\u0001"
@@ -46,11 +46,21 @@ interface KeyList {
   readonly next: KeyList | undefined
 }
 
-/** The keys that an object has so far: a list while nodes share it, a set once an entity is folded and on nodes of its own. */
-type Keys = KeyList | Set<string> | undefined
+/** The keys that an object of a folded entity has so far. */
+export interface OwnKeys {
+  /** Those from before it was folded, and mapped ones. */
+  readonly named: Set<string>
+  /** The others, of which there may be millions. */
+  readonly unmapped: KeySet
+}
+
+/** The keys that an object has so far: a list while nodes share it, sets once an entity is folded and on nodes of its own. */
+type Keys = KeyList | OwnKeys | undefined
+
+const isOwn = (keys: Keys): keys is OwnKeys => keys !== undefined && "named" in keys
 
 const hasKey = (keys: Keys, key: string): boolean => {
-  if (keys instanceof Set) return keys.has(key)
+  if (isOwn(keys)) return keys.named.has(key)
   for (let seen = keys; seen !== undefined; seen = seen.next) if (seen.key === key) return true
   return false
 }
@@ -246,10 +256,10 @@ export class ShapeTrie {
     let { keys } = node
     if (folded) {
       keys = this.ownKeys(node)
-      // Which mapped keys repeat must be known; of others, only remarks would be lost.
-      if (path !== undefined || keys.size < MAX_KEYS_SEEN) keys.add(key)
-    } else if (!duplicate) keys = { key, next: keys as KeyList | undefined }
-    const keeps = this.keeps(folded, text.length)
+      keys.named.add(key)
+    } else if (!duplicate && !isOwn(keys)) keys = { key, next: keys }
+    // A key that a folded entity repeats is at the same node as long as its members are one run.
+    const keeps = node.folded ? duplicate && path !== undefined : this.keeps(folded, text.length)
     const slot = this.makeSlot({
       ...node,
       frame,
@@ -289,10 +299,11 @@ export class ShapeTrie {
   }
 
   /** The keys that an object of a folded entity has so far. Its nodes are shared with no other entity. */
-  ownKeys(node: TrieNode): Set<string> {
-    if (node.keys instanceof Set) return node.keys
-    const own = new Set<string>()
-    for (let seen = node.keys; seen !== undefined; seen = seen.next) own.add(seen.key)
+  ownKeys(node: TrieNode): OwnKeys {
+    if (isOwn(node.keys)) return node.keys
+    const named = new Set<string>()
+    for (let seen = node.keys; seen !== undefined; seen = seen.next) named.add(seen.key)
+    const own = { named, unmapped: new KeySet() }
     if (node.folded) node.keys = own
     return own
   }
