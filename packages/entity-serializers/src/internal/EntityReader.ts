@@ -15,6 +15,7 @@ import { NumberStack } from "../NumberStack.ts"
 import type { ShapeDictionary } from "../ShapeDictionary.ts"
 import { pointerToken, slice } from "./Compact.ts"
 import { putDigest } from "./digest.ts"
+import { hashKey } from "./KeySet.ts"
 import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
@@ -445,7 +446,8 @@ export class EntityReader {
   private unmapped(trie: ShapeTrie, node: TrieNode): TrieNode {
     const t = this.tokenizer
     const { pointer } = node.frame!
-    const keys = trie.ownKeys(node)
+    const { hashes, named, unmapped } = trie.ownKeys(node)
+    const reached = trie.reachedHashes(node)
     const start = t.o
     let { o, p } = t
     for (;;) {
@@ -453,15 +455,25 @@ export class EntityReader {
       const at = t.o
       if (t.peek() !== 34) t.fail("unexpected-byte")
       t.string()
-      const key = this.keyText(at).key
-      if (trie.reaches(node, key)) break
-      if (keys.named.has(key) || keys.unmapped.add(t.output, at, t.o))
-        this.remarks.add("duplicate-key", pointer + pointerToken(key), offset)
+      const { escaped } = t
+      const hash = hashKey(t.output, at, t.o)
+      // Of most keys the text is not needed, and to make one takes longer than all else.
+      let isRepeated = false
+      if (reached.has(hash) || hashes.has(hash)) {
+        const { key } = this.keyText(at, t.o, escaped)
+        if (trie.reaches(node, key)) break
+        isRepeated = named.has(key)
+      }
+      isRepeated ||= unmapped.add(t.output, at, t.o, hash)
+      const end = t.o
+      if (isRepeated)
+        this.remarks.add("duplicate-key", pointer + pointerToken(this.keyText(at, end, escaped).key), offset)
       if (t.peek() !== 58) t.fail("unexpected-byte")
       t.output[t.o++] = 58
       t.p++
       const c = t.peek()
-      this.opaque(c === 123 || c === 91 ? pointer + pointerToken(key) : "")
+      const isContainer = c === 123 || c === 91
+      this.opaque(isContainer ? pointer + pointerToken(this.keyText(at, end, escaped).key) : "")
       ;({ o, p } = t)
       if (t.peek() !== 44) break
       t.output[t.o++] = 44
@@ -599,15 +611,14 @@ export class EntityReader {
       const found = node.edges.find((edge) => Buffer.compare(edge.bytes, bytes) === 0)
       if (found !== undefined) return found.slot
     }
-    const { key, text } = this.keyText(start)
+    const { key, text } = this.keyText(start, t.o, t.escaped)
     return trie.slotOfKey(node, text, bytes, key)
   }
 
-  /** The key that has just been written at `start`: its value, and its compact text. */
-  private keyText(start: number): { readonly key: string; readonly text: string } {
-    const t = this.tokenizer
-    const text = slice(t.output, start, t.o)
-    return { text, key: t.escaped ? String(JSON.parse(text)) : text.slice(1, -1) }
+  /** The key that was written between `start` and `end`: its value, and its compact text. */
+  private keyText(start: number, end: number, escaped: boolean): { readonly key: string; readonly text: string } {
+    const text = slice(this.tokenizer.output, start, end)
+    return { text, key: escaped ? String(JSON.parse(text)) : text.slice(1, -1) }
   }
 
   /** Compares the key at `p` with an edge's and takes it when they are the same bytes. */

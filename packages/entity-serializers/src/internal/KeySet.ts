@@ -18,9 +18,11 @@ export class KeySet {
    */
   private pairs = NO_PAIRS
 
-  /** Adds the key whose compact text, quotes included, stands between `start` and `end`; whether it was there already. */
-  add(bytes: Uint8Array, start: number, end: number): boolean {
-    const hash = hashOf(bytes, start, end)
+  /**
+   * Adds the key whose compact text, quotes included, stands between `start` and `end`; whether it was there already. All
+   * keys of a set are in the same bytes; `hash` is the key's `hashKey`.
+   */
+  add(bytes: Uint8Array, start: number, end: number, hash = hashKey(bytes, start, end)): boolean {
     if (this.size === 0) this.pairs = new Int32Array(256)
     const { pairs } = this
     const mask = pairs.length - 2
@@ -62,7 +64,8 @@ export class KeySet {
  */
 const SEED = randomInt(1, 2 ** 31)
 
-const hashOf = (bytes: Uint8Array, start: number, end: number): number => {
+/** A number that equal keys share and others hardly ever. */
+export const hashKey = (bytes: Uint8Array, start = 0, end = bytes.length): number => {
   let hash = SEED
   for (let i = start; i < end; i++) {
     hash = Math.imul(hash ^ bytes[i]!, 0x5bd1e995)

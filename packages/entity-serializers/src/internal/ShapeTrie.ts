@@ -6,7 +6,7 @@
 import { type ColumnCodec, styleName } from "../Codec.ts"
 import { pointerToken } from "./Compact.ts"
 import { type CompiledKind, isBranch, type PathNode } from "./PathTree.ts"
-import { KeySet } from "./KeySet.ts"
+import { hashKey, KeySet } from "./KeySet.ts"
 
 /** Marks labels in templates: compact JSON holds no control characters. */
 export const LABEL = "\u0001"
@@ -43,13 +43,15 @@ const claimOn = (claims: Claims | undefined, column: number): Claims | undefined
 
 interface KeyList {
   readonly key: string
+  readonly hash: number
   readonly next: KeyList | undefined
 }
 
 /** The keys that an object of a folded entity has so far. */
 export interface OwnKeys {
-  /** Those from before it was folded, and mapped ones. */
+  /** Those from before it was folded, and mapped ones; and their hashes. */
   readonly named: Set<string>
+  readonly hashes: Set<number>
   /** The others, of which there may be millions. */
   readonly unmapped: KeySet
 }
@@ -207,6 +209,9 @@ interface NodeState {
 
 const NOTHING = new Takes([])
 
+/** The key of a wrapper under which its entity stands. */
+const WRAPPED = "data"
+
 export class ShapeTrie {
   readonly compiled: CompiledKind
   readonly root: TrieNode
@@ -214,6 +219,7 @@ export class ShapeTrie {
   private readonly budget: Budget
   /** The keys of edges by their text: there are few, however many shapes they stand in. */
   private readonly spellings = new Map<string, Uint8Array>()
+  private readonly reached = new Map<PathNode | undefined, ReadonlySet<number>>()
 
   constructor(compiled: CompiledKind, budget: Budget) {
     this.compiled = compiled
@@ -257,7 +263,8 @@ export class ShapeTrie {
     if (folded) {
       keys = this.ownKeys(node)
       keys.named.add(key)
-    } else if (!duplicate && !isOwn(keys)) keys = { key, next: keys }
+      keys.hashes.add(hashKey(bytes))
+    } else if (!duplicate && !isOwn(keys)) keys = { key, hash: hashKey(bytes), next: keys }
     // A key that a folded entity repeats is at the same node as long as its members are one run.
     const keeps = node.folded ? duplicate && path !== undefined : this.keeps(folded, text.length)
     const slot = this.makeSlot({
@@ -271,7 +278,7 @@ export class ShapeTrie {
       folded,
       duplicate,
       maybeWrapper:
-        key === "data" &&
+        key === WRAPPED &&
         !duplicate &&
         frame.slot === undefined &&
         frame.path === this.compiled.root &&
@@ -294,16 +301,29 @@ export class ShapeTrie {
   reaches({ frame }: TrieNode, key: string): boolean {
     return (
       frame!.path?.keys.has(key) === true ||
-      (key === "data" && frame!.slot === undefined && frame!.path === this.compiled.root)
+      (key === WRAPPED && frame!.slot === undefined && frame!.path === this.compiled.root)
     )
+  }
+
+  /** The hashes of all keys that are reached in the object of a node. */
+  reachedHashes({ frame }: TrieNode): ReadonlySet<number> {
+    const path = frame!.path
+    let hashes = this.reached.get(path)
+    if (hashes === undefined) {
+      hashes = new Set([WRAPPED, ...(path?.keys.keys() ?? [])].map((key) => hashKey(Buffer.from(JSON.stringify(key)))))
+      this.reached.set(path, hashes)
+    }
+    return hashes
   }
 
   /** The keys that an object of a folded entity has so far. Its nodes are shared with no other entity. */
   ownKeys(node: TrieNode): OwnKeys {
     if (isOwn(node.keys)) return node.keys
-    const named = new Set<string>()
-    for (let seen = node.keys; seen !== undefined; seen = seen.next) named.add(seen.key)
-    const own = { named, unmapped: new KeySet() }
+    const own = { named: new Set<string>(), hashes: new Set<number>(), unmapped: new KeySet() }
+    for (let seen = node.keys; seen !== undefined; seen = seen.next) {
+      own.named.add(seen.key)
+      own.hashes.add(seen.hash)
+    }
     if (node.folded) node.keys = own
     return own
   }
