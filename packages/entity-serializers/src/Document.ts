@@ -7,6 +7,7 @@ import { isUtf8 } from "node:buffer"
 import { createHash, type Hash } from "node:crypto"
 import { eachMember, pointerToken, slice, stringValue } from "./internal/Compact.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
+import { hashKey } from "./internal/KeySet.ts"
 import { Remarks } from "./internal/Remarks.ts"
 import { LABEL } from "./internal/ShapeTrie.ts"
 import { NEED_INPUT } from "./internal/Tokenizer.ts"
@@ -388,6 +389,8 @@ export class DocumentReader {
   private *object(rules: Rules, pointer: string, root: boolean): Generator<Pause, void> {
     const t = this.entities.tokenizer
     const seen = new Set<string>()
+    /** Their hashes: it takes far longer to look for a text among many. */
+    const hashes = new Set<number>()
     if (t.depth >= t.maxDepth) t.fail("too-deep")
     t.depth++
     this.byte(123)
@@ -400,8 +403,12 @@ export class DocumentReader {
         yield* this.retry(() => t.string())
         const key = stringValue(t.output, start, t.o)
         const here = pointer + pointerToken(key)
-        if (seen.has(key)) this.remarks.add("duplicate-key", here, offset)
-        if (seen.size < MAX_KEYS) seen.add(key)
+        const hash = hashKey(t.output, start, t.o)
+        if (hashes.has(hash) && seen.has(key)) this.remarks.add("duplicate-key", here, offset)
+        else if (seen.size < MAX_KEYS) {
+          seen.add(key)
+          hashes.add(hash)
+        }
         if (root && this.rootKeys!.length < MAX_KEYS) this.rootKeys!.push(key)
         if ((yield* this.next()) !== 58) t.fail("unexpected-byte")
         this.byte(58)
