@@ -83,7 +83,7 @@ interface Frame {
   /** The slot that the container fills; undefined for the entity itself. */
   readonly slot: Slot | undefined
   /** What was there before the container was opened, as the reader has put it. */
-  readonly before?: Before
+  readonly before: Before | undefined
 }
 
 /** The place before a member that may become part of a run of members, once it is known that no label stands in it. */
@@ -231,7 +231,7 @@ export class ShapeTrie {
   private start(path: PathNode): TrieNode {
     return new TrieNode({
       template: "{",
-      frame: { array: false, path, pointer: "", slot: undefined },
+      frame: { array: false, path, pointer: "", slot: undefined, before: undefined },
       claims: undefined,
       keys: undefined,
       unmapped: 0,
@@ -474,7 +474,7 @@ export class ShapeTrie {
     if (known !== undefined) return known
     const next = new TrieNode({
       template: slot.template + (array ? "[" : "{"),
-      frame: { array, path: slot.path, pointer: slot.pointer, slot, ...(before === undefined ? {} : { before }) },
+      frame: { array, path: slot.path, pointer: slot.pointer, slot, before },
       claims: takes.columns.length === 0 ? slot.claims : this.claim(slot, takes, true),
       keys: undefined,
       unmapped: 0,
