@@ -13,8 +13,8 @@ export interface RunView {
   readonly quiet: boolean
   /** How to write commands about the same database. */
   readonly hint: Hint
-  /** Nothing was to be written: a plan was asked for. */
-  readonly isPlan?: boolean | undefined
+  /** A plan was asked for, which nothing is written by but the file that it is to be kept in. */
+  readonly planning?: { readonly out: string | undefined } | undefined
   /** Says what stands at a remark about a source, where that is to be shown. */
   readonly shownValue?: ((source: string, remark: Remark) => string | undefined) | undefined
 }
@@ -325,9 +325,11 @@ const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
       break
   }
   if (report.dry_run) {
-    return view.isPlan === true
+    if (view.planning === undefined) return ["run the same command without --dry-run"]
+    // Where the plan is kept is told after that, with the command that carries it out.
+    return view.planning.out === undefined
       ? [`the same command with --out FILE keeps the plan, and ${hint("migrate --plan FILE")} carries it out`]
-      : ["run the same command without --dry-run"]
+      : []
   }
   if (example === undefined || report.undone_by !== undefined) return [hint("list")]
   return [hint("list"), hint("export", [example.cohort ?? ""])]

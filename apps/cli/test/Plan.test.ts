@@ -39,6 +39,7 @@ describe("mallard plan", () => {
     assert.strictEqual(planned.code, 3, planned.stderr)
     assert.match(planned.stdout, /^Estimate: about .+ of database, .+ of copies; .+ free$/m)
     assert.match(planned.stdout, /^ +\(time as usual .+, database as usual, copies as .+ of it compress\)$/m)
+    assert.notInclude(planned.stdout, "--out FILE")
     assert.isFalse(existsSync(join(folder, "test.duckdb")))
     assert.strictEqual(statSync(join(folder, "plan.json")).mode & 0o777, 0o600)
     const plan = JSON.parse(readFileSync(join(folder, "plan.json"), "utf8"))
@@ -77,6 +78,36 @@ describe("mallard plan", () => {
     assert.isTrue(report.totals.balanced)
     assert.strictEqual(report.database, join(folder, "test.duckdb"))
     assert.include((await run(folder, ["runs", ...db])).stdout, "plan=of 5 sources")
+  })
+
+  it("is carried out without taking sources beside the plan for gone or renamed", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": text("a", "1"), "in/b.json": text("b", "1"), "in/c.json": "{", ...folderCohort })
+    await run(folder, ["migrate", "in", "saved", ...db])
+    await run(folder, ["plan", "in", "saved", ...db, "--out", "plan.json"])
+    // New since the plan, with the content of one that is in it; and one that really goes.
+    writeFiles(folder, { "in/d.json": text("a", "1"), "in/e.json": text("e", "1") })
+    await run(folder, ["migrate", "in", "saved", ...db])
+    rmSync(join(folder, "in/b.json"))
+    const done = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
+    assert.strictEqual(done.code, 3, done.stderr)
+    const { items, removed } = JSON.parse(done.stdout)
+    assert.deepStrictEqual(
+      [removed, items.filter((item: { from?: string }) => item.from !== undefined)],
+      [undefined, []]
+    )
+    const { sources } = JSON.parse((await run(folder, ["status", ...db, "--json"])).stdout)
+    assert.deepStrictEqual(
+      sources.map(({ change, path }: { path: string; change: string }) => `${path.slice(folder.length + 1)} ${change}`),
+      [
+        "in/a.json unchanged",
+        "in/b.json removed",
+        "in/c.json rejected",
+        "in/d.json unchanged",
+        "in/e.json unchanged",
+        "saved/bob unchanged"
+      ]
+    )
   })
 
   it("refuses what the database decides otherwise by now, and files that are no plans", async () => {

@@ -69,7 +69,8 @@ export interface ChangedSource {
 
 /**
  * Tells apart the sources that are there, and those of `history` that are not; in the order of the paths. `history` must be
- * of paths that were looked for, `covered` are further paths that are there as parts of sources.
+ * of paths that were looked for, `covered` are further paths that are there: parts of sources, and sources that were not to be
+ * compared.
  */
 export const changesOf = (
   present: ReadonlyArray<PresentSource>,

@@ -170,8 +170,11 @@ export const runMigrate = Effect.fnUntraced(function* (session: Session, asked: 
   if (command.json) terminal.out(`${JSON.stringify(planned ?? reportDocument(report))}\n`)
   else {
     const shownValue = command.showValues === true ? valuesIn() : undefined
-    const isPlan = command.planning !== undefined
-    const view = { ...viewOf(report, session, command, terminal.paint), isPlan, shownValue }
+    const view = {
+      ...viewOf(report, session, command, terminal.paint),
+      planning: command.planning,
+      shownValue
+    }
     terminal.out(textOfLines(renderRun(report, view)))
     if (command.quiet) terminal.error(textOfLines(problemLines(report, { ...view, paint: terminal.paintError })))
     if (estimate !== undefined && !command.quiet) terminal.out(estimateText(estimate, terminal.paint))

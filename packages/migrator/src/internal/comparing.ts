@@ -2,20 +2,21 @@
 import { hash } from "node:crypto"
 import { existsSync, realpathSync } from "node:fs"
 import { resolve, sep } from "node:path"
-import type { FoundSources, Source, SourceFile } from "@mallard/legacy-json"
+import type { Source, SourceFile } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { filesOf } from "../Backup.ts"
 import { type ChangedSource, changesOf, type PathHistory } from "../Incremental.ts"
 import type { MigrateOptions } from "../MigrateOptions.ts"
 import { readLastRejects, type Reject } from "../Rejects.ts"
 import type { ItemReport, RunReport } from "../Report.ts"
+import type { TakenSources } from "./finding.ts"
 import { bytesOf } from "./sourceFiles.ts"
 
 /** Says of items how they differ from what earlier runs saw, and what there is to remember for later ones. */
 export const comparedWith = Effect.fnUntraced(function* (
   { history, rejects }: Known,
   options: MigrateOptions,
-  found: FoundSources,
+  found: TakenSources,
   items: ReadonlyArray<ItemReport>
 ) {
   const cwd = options.cwd ?? process.cwd()
@@ -25,7 +26,7 @@ export const comparedWith = Effect.fnUntraced(function* (
       history,
       options.paths.map((path) => resolve(cwd, path))
     ),
-    new Set(found.sources.flatMap(({ files }) => files.map(({ path }) => path)))
+    found.there
   )
   const byPath = new Map(changes.map((changed) => [changed.path, changed]))
   const altered = yield* alterationsOf(

@@ -1,7 +1,7 @@
 /** What a run finds: the sources it takes, and what it cannot read of them. */
 import { closeSync } from "node:fs"
 import { resolve, sep } from "node:path"
-import { findSources, type Source } from "@mallard/legacy-json"
+import { type FoundSources, findSources, type Source } from "@mallard/legacy-json"
 import { Effect } from "effect"
 import { backupStoreOf } from "../Backup.ts"
 import { expandDatabases } from "../HealthSimDatabase.ts"
@@ -10,6 +10,12 @@ import type { ItemReport } from "../Report.ts"
 import { goneItem, plainRemark, rejectedItem, sourceRemark, tooLargeItem, unreadItem } from "./items.ts"
 import { checkPlace } from "./moveOriginals.ts"
 import { largestOf } from "./sourceFiles.ts"
+
+/** What a run takes of what is there. */
+export interface TakenSources extends FoundSources {
+  /** All sources that are there and their files, also those that the run does not take. */
+  readonly there: ReadonlySet<string>
+}
 
 /**
  * Finds the sources at the paths, databases among them expanded to what they hold. `unreadable` are items already: what could
@@ -43,9 +49,14 @@ export const findAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     stores.some((store) => store !== undefined && path.startsWith(`${store}${sep}`))
   const isWanted = ({ path }: { readonly path: string }): boolean =>
     options.only?.has(path) !== false && options.plan?.has(path) !== false
-  const found = {
+  const found: TakenSources = {
     ...onDisk,
     sources: sources.filter(isWanted),
+    there: new Set(
+      [...onDisk.unreadable, ...unread, ...tooLarge, ...sources, ...sources.flatMap(({ files }) => files)].map(
+        ({ path }) => path
+      )
+    ),
     unreadable: onDisk.unreadable.filter(isWanted),
     ignored: isWhole(options) ? onDisk.ignored.filter(({ path }) => !isOurs(path)) : []
   }

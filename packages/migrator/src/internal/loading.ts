@@ -10,7 +10,7 @@ import {
   readRuns
 } from "@mallard/duckdb-store"
 import { thisProcess } from "@mallard/duckdb-store/Processes"
-import type { FoundSources, ReadThreads, SourceFile } from "@mallard/legacy-json"
+import type { ReadThreads, SourceFile } from "@mallard/legacy-json"
 import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect, Option } from "effect"
 import { type BackupMade, isLastEncrypted, makeBackup } from "../Backup.ts"
@@ -22,6 +22,7 @@ import { continuedRun, hasCipher, isSuperseded, type UnfinishedRun } from "../Re
 import { type Begun, begunRuns, forgetBegun } from "./begun.ts"
 import { comparedWith, type Known, readRejected, removedOf } from "./comparing.ts"
 import { environmentOf } from "./environment.ts"
+import type { TakenSources } from "./finding.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
 import { notCopiedNotes, REJECTS_NOT_COPIED } from "./manifest.ts"
@@ -65,7 +66,7 @@ interface Originals {
 /** What is known of a run before its database is open. */
 export interface LoadRequest {
   readonly options: MigrateOptions
-  readonly found: FoundSources
+  readonly found: TakenSources
   readonly run: string
   /** Items that were rejected before anything was read. */
   readonly unreadable: ReadonlyArray<ItemReport>
@@ -248,7 +249,7 @@ const PLAIN_NOTE =
  */
 const keepRejects = Effect.fnUntraced(function* (
   options: MigrateOptions,
-  found: FoundSources,
+  found: TakenSources,
   run: string,
   items: ReadonlyArray<ItemReport>,
   wasEncrypted: () => boolean

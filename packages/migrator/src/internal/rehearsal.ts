@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { BatchWriter, openStore, readRuns, removeScratch, scratchPrefix, StoreError } from "@mallard/duckdb-store"
-import type { FoundSources } from "@mallard/legacy-json"
 import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { StoredHead } from "../Decision.ts"
 import type { MigrateOptions } from "../MigrateOptions.ts"
 import type { ItemReport } from "../Report.ts"
 import { comparedWith, type Known, readRejected } from "./comparing.ts"
+import type { TakenSources } from "./finding.ts"
 import { readHistory } from "./history.ts"
 import { Loader } from "./Loader.ts"
 import { startReadThreads } from "./readAhead.ts"
@@ -19,7 +19,7 @@ import { type KnownItem, readStored, type Stored } from "./stored.ts"
 
 export const rehearse = Effect.fnUntraced(function* (
   options: MigrateOptions,
-  found: FoundSources,
+  found: TakenSources,
   run: string,
   unreadable: ReadonlyArray<ItemReport>
 ) {
@@ -83,7 +83,7 @@ const SCRATCH = "rehearsal"
 const rehearseInScratch = Effect.fnUntraced(function* (
   options: MigrateOptions,
   stored: Stored,
-  found: FoundSources,
+  found: TakenSources,
   run: string
 ) {
   const folder = yield* Effect.acquireRelease(
