@@ -16,7 +16,7 @@ import {
   tellPrograms,
   USAGE_ERROR
 } from "./Failure.ts"
-import { hintsOf } from "./Hints.ts"
+import { hintsOf, shellQuoted } from "./Hints.ts"
 import { makeProgram } from "./Program.ts"
 import type { Session, StopRequest } from "./Session.ts"
 import { Terminal } from "./Terminal.ts"
@@ -96,7 +96,7 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
       ),
       ...args
         .filter(isLikeFlags)
-        .map((arg) => `  A file whose name begins with a hyphen is given as ./${printable(arg)}`),
+        .map((arg) => `  A file whose name begins with a hyphen is given as ${shellQuoted(`./${arg}`)}`),
       ...(isCommentLikeFlag(args)
         ? ["  SQL that begins with a comment is given after -- at the end of the line."]
         : []),

@@ -751,6 +751,8 @@ describe("a name that begins with a hyphen", () => {
     const told = await run(folder, ["migrate", "-rf.json", ...options])
     assert.strictEqual(told.code, 2)
     assert.include(told.stderr, "is given as ./-rf.json")
+    const spaced = await run(folder, ["list", "--db", "-a b.duckdb"])
+    assert.include(spaced.stderr, "is given as './-a b.duckdb'")
   })
 })
 
