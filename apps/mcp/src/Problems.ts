@@ -28,13 +28,32 @@ const messageOf = (error: Problem): string => {
         asData([nameLine(error.wanted)])
       ].join("\n")
     case "QueryError":
-      return `${error.message} describe_tables shows the tables and their columns.`
+      return queryMessage(error)
     case "InvalidRequest":
       return error.message
     case "SqlError":
       return "The database could not carry this out. Nothing is half stored. If it happens again, ask the user to run `mallard verify`."
     case "StoreError":
       return storeMessage(error)
+  }
+}
+
+/** What to do next is a call that the model can make; it has no say in the limits. */
+const queryMessage = (error: QueryError): string => {
+  switch (error.reason) {
+    case "no-such-cohort":
+      return "There is no cohort of that name or id. list_cohorts shows what there is."
+    case "timeout":
+      return "The query took too long. Make it simpler, or ask about one cohort with name_or_id."
+    case "memory":
+      return "The query needs too much memory. Filter or aggregate more."
+    case "syntax":
+    case "not-a-query":
+    case "not-allowed":
+    case "not-understood":
+      return `${error.message} describe_tables shows the tables and their columns.`
+    default:
+      return error.message
   }
 }
 

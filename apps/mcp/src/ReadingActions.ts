@@ -53,7 +53,11 @@ export const makeReadingActions = (cohorts: Cohorts) => {
         }`
     )
     const hint =
-      items.length > 0 ? "" : " save_cohort or import_cohort stores one; `mallard migrate` brings in older files."
+      items.length > 0
+        ? ""
+        : isFiltered
+          ? " list_cohorts without search, tag and product shows all that there are."
+          : " save_cohort or import_cohort stores one; `mallard migrate` brings in older files."
     return {
       text: [
         `${total === undefined || total === items.length ? many(items.length, "cohort", "cohorts") : `${items.length} of ${total} cohorts`}, the latest saved first.${hint}`,

@@ -68,11 +68,13 @@ export type Report = (line: string) => void
 export const defineTool = <Parameters, Result>(definition: ToolDefinition<Parameters, Result>): ToolEntry => {
   const decode = Schema.decodeUnknownEffect(definition.parameters)
   const { effects, name, prepare, title } = definition
+  const inputSchema = asToolJson(jsonSchema(definition.parameters, "error"))
+  const takes = Object.keys(inputSchema.properties ?? {}).join(", ")
   const descriptor = new McpSchema.Tool({
     name,
     title,
     description: definition.description,
-    inputSchema: asToolJson(jsonSchema(definition.parameters, "error")),
+    inputSchema,
     outputSchema: jsonSchema(definition.result, "ignore"),
     annotations: {
       title,
@@ -92,7 +94,10 @@ export const defineTool = <Parameters, Result>(definition: ToolDefinition<Parame
           errors: "all"
         }).pipe(
           Effect.mapError(
-            (error) => new ToolError({ message: `The arguments of ${name} do not fit:\n${error.message}` })
+            (error) =>
+              new ToolError({
+                message: `The arguments of ${name} do not fit:\n${error.message}\nIt takes ${takes}.`
+              })
           )
         )
         const call = yield* makeCall(server, secret, JSON.stringify([name, payload]))

@@ -52,6 +52,33 @@ describe("a page", () => {
   })
 })
 
+describe("a call that comes to nothing", () => {
+  it("is told with what the model can do about it", async () => {
+    const { to } = await serve(makeFolder())
+    const assistant = await connect("current", to)
+    const textOf = async (name: string, args: Record<string, unknown>) => (await assistant.call(name, args)).text
+    assert.include(await textOf("list_cohorts", {}), "0 cohorts, the latest saved first. save_cohort or import_cohort")
+    await assistant.call("save_cohort", { name: "A", tags: ["x"], entities: { patients: [{ id: "1" }] } })
+    assert.strictEqual(
+      await textOf("list_cohorts", { tag: "y" }),
+      "0 cohorts, the latest saved first. list_cohorts without search, tag and product shows all that there are."
+    )
+    assert.match(
+      await textOf("list_cohorts", { page: 2 }),
+      /no excess property\n {2}at \["page"\]\nIt takes search, tag, product, limit, cursor\.$/
+    )
+    assert.strictEqual(
+      await textOf("query_cohort", { sql: "FROM patients", name_or_id: "B" }),
+      "There is no cohort of that name or id. list_cohorts shows what there is."
+    )
+    assert.match(await textOf("query_cohort", { sql: "FROM patient" }), / describe_tables shows the tables/)
+    assert.match(
+      await textOf("query_cohort", { sql: "SELECT id, count(*) FROM patients" }),
+      /GROUP BY ALL.*any_value\.$/
+    )
+  })
+})
+
 describe("a value that cannot be stored exactly", () => {
   it("is refused with its place, in which keys that may be values are left out", async () => {
     const { to } = await serve(makeFolder())

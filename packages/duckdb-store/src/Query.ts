@@ -76,6 +76,7 @@ export const QueryReason = Schema.Literals([
   "not-allowed",
   "too-complex",
   "not-understood",
+  "not-grouped",
   "not-computable",
   "timeout",
   "memory",
@@ -96,6 +97,10 @@ const texts: Readonly<Record<QueryReason, readonly [what: string, next: string]>
   "not-allowed": ["The query uses what queries may not use", "docs/query.md lists what they may."],
   "too-complex": ["The query is too long or too deeply nested", "Make it simpler."],
   "not-understood": ["The query does not fit the views", "DESCRIBE a view to see its columns and their types."],
+  "not-grouped": [
+    "A column is neither grouped by nor in an aggregate",
+    "Add GROUP BY ALL, or take the column in an aggregate such as any_value."
+  ],
   "not-computable": ["A value cannot be computed", "TRY_CAST and TRY give NULL instead."],
   timeout: ["The query took too long", "Make it simpler, or allow it more time."],
   memory: ["The query needs too much memory", "Filter or aggregate more, or allow it more memory."],
@@ -399,7 +404,9 @@ const engineError = (problem: EngineProblem, { path, sql }: QueryRequest): Query
   if (problem.type === "IO") return toStoreError(path, cause)
   const reason = problem.text.includes("expression depth")
     ? "too-complex"
-    : (engineReasons[problem.type] ?? "not-computable")
+    : problem.text.includes("must appear in the GROUP BY clause")
+      ? "not-grouped"
+      : (engineReasons[problem.type] ?? "not-computable")
   return new QueryError({
     reason,
     ...placeIn(sql, problem.location),

@@ -323,6 +323,11 @@ describe.concurrent("errors", () => {
           "DESCRIBE a view to see its columns and their types."
       )
       assert.strictEqual(
+        yield* messageOf("SELECT mrn, count(*) FROM patients"),
+        "A column is neither grouped by nor in an aggregate, at line 1, column 8. " +
+          "Add GROUP BY ALL, or take the column in an aggregate such as any_value."
+      )
+      assert.strictEqual(
         yield* messageOf("SELECT secretname(1)"),
         "The query uses what queries may not use: a function that is not on the list, at line 1, column 8. " +
           "docs/query.md lists what they may."
