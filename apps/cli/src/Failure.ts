@@ -256,7 +256,15 @@ const wordsOf = (
     case "NameTaken":
       return refusal(error, known.tag, hint)
     case "InvalidRequest":
-      return { code: failures.has(known.reason) ? exitCode.failed : exitCode.usage, lines: [known.message] }
+      return {
+        code: failures.has(known.reason) ? exitCode.failed : exitCode.usage,
+        lines: [
+          known.message,
+          ...(known.reason === "not-deleted"
+            ? [`  --revision NUMBER says it; \`${hint("history NAME")}\` lists them.`]
+            : [])
+        ]
+      }
     case "QueryError":
       return { code: queryCodes[known.reason] ?? exitCode.failed, lines: [known.message] }
     case "SqlError": {

@@ -176,6 +176,9 @@ describe("mallard delete, undelete and gc", () => {
     assert.deepStrictEqual([gone.code, gone.stderr], [1, words])
     assert.strictEqual((await mallard("diff", "wards")).stdout, "Revision 2 deleted the cohort\n")
     assert.deepInclude(await json("undelete", "wards"), { name: "wards", seq: 3, changed: true })
+    const twice = await run(folder, ["undelete", "wards"], { MALLARD_DB: "test.duckdb" })
+    assert.strictEqual(twice.code, 2)
+    assert.include(twice.stderr, "\n  --revision NUMBER says it; `mallard history NAME` lists them.\n")
     await json("delete", "wards")
     assert.deepStrictEqual(
       (await json("history", "wards")).map(({ change }: { readonly change: string }) => change),

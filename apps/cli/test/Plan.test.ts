@@ -78,6 +78,12 @@ describe("mallard plan", () => {
     assert.isTrue(report.totals.balanced)
     assert.strictEqual(report.database, join(folder, "test.duckdb"))
     assert.include((await run(folder, ["runs", ...db])).stdout, "plan=of 5 sources")
+    // Of what was gone when the plan was carried out, no copy was kept.
+    const retried = await run(folder, ["retry", "last", ...db])
+    assert.include(
+      retried.stdout,
+      "in/gone.json: skipped (it is not there any more; its copy, if one was kept when it was"
+    )
   })
 
   it("is carried out without taking sources beside the plan for gone or renamed", async () => {

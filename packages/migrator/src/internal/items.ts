@@ -72,7 +72,12 @@ export const tooLargeItem = (source: Source, most: number): ItemReport => {
 export const goneItem = (path: string): ItemReport => ({
   ...bareItem(path, 0),
   outcome: "skipped",
-  remarks: [plainRemark("gone", "it is not there any more; a copy of what was rejected can be exported and mended")],
+  remarks: [
+    plainRemark(
+      "gone",
+      "it is not there any more; its copy, if one was kept when it was rejected, can be exported and mended"
+    )
+  ],
   remark_count: 1
 })
 
