@@ -14,6 +14,7 @@
 import assert from "node:assert/strict"
 import { existsSync, readdirSync } from "node:fs"
 import { dirname } from "node:path"
+import { shellQuoted, withHints } from "../../src/Hints.ts"
 import type { Ended } from "./Program.ts"
 import type { Inspection } from "./Protocol.ts"
 import { SECRET, treeOf, type World } from "./World.ts"
@@ -21,7 +22,7 @@ import { SECRET, treeOf, type World } from "./World.ts"
 export interface Expected {
   /** The exit code, or those it may be. */
   readonly code: number | ReadonlyArray<number>
-  /** What is said on stdout or stderr. */
+  /** What is said on stdout or stderr; commands in it lead to the database. */
   readonly says?: string | RegExp | undefined
   /**
    * What becomes of the database: it opens and verifies or is not there (`sound`, the default), or it is refused and none of
@@ -52,7 +53,7 @@ export const checkInvariants = async (
   before: ReturnType<typeof treeOf>
 ): Promise<void> => {
   const printed = `${ended.stdout}${ended.stderr}`
-  checkEnding(ended, expected, printed)
+  checkEnding(world, ended, expected, printed)
   assert.ok(!printed.includes(SECRET), "P8: a value of a document is printed")
   assert.deepEqual(ended.open, [], "I7: files are left open")
   assert.deepEqual(treeOf(world.source), world.frozen, "I4: the sources have changed")
@@ -90,15 +91,17 @@ export const checkInvariants = async (
   assert.deepEqual(leftovers(world, expected.leaves), [], "I6: left over")
 }
 
-const checkEnding = (ended: Ended, { code, outcomes, says }: Expected, printed: string): void => {
+const checkEnding = (world: World, ended: Ended, { code, outcomes, says }: Expected, printed: string): void => {
   assert.equal(ended.signal, null, `I8: the program was ended by ${String(ended.signal)}\n${printed}`)
   const codes = typeof code === "number" ? [code] : code
   assert.ok(
     codes.some((one) => one === ended.code),
     `I8: ends with ${String(ended.code)} and not with ${codes.join(" or ")}\n${printed}`
   )
-  const isSaid = says === undefined || (typeof says === "string" ? printed.includes(says) : says.test(printed))
-  assert.ok(isSaid, `I8: it does not say ${String(says)}\n${printed}`)
+  if (typeof says === "string") {
+    const words = withHints(says, (command) => `mallard ${command} --db ${shellQuoted(world.database)}`)
+    assert.ok(printed.includes(words), `I8: it does not say ${words}\n${printed}`)
+  } else if (says !== undefined) assert.match(printed, says, "I8: it does not say what it should")
   assert.ok(ended.code === 0 || wayOut.test(printed), `I8: it does not say what to do\n${printed}`)
   assert.ok(!printed.includes("Something went wrong that should not"), `I8: an error without a type\n${printed}`)
   if (outcomes !== undefined) assert.deepEqual(outcomesOf(ended), outcomes, "I8: outcomes")
