@@ -7,6 +7,7 @@ import {
   DuckDBTimestampValue,
   DuckDBTimeValue,
   FLOAT,
+  HUGEINT,
   INTEGER,
   LIST,
   MAP,
@@ -305,6 +306,8 @@ describe("parameters", () => {
           [typed("private", BOOLEAN), "unbindable-value"],
           [typed(["private"], LIST(BOOLEAN)), "unbindable-value"],
           [typed(1e300, FLOAT), "unbindable-value"],
+          [typed(2n ** 127n, HUGEINT), "unbindable-value"],
+          [typed([-(2n ** 127n) - 1n], LIST(HUGEINT)), "unbindable-value"],
           [typed({ a: 1, private: 2 }, STRUCT({ a: INTEGER })), "unbindable-value"],
           // Some of the next ended the process.
           [typed(123456, DECIMAL(4, 2)), "unbindable-value"],

@@ -225,21 +225,30 @@ const fromTyped = (typed: TypedValue, parameter: number): DuckDBValue => {
   }
 }
 
-// The Node client makes `true` of any text, infinity of what a FLOAT cannot hold, and drops fields that a STRUCT lacks.
+// What the Node client alters without a word: fields that a STRUCT lacks, texts as `true`, a HUGEINT or FLOAT out of range.
 const strictly: typeof JSToDuckDBValueConverter = (value, type, converter) => {
-  if (value !== null) {
-    if (type instanceof DuckDBDecimalType) return decimalOf(value, type)
-    const isLost =
-      type instanceof DuckDBStructType
-        ? typeof value === "object" && Object.keys(value).some((key) => !type.entryNames.includes(key))
-        : type.typeId === DuckDBTypeId.BOOLEAN
-          ? typeof value !== "boolean"
-          : type.typeId === DuckDBTypeId.FLOAT &&
-            typeof value === "number" &&
-            Number.isFinite(value) !== Number.isFinite(Math.fround(value))
-    if (isLost) throw new TypeError("the type cannot hold the value")
+  if (value === null) return null
+  if (type instanceof DuckDBDecimalType) return decimalOf(value, type)
+  const converted = JSToDuckDBValueConverter(value, type, converter)
+  if (isAltered(value, converted, type)) throw new TypeError("the type cannot hold the value")
+  return converted
+}
+
+const isAltered = (value: NonNullable<JS>, converted: DuckDBValue, type: DuckDBType): boolean => {
+  switch (type.typeId) {
+    case DuckDBTypeId.BOOLEAN:
+      return typeof value !== "boolean"
+    case DuckDBTypeId.FLOAT:
+      return typeof value === "number" && Number.isFinite(value) !== Number.isFinite(Math.fround(value))
+    case DuckDBTypeId.HUGEINT:
+      return typeof converted === "bigint" && converted !== BigInt.asIntN(128, converted)
+    default:
+      return (
+        type instanceof DuckDBStructType &&
+        typeof value === "object" &&
+        Object.keys(value).some((key) => !type.entryNames.includes(key))
+      )
   }
-  return JSToDuckDBValueConverter(value, type, converter)
 }
 
 /** A number rounded to the type's decimals, a text as it is, or a bigint of all digits. One out of range would end the process. */
