@@ -38,7 +38,7 @@ export const isLikeFlags = (arg: string): boolean => /^-[^=]*\.(?:json|ndjson|js
 
 /** Whether a query that begins with a comment was given where flags are read. */
 export const isCommentLikeFlag = ([command, ...args]: ReadonlyArray<string>): boolean =>
-  (command === "query" || command === "sql") && args.some((arg) => /^--.*\s/.test(arg))
+  (command === "query" || command === "sql") && args.some((arg) => /^--(?![a-z-]+=).*\s/.test(arg))
 
 /** What `--otlp` without a URL means. */
 export const FROM_ENVIRONMENT = "environment"

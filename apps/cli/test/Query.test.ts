@@ -40,6 +40,8 @@ describe("mallard query", () => {
     const comment = await run(folder, ["query", "-- all\nSELECT 1 AS one", ...db])
     assert.strictEqual(comment.code, 2)
     assert.include(comment.stderr, "  SQL that begins with a comment is given after -- at the end of the line.\n")
+    const unknown = await run(folder, ["query", "--cohort=Two walk-ins", "--nope", ...db])
+    assert.notInclude(unknown.stderr, "a comment")
     assert.strictEqual(
       (await run(folder, ["query", ...db, "--csv", "--", "-- all\nSELECT 1 AS one"])).stdout,
       "one\r\n1\r\n"
