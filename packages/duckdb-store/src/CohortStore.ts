@@ -22,7 +22,7 @@ import {
 } from "./internal/content.ts"
 import { documentsOf, exportFiles, exportTexts } from "./internal/exporting.ts"
 import { makeHeads } from "./internal/heads.ts"
-import { entityWithFields, fieldsOf } from "./internal/jsonScan.ts"
+import { fieldPicker } from "./internal/jsonScan.ts"
 import { makeLookup, type OpenCohorts } from "./internal/lookup.ts"
 import { limitOf, readCursor, writeCursor } from "./internal/paging.ts"
 import { query } from "./internal/query.ts"
@@ -439,11 +439,11 @@ const entitiesOf = Effect.fnUntraced(function* (
     limit: limit + 1
   })
   const last = found[limit - 1]
-  const fields = options.fields === undefined ? undefined : fieldsOf(options.fields)
+  const picked = options.fields === undefined ? undefined : fieldPicker(options.fields)
   return {
     items: found.slice(0, limit).map((member) => {
       const entity = entityOf(member)
-      return fields === undefined ? entity : { ...entity, text: entityWithFields(entity.text, fields) }
+      return picked === undefined ? entity : { ...entity, text: picked(entity.text) }
     }),
     next:
       found.length > limit && last !== undefined

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process"
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { CohortStore, diffTexts, documentText, exportRemarks, type ExportRemark, verifyDatabase } from "../src/index.ts"
-import { entityWithFields, fieldsOf, leaves, withFields, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
+import { fieldPicker, fieldsOf, leaves, withFields, withoutPrivateKeys } from "../src/internal/jsonScan.ts"
 import { beginEmpty, temporaryFolder, valuesOf, withStore } from "./support.ts"
 
 const inStore = <A, E>(use: (store: CohortStore["Service"], folder: string) => Effect.Effect<A, E, DuckDbClient>) =>
@@ -380,13 +380,14 @@ describe("scans of compact text", () => {
       [["name.given"], '{"data":{"name":{"given":"A"}}}'],
       [["entity_id"], '{"entity_id":"7","data":{"entity_id":8}}'],
       [["data.id", "x"], '{"data":{"id":1.50},"x":1}'],
+      [["name.given", "data.name.family"], '{"data":{"name":{"given":"A","family":"B"}}}'],
       [["data"], `{"data":${text.slice(text.indexOf('{"id"'), -7)}}`]
     ]
     for (const [paths, wanted] of cases) {
-      assert.strictEqual(entityWithFields(text, fieldsOf(paths)), wanted, paths.join())
+      assert.strictEqual(fieldPicker(paths)(text), wanted, paths.join())
     }
     const others = ['{"data":{"id":1},"id":2}', '{"entity_id":"7","entity_type":"patient","data":[{"id":1}],"id":2}']
-    for (const other of others) assert.strictEqual(entityWithFields(other, fieldsOf(["id"])), '{"id":2}')
+    for (const other of others) assert.strictEqual(fieldPicker(["id"])(other), '{"id":2}')
   })
 
   it("do not mind depth", () => {

@@ -202,11 +202,12 @@ export const withFields = (text: string, fields: Fields, at = 0, end = text.leng
   return `{${kept.join(",")}}`
 }
 
-/** The entity with the wanted members only; those of one in a wrapper `{entity_id, entity_type, data}` lie below `data` too. */
-export const entityWithFields = (text: string, fields: Fields): string => {
-  if (!isWrapper(text)) return withFields(text, fields)
-  const inside = fields.get("data")
-  return withFields(text, new Map([...fields, ["data", inside === true || new Map([...fields, ...(inside ?? [])])]]))
+/** Gives entities with the wanted fields only; those of one in a wrapper `{entity_id, entity_type, data}` lie below `data` too. */
+export const fieldPicker = (paths: ReadonlyArray<string>): ((entity: string) => string) => {
+  const fields = fieldsOf(paths)
+  const inside = fieldsOf(paths.flatMap((path) => [path, path.replace(/^data\./, "")]))
+  const ofWrapper = new Map(fields).set("data", fields.get("data") === true || inside)
+  return (entity) => withFields(entity, isWrapper(entity) ? ofWrapper : fields)
 }
 
 const isWrapper = (text: string): boolean => {
