@@ -277,12 +277,7 @@ export class ShapeTrie {
       unmapped,
       folded,
       duplicate,
-      maybeWrapper:
-        key === WRAPPED &&
-        !duplicate &&
-        frame.slot === undefined &&
-        frame.path === this.compiled.root &&
-        path === undefined
+      maybeWrapper: !duplicate && path === undefined && this.reaches(node, key)
     })
     if (keeps) {
       let spelling = this.spellings.get(text)
