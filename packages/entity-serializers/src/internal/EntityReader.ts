@@ -20,16 +20,7 @@ import { LeafReader } from "./LeafReader.ts"
 import { chooseElement, decideColumns, isWrapper, mayChoose } from "./Leaves.ts"
 import { type CompiledKind, compiledByCode } from "./PathTree.ts"
 import { Remarks } from "./Remarks.ts"
-import {
-  type Before,
-  type Budget,
-  type KeyEdge,
-  makeBudget,
-  ShapeTrie,
-  type Slot,
-  type Takes,
-  type TrieNode
-} from "./ShapeTrie.ts"
+import { type Budget, type KeyEdge, makeBudget, ShapeTrie, type Slot, type Takes, type TrieNode } from "./ShapeTrie.ts"
 import { LONE_SURROGATE, PYTHON_TOKEN, Tokenizer } from "./Tokenizer.ts"
 
 /** Thrown when the walk meets a leaf that takes a column from one read before. */
@@ -305,7 +296,8 @@ export class EntityReader {
       const mayRun = node.folded && !slot.frame.array
       if (container && slot.branch) {
         if (t.depth >= t.maxDepth) t.fail("too-deep")
-        const before = mayRun ? this.before(node, memberStart, labels) : undefined
+        const fragments = this.fragmentStarts.length
+        const before = mayRun ? { node, start: memberStart, runEnd: this.runEnd, fragments, labels } : undefined
         if (takes.columns.length > 0) {
           this.copyContainer(slot, takes, columns, row)
           labels++
@@ -496,10 +488,6 @@ export class EntityReader {
     }
     this.fragment(start, o)
     return trie.afterMembers(node)
-  }
-
-  private before(node: TrieNode, start: number, labels: number): Before {
-    return { node, start, labels, fragments: this.fragmentStarts.length, runEnd: this.runEnd }
   }
 
   /** After a container. One that turns out to hold no label is a member like others that take no column. */

@@ -87,7 +87,7 @@ interface Frame {
 }
 
 /** The place before a member that may become part of a run of members, once it is known that no label stands in it. */
-export interface Before {
+interface Before {
   readonly node: TrieNode
   /** Where the member starts in the output, where the last run ends, and how many fragments and labels there are. */
   readonly start: number
