@@ -130,7 +130,8 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
         if (plan.cohorts.length === 0) return { ...plan, bytesBefore, bytesAfter: bytesBefore } satisfies PurgeReport
         const began = yield* now
         yield* copyKept(sql, path, { revisions: keeping(plan.cohorts), forgetsNames: true })
-        yield* recordPurge(sql, plan, began, config.program ?? defaultProgram, options)
+        const recorded = recordPurge(plan, began, config.program ?? defaultProgram, options)
+        yield* Effect.provideService(recorded, DuckDbClient, sql)
         const bytesAfter = yield* attempt(() => bytesOf(building))
         yield* reach("purge/copied")
         if (renamesOpenFiles) {
@@ -154,32 +155,21 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
  * many of their items went with them: what those had counted is told apart from what is lost.
  */
 const recordPurge = Effect.fnUntraced(function* (
-  sql: DuckDbSqlClient,
   { cohorts, documents, entities, revisions }: PurgePlan,
   began: Date,
   program: string,
   { asked = Effect.succeed('{"command":"purge"}'), totals }: Pick<PurgeOptions, "asked" | "totals">
 ) {
+  const sql = yield* DuckDbClient
   const run_id = randomUUID()
   const gone = yield* query<{ readonly run_id: string; readonly items: bigint }>(sql, goneItemsSql)
   const items = Object.fromEntries(gone.map((row) => [row.run_id, Number(row.items)]))
   const purged = { cohorts: cohorts.map(({ cohortId }) => cohortId), revisions, documents, entities, items }
-  const event = { run_id, program }
-  yield* Effect.gen(function* () {
-    yield* commitRows(run_id, {
-      migration_runs: [
-        { ...event, event: "started", at: began, outcome: null, options: yield* asked, totals: null },
-        {
-          ...event,
-          event: "finished",
-          at: yield* now,
-          outcome: "done",
-          options: JSON.stringify({ purged }),
-          totals: totals ?? null
-        }
-      ]
-    })
-  }).pipe(Effect.provideService(DuckDbClient, sql))
+  const started = { run_id, event: "started", at: began, outcome: null, options: yield* asked, totals: null, program }
+  const finished = { outcome: "done", options: JSON.stringify({ purged }), totals: totals ?? null }
+  yield* commitRows(run_id, {
+    migration_runs: [started, { ...started, ...finished, event: "finished", at: yield* now }]
+  })
   yield* checkpoint(sql)
 })
 

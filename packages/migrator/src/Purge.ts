@@ -14,8 +14,8 @@ export interface PurgeRequest {
 
 /**
  * Removes deleted cohorts with their history, and the entities that no other cohort has: the only deletion, which cannot be
- * undone. The ledger keeps who asked for it and when, how much went, of the cohorts their ids, and of
- * the runs that had stored them the number of items that their reports list no more.
+ * undone. The ledger keeps who asked for it and when, how much went, the ids of the cohorts, and how many items the reports of
+ * earlier runs list no more.
  *
  * Fails with a `StoreError` when the database cannot be opened or does not verify, and with `InvalidRequest` when it holds
  * tables or views that would be lost; then it is as it was.
