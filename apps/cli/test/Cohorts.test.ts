@@ -234,7 +234,7 @@ describe("mallard delete, undelete and gc", () => {
     assert.strictEqual(before.totals.balanced, true)
     assert.include(
       before.notes.join(),
-      "1 source was counted and is not listed: the cohorts were removed for good since."
+      "1 source was counted and is not listed: its cohort has since been removed for good."
     )
     assert.strictEqual((await mallard("report", "--format", "junit")).stdout.match(/<failure/), null)
   })

@@ -42,7 +42,7 @@ import {
 } from "../Report.ts"
 import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
-import { counted, undoneWord } from "./Summary.ts"
+import { grouped, undoneWord } from "./Summary.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -303,7 +303,9 @@ const reportOf = (stored: StoredFacts): RunReport => {
   }
   if (purgedItems > 0) {
     notes.push(
-      `${counted(purgedItems, "source was", "sources were")} counted and ${purgedItems === 1 ? "is" : "are"} not listed: the cohorts were removed for good since.`
+      purgedItems === 1
+        ? "1 source was counted and is not listed: its cohort has since been removed for good."
+        : `${grouped(purgedItems)} sources were counted and are not listed: their cohorts have since been removed for good.`
     )
   }
   const partly = run.finishedAt === undefined ? ({ partial: true } as const) : {}
