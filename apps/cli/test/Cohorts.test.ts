@@ -53,7 +53,7 @@ describe("mallard import and save", () => {
     writeFileSync(join(folder, "wide.json"), Buffer.from("[]", "utf16le"))
     const packed = await mallard("import", "packed.json")
     assert.strictEqual(packed.code, 1)
-    assert.include(packed.stderr, "(it is compressed (gzip); unpack it and migrate what is in it)\n")
+    assert.include(packed.stderr, "(it is compressed with gzip; unpack it and migrate what is in it)\n")
     const wide = await mallard("save", "wide", "wide.json")
     assert.include(
       wide.stderr,

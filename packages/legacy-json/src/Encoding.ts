@@ -196,7 +196,7 @@ class Utf16Transcoder {
 
 const unreadEncoding = (encoding: string): string => `it looks like ${encoding}; save the file as UTF-8 and try again`
 
-const compressed = (format: string): string => `it is compressed (${format}); unpack it and migrate what is in it`
+const compressed = (format: string): string => `it is compressed with ${format}; unpack it and migrate what is in it`
 
 /** How files begin that are compressed, or in UTF-32 with a byte order mark. */
 const signatures: ReadonlyArray<{ readonly bytes: ReadonlyArray<number>; readonly form: string }> = [

@@ -106,12 +106,13 @@ describe("toUtf8", () => {
 
 describe("unreadFormOf", () => {
   it.for([
-    ["gzip", gzipSync("[]"), "it is compressed (gzip)"],
-    ["zstd", zstdCompressSync("[]"), "it is compressed (zstd)"],
-    ["zip", Buffer.from("504b0304140000000800", "hex"), "it is compressed (zip)"],
-    ["an empty zip", Buffer.from("504b0506000000000000", "hex"), "it is compressed (zip)"],
-    ["bzip2", Buffer.from("425a683931415926", "hex"), "it is compressed (bzip2)"],
-    ["xz", Buffer.from("fd377a585a000004", "hex"), "it is compressed (xz)"],
+    ["gzip", gzipSync("[]"), "it is compressed with gzip"],
+    ["zstd", zstdCompressSync("[]"), "it is compressed with zstd"],
+    ["zip", Buffer.from("504b0304140000000800", "hex"), "it is compressed with zip"],
+    ["an empty zip", Buffer.from("504b0506000000000000", "hex"), "it is compressed with zip"],
+    ["bzip2", Buffer.from("425a683931415926", "hex"), "it is compressed with bzip2"],
+    ["xz", Buffer.from("fd377a585a000004", "hex"), "it is compressed with xz"],
+    ["7z", Buffer.from("377abcaf271c0004", "hex"), "it is compressed with 7z"],
     ["little UTF-16", Buffer.from("[]", "utf16le"), "it looks like UTF-16 without a byte order mark"],
     ["big UTF-16", utf16be("[]"), "it looks like UTF-16 without a byte order mark"],
     ["little UTF-32", Buffer.from("5b0000005d000000", "hex"), "it looks like UTF-32"],
