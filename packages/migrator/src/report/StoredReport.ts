@@ -42,7 +42,7 @@ import {
 } from "../Report.ts"
 import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
-import { grouped, undoneWord } from "./Summary.ts"
+import { counted, undoneWord } from "./Summary.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -299,14 +299,11 @@ const reportOf = (stored: StoredFacts): RunReport => {
   notes.push(...(proof?.not_moved ?? []))
   if (undoneBy !== undefined) notes.push(undoneNote(undoneBy, options["max_rejects"], takenBack !== undefined))
   if (stated !== undefined && stated.unchanged > 0) {
-    notes.push(`${stated.unchanged} unchanged sources were counted and are not listed.`)
+    notes.push(`${notListed(stated.unchanged, "unchanged source")}.`)
   }
   if (purgedItems > 0) {
-    notes.push(
-      purgedItems === 1
-        ? "1 source was counted and is not listed: its cohort has since been removed for good."
-        : `${grouped(purgedItems)} sources were counted and are not listed: their cohorts have since been removed for good.`
-    )
+    const cohorts = purgedItems === 1 ? "its cohort has" : "their cohorts have"
+    notes.push(`${notListed(purgedItems, "source")}: ${cohorts} since been removed for good.`)
   }
   const partly = run.finishedAt === undefined ? ({ partial: true } as const) : {}
   const timings = proof?.timings ?? {
@@ -372,6 +369,9 @@ const undoneNote = (by: UndoneBy, limit: Schema.Json | undefined, isTakenBack: b
   const rest = `${listed}the report of that run says what became of each cohort.`
   return `The run was ${undoneWord(by)} by run ${run}${why}. ${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
 }
+
+const notListed = (count: number, what: string): string =>
+  `${counted(count, what)} ${count === 1 ? "was counted and is" : "were counted and are"} not listed`
 
 /**
  * Whether the items listed are those that were counted, but for `purged` ones, and the counts add up to what was found.
