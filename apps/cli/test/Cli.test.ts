@@ -617,10 +617,9 @@ describe("mallard verify", () => {
 
   it("names a change that was made behind its back", async () => {
     const { folder } = await migrated()
-    const change = await runOther(
-      process.execPath,
-      ["-e", changeValue, join(folder, "test.duckdb")],
-      import.meta.dirname
+    const change = await runSql(
+      join(folder, "test.duckdb"),
+      "UPDATE mallard.patients SET birth_date = birth_date + 1 WHERE birth_date IS NOT NULL"
     )
     assert.strictEqual(change.code, 0, change.stderr)
     const verified = await run(folder, ["verify", ...db])
@@ -662,13 +661,30 @@ describe("mallard verify", () => {
     assert.strictEqual(outcome.code, 6, outcome.stderr)
     assert.strictEqual(JSON.parse(outcome.stdout).outcome, "damaged")
   })
+
+  it("says how to look at a database whose log is damaged", async () => {
+    const { folder } = await migrated()
+    const path = join(folder, "test.duckdb")
+    await runSql(path, "PRAGMA disable_checkpoint_on_shutdown", "UPDATE mallard.patients SET birth_date = NULL")
+    const log = readFileSync(`${path}.wal`)
+    log[log.length >> 1]! ^= 1
+    writeFileSync(`${path}.wal`, log)
+    const outcome = await run(folder, ["verify", ...db])
+    assert.strictEqual(outcome.code, 6, outcome.stderr)
+    assert.include(outcome.stdout, `\`mallard doctor --db ${path}\` says what is the matter with the log`)
+  })
 })
 
-const changeValue = `
+/** Runs statements in a database behind Mallard's back. */
+const runSql = (path: string, ...statements: ReadonlyArray<string>) =>
+  runOther(process.execPath, ["-e", sqlChild, path, ...statements], import.meta.dirname)
+
+const sqlChild = `
 const { DuckDBInstance } = await import("@duckdb/node-api")
-const instance = await DuckDBInstance.create(process.argv[1])
+const [path, ...statements] = process.argv.slice(1)
+const instance = await DuckDBInstance.create(path)
 const connection = await instance.connect()
-await connection.run("UPDATE mallard.patients SET birth_date = birth_date + 1 WHERE birth_date IS NOT NULL")
+for (const statement of statements) await connection.run(statement)
 connection.closeSync()
 instance.closeSync()
 `

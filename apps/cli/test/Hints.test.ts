@@ -56,6 +56,7 @@ describe.skipIf(process.platform === "win32")("what is told to be typed next", (
         [["rejects", "list"], 2],
         [["rejects", "show", "nope"], 1],
         [["rejects", "export", "--out", "to mend"], 1],
+        [["rejects", "replay", "nope"], 1],
         [["savepoint", "restore", "nope"], 1],
         [["backup", "verify", "nope"], 1],
         [["import", "old"], 1],

@@ -15,7 +15,7 @@ import { cipherSettings } from "../Ciphers.ts"
 import { withDatabase } from "../Database.ts"
 import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
-import { hintsOf, shellQuoted } from "../Hints.ts"
+import { hintsOf, shellQuoted, withHints } from "../Hints.ts"
 import type { ProgressFlag } from "../Progress.ts"
 import { remarkText } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
@@ -163,7 +163,7 @@ export const runRejectsExport = Effect.fnUntraced(function* (session: Session, c
 export const runRejectsReplay = Effect.fnUntraced(function* (session: Session, command: ReplayCommand) {
   const folder = resolve(session.cwd, command.folder)
   const replays = yield* readExport(folder).pipe(
-    Effect.catchTag("ExportUnreadable", ({ message }) => Effect.fail(usage(message)))
+    Effect.catchTag("ExportUnreadable", ({ message }) => Effect.fail(usage(withHints(message, hintsOf(session)))))
   )
   // Who has removed a file does not want it replayed.
   const paths = [...replays.keys()].filter(isThere)

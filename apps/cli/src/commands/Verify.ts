@@ -3,7 +3,7 @@ import { type FullVerifyReport, type MigrationFailed, verify } from "@mallard/mi
 import { Cause, Effect } from "effect"
 import { endWithWords } from "../Crash.ts"
 import { withDatabase } from "../Database.ts"
-import { hintsOf } from "../Hints.ts"
+import { hintsOf, withHints } from "../Hints.ts"
 import { CommandFailed, Ended, exitCode, lacking } from "../Failure.ts"
 import { type ProgressFlag, ProgressReport } from "../Progress.ts"
 import { renderVerification, type VerificationResult } from "../RenderVerification.ts"
@@ -28,7 +28,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
   })
   endWithWords(session)
   if (command.json)
-    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(database, crashed(session)))}\n`)
+    session.reading.onCrash = (database) => terminal.out(`${JSON.stringify(damaged(session, database, CRASHED))}\n`)
   const verified = withDatabase(session, command.db, (database) =>
     verify({
       database,
@@ -42,7 +42,7 @@ export const runVerify = Effect.fnUntraced(function* (session: Session, command:
       Effect.catchTag("MigrationFailed", (error) => Effect.fail(lackIn(error) ?? error)),
       Effect.catchCause((cause) => {
         const damage = damageOf(cause)
-        return damage === undefined ? Effect.failCause(cause) : Effect.succeed(damaged(database, damage))
+        return damage === undefined ? Effect.failCause(cause) : Effect.succeed(damaged(session, database, damage))
       })
     )
   )
@@ -71,10 +71,10 @@ const resultOf = (database: string, report: FullVerifyReport): VerificationResul
   notes: report.notes
 })
 
-const crashed = (session: Session): string =>
-  `DuckDB crashes while it reads it; keep the file as it is, see what \`${hintsOf(session)("doctor")}\` says, and restore a backup or migrate into a new file`
+const CRASHED =
+  "DuckDB crashes while it reads it; keep the file as it is, see what `mallard doctor` says, and restore a backup or migrate into a new file"
 
-const damaged = (database: string, message: string): VerificationResult => ({
+const damaged = (session: Session, database: string, message: string): VerificationResult => ({
   database,
   outcome: "damaged",
   checked: 0,
@@ -82,7 +82,7 @@ const damaged = (database: string, message: string): VerificationResult => ({
   mismatched: 1,
   entities: 0,
   finding_count: 1,
-  findings: [{ code: "database-damaged", where: database, message }],
+  findings: [{ code: "database-damaged", where: database, message: withHints(message, hintsOf(session)) }],
   sources: { checked: 0, matched: 0, mismatched: 0 },
   notes: []
 })
