@@ -10,9 +10,11 @@ import {
   HUGEINT,
   INTEGER,
   LIST,
+  listValue,
   MAP,
   mapValue,
   STRUCT,
+  structValue,
   UUID,
   VARCHAR
 } from "@duckdb/node-api"
@@ -316,7 +318,11 @@ describe("parameters", () => {
           [typed(-Infinity, DECIMAL(18, 2)), "unbindable-value"],
           [typed([1e30], LIST(DECIMAL(38, 9))), "unbindable-value"],
           [typed("1.505", DECIMAL(6, 2)), "unbindable-value"],
-          [typed("1e2", DECIMAL(6, 2)), "unbindable-value"]
+          [typed("1e2", DECIMAL(6, 2)), "unbindable-value"],
+          [decimalValue(10n ** 25n, 4, 2), "unbindable-value"],
+          [typed(decimalValue(-10000n, 4, 2), DECIMAL(4, 2)), "unbindable-value"],
+          [listValue([structValue({ a: decimalValue(10000n, 4, 2) })]), "unbindable-value"],
+          [mapValue([{ key: "k", value: decimalValue(10000n, 4, 2) }]), "unbindable-value"]
         ]
         for (const [value, reason] of cases) {
           const error = yield* Effect.flip(sql`SELECT ${1} AS one, ${value} AS v`)

@@ -120,7 +120,7 @@ const bigintType = (value: bigint, parameter: number): DuckDBType => {
 }
 
 const fromObject = (value: object, parameter: number): Bound => {
-  if (isDuckDbValue(value)) return [value, undefined]
+  if (isDuckDbValue(value)) return [checked(value, parameter), undefined]
   if (value instanceof Date) {
     const millis = value.getTime()
     if (Number.isNaN(millis)) throw refuse("unbindable-value", parameter)
@@ -216,7 +216,7 @@ const fit = (value: DuckDBValue, type: DuckDBType): DuckDBValue => {
 const fromTyped = (typed: TypedValue, parameter: number): DuckDBValue => {
   const { value } = typed
   if (value === null || value === undefined) return null
-  if (typeof value === "object" && isDuckDbValue(value)) return value
+  if (typeof value === "object" && isDuckDbValue(value)) return checked(value, parameter)
   if (!isWellFormedDeep(value)) throw refuse("lone-surrogate", parameter)
   try {
     return strictly(plainInput(value), typed.type, strictly)
@@ -254,9 +254,31 @@ const isAltered = (value: NonNullable<JS>, converted: DuckDBValue, type: DuckDBT
 /** A number rounded to the type's decimals, a text as it is, or a bigint of all digits. One out of range would end the process. */
 const decimalOf = (value: JS, { scale, width }: DuckDBDecimalType): DuckDBDecimalValue => {
   const digits = typeof value === "bigint" ? value : digitsOf(decimalText(value, scale), scale)
+  const decimal = new DuckDBDecimalValue(digits, width, scale)
+  if (!isInWidth(decimal)) throw new RangeError("no DECIMAL of this width")
+  return decimal
+}
+
+const isInWidth = ({ value, width }: DuckDBDecimalValue): boolean => {
   const limit = 10n ** BigInt(width)
-  if (digits >= limit || digits <= -limit) throw new RangeError("no DECIMAL of this width")
-  return new DuckDBDecimalValue(digits, width, scale)
+  return value < limit && value > -limit
+}
+
+/** A value of DuckDB's own classes, unless DuckDB would store another: it takes a DECIMAL with too many digits for 0. */
+const checked = <A extends DuckDBValue>(value: A, parameter: number): A => {
+  if (!hasSoundDecimals(value)) throw refuse("unbindable-value", parameter)
+  return value
+}
+
+const hasSoundDecimals = (value: DuckDBValue): boolean => {
+  if (value instanceof DuckDBDecimalValue) return isInWidth(value)
+  if (value instanceof DuckDBListValue || value instanceof DuckDBArrayValue) return value.items.every(hasSoundDecimals)
+  if (value instanceof DuckDBStructValue) return Object.values(value.entries).every(hasSoundDecimals)
+  if (value instanceof DuckDBUnionValue) return hasSoundDecimals(value.value)
+  return (
+    !(value instanceof DuckDBMapValue) ||
+    value.entries.every((entry) => hasSoundDecimals(entry.key) && hasSoundDecimals(entry.value))
+  )
 }
 
 const digitsOf = (text: string, scale: number): bigint => {
