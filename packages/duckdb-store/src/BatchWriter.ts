@@ -57,6 +57,9 @@ const COMMIT_BYTES = 150_000_000
 /** Bytes of compact text after which waiting rows go to the database. */
 export const FLUSH_BYTES = 8 << 20
 
+/** Pointers of links that are written once for all links that have them. Of a long list, each element has its own. */
+const MAX_KNOWN_POINTERS = 1 << 16
+
 /** One file of a cohort, read. */
 export interface NewPart {
   /** File name relative to the cohort. */
@@ -509,14 +512,17 @@ export class BatchWriter {
       return
     }
     const links = batch.links
-    const pointers = { offset: [] as Array<number>, length: [] as Array<number> }
+    const pointers = { offset: new Int32Array(links.count), length: new Int32Array(links.count) }
     const known = new Map<string, { readonly offset: number; readonly length: number }>()
     for (let i = 0; i < links.count; i++) {
-      const pointer = links.pointer[i]!
+      const pointer = links.pointer(i)
       let text = known.get(pointer)
-      if (text === undefined) known.set(pointer, (text = batch.aux.text(pointer)))
-      pointers.offset.push(text.offset + AUX)
-      pointers.length.push(text.length)
+      if (text === undefined) {
+        text = batch.aux.text(pointer)
+        if (known.size < MAX_KNOWN_POINTERS) known.set(pointer, text)
+      }
+      pointers.offset[i] = text.offset + AUX
+      pointers.length[i] = text.length
     }
     const tables = batch.rows.filter((rows) => rows.count > 0)
     const writers: Array<ChunkWriter> = []
@@ -557,13 +563,13 @@ export class BatchWriter {
           })
           if (linkWriter !== undefined) {
             chunks(links.count, (from, count) => {
-              linkWriter.tiny(0, links.parentKind, from, count)
-              linkWriter.longs(1, links.parentId, from, count)
-              linkWriter.ints(2, links.collection, from, count)
-              linkWriter.ints(3, links.ordinal, from, count)
+              linkWriter.tiny(0, links.parentKind.values, from, count)
+              linkWriter.longs(1, links.parentId.values, from, count)
+              linkWriter.ints(2, links.collection.values, from, count)
+              linkWriter.ints(3, links.ordinal.values, from, count)
               linkWriter.texts(4, pointers.offset, pointers.length, from, count, this.heap)
-              linkWriter.tiny(5, links.childKind, from, count)
-              linkWriter.longs(6, links.childId, from, count)
+              linkWriter.tiny(5, links.childKind.values, from, count)
+              linkWriter.longs(6, links.childId.values, from, count)
               linkWriter.append(count)
             })
             this.count("links", links.count)

@@ -79,13 +79,13 @@ export const viewBatch = (reader: EntityReader): BatchView => {
   const children = new Map<string, Array<Array<BatchChild>>>()
   const { links } = batch
   for (let i = 0; i < links.count; i++) {
-    const parent = `${links.parentKind[i]} ${links.parentId[i]}`
+    const parent = `${links.parentKind.values[i]} ${links.parentId.values[i]}`
     let collections = children.get(parent)
     if (collections === undefined) children.set(parent, (collections = []))
-    ;(collections[links.collection[i]!] ??= []).push({
-      kind: links.childKind[i]!,
-      id: links.childId[i]!,
-      pointer: links.pointer[i]!
+    ;(collections[links.collection.values[i]!] ??= []).push({
+      kind: links.childKind.values[i]!,
+      id: links.childId.values[i]!,
+      pointer: links.pointer(i)
     })
   }
 

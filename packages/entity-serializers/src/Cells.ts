@@ -43,16 +43,17 @@ export class Cells {
   }
 
   grow(capacity: number): void {
-    this.low = resized(this.low, capacity)
-    if (this.layout === "TEXT" || this.layout === "I64") this.high = resized(this.high, capacity)
-    if (this.layout === "F64") {
-      const doubles = new Float64Array(capacity)
-      doubles.set(this.doubles)
-      this.doubles = doubles
-    }
-    const valid = new Uint8Array(capacity)
-    valid.set(this.valid)
-    this.valid = valid
+    const { doubles, high, low, valid } = this
+    this.low = new Int32Array(capacity)
+    if (this.layout === "TEXT" || this.layout === "I64") this.high = new Int32Array(capacity)
+    if (this.layout === "F64") this.doubles = new Float64Array(capacity)
+    this.valid = new Uint8Array(capacity)
+    // The system gives no memory to arrays that nothing has been written to.
+    if (!this.used) return
+    this.low.set(low)
+    this.high.set(high)
+    this.doubles.set(doubles)
+    this.valid.set(valid)
   }
 
   setText(row: number, offset: number, length: number): void {
@@ -111,10 +112,4 @@ export class Cells {
     if (this.used) this.valid.fill(0, 0, rows)
     this.used = false
   }
-}
-
-const resized = (array: Int32Array, capacity: number): Int32Array => {
-  const grown = new Int32Array(capacity)
-  grown.set(array)
-  return grown
 }

@@ -70,23 +70,38 @@ export class EntityRows {
   }
 }
 
-/** Waiting links from a parent entity to its children. */
+/** Where nested entities stand in their parent: in a list, or one alone. */
+export interface Place {
+  readonly pointer: string
+  readonly list: boolean
+}
+
+/**
+ * Waiting links from a parent entity to its children. One parent may have a million, so they are numbers, and what their
+ * pointers have in common is kept once, as a place.
+ */
 export class LinkRows {
-  count = 0
-  parentKind: Array<number> = []
-  parentId: Array<number> = []
-  collection: Array<number> = []
-  ordinal: Array<number> = []
-  pointer: Array<string> = []
-  childKind: Array<number> = []
-  childId: Array<number> = []
+  readonly parentKind = new NumberStack()
+  readonly parentId = new NumberStack()
+  readonly collection = new NumberStack()
+  readonly ordinal = new NumberStack()
+  /** Indexes into `places`. */
+  readonly place = new NumberStack()
+  readonly childKind = new NumberStack()
+  readonly childId = new NumberStack()
+  readonly places: Array<Place> = []
+  private readonly placeIndexes = new Map<string, number>()
+
+  get count(): number {
+    return this.parentKind.length
+  }
 
   push(
     parentKind: number,
     parentId: number,
     collection: number,
     ordinal: number,
-    pointer: string,
+    place: number,
     childKind: number,
     childId: number
   ): void {
@@ -94,25 +109,43 @@ export class LinkRows {
     this.parentId.push(parentId)
     this.collection.push(collection)
     this.ordinal.push(ordinal)
-    this.pointer.push(pointer)
+    this.place.push(place)
     this.childKind.push(childKind)
     this.childId.push(childId)
-    this.count++
+  }
+
+  /** The index of a place in `places`, until all links are forgotten. */
+  placeOf(pointer: string, list: boolean): number {
+    const key = `${list ? "list" : "one"} ${pointer}`
+    let index = this.placeIndexes.get(key)
+    if (index === undefined) {
+      index = this.places.push({ pointer, list }) - 1
+      this.placeIndexes.set(key, index)
+    }
+    return index
+  }
+
+  /** Where the child of a link stands in its parent. */
+  pointer(link: number): string {
+    const { list, pointer } = this.places[this.place.values[link]!]!
+    return list ? `${pointer}/${this.ordinal.values[link]}` : pointer
   }
 
   truncate(count: number): void {
-    this.count = count
     for (const column of [
       this.parentKind,
       this.parentId,
       this.collection,
       this.ordinal,
-      this.pointer,
+      this.place,
       this.childKind,
       this.childId
     ]) {
       column.length = count
     }
+    if (count > 0) return
+    this.places.length = 0
+    this.placeIndexes.clear()
   }
 }
 

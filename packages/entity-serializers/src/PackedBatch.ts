@@ -4,7 +4,7 @@
  * same text itself.
  */
 import { AUX, type Cells } from "./Cells.ts"
-import type { EntityRows } from "./EntityBatch.ts"
+import type { EntityRows, Place } from "./EntityBatch.ts"
 import { putDigest } from "./internal/digest.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import type { MemberRows } from "./MemberRows.ts"
@@ -18,8 +18,8 @@ export interface PackedBatch {
   readonly aux: number
   readonly kinds: ReadonlyArray<PackedRows>
   readonly links: number
-  /** The pointers of all links, each once. */
-  readonly pointers: ReadonlyArray<string>
+  /** The places of all links. */
+  readonly places: ReadonlyArray<Place>
   readonly members: number
   /** Shapes that the reader has met since the batch before. */
   readonly shapes: ReadonlyArray<Shape>
@@ -81,13 +81,6 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
     const columns = allColumns(rows).flatMap(({ used }, index) => (used ? [index] : []))
     return { code: rows.code, count: rows.count, undigested: rows.undigested.length / 3, columns }
   })
-  const pointers = new Map<string, number>()
-  const pointer = links.pointer.map((text) => {
-    const known = pointers.get(text)
-    if (known !== undefined) return known
-    pointers.set(text, pointers.size)
-    return pointers.size - 1
-  })
   const putAll = (put: Packing): void => {
     put.bytes(tokenizer.output, tokenizer.o)
     put.bytes(aux.bytes, aux.length)
@@ -98,8 +91,9 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
       put.words(rows.shapes, count)
       for (const index of columns) putCells(put, allColumns(rows)[index]!, count)
     })
-    for (const column of [links.parentKind, links.parentId, links.collection, links.ordinal, pointer]) put.words(column)
-    for (const column of [links.childKind, links.childId]) put.words(column)
+    for (const { length, values } of [links.parentKind, links.parentId, links.collection]) put.words(values, length)
+    for (const { length, values } of [links.ordinal, links.place]) put.words(values, length)
+    for (const { length, values } of [links.childKind, links.childId]) put.words(values, length)
     put.words(members.collection, members.count)
     put.doubles(members.ordinal, members.count)
     put.bytes(members.kind, members.count)
@@ -115,7 +109,7 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
     aux: aux.length,
     kinds,
     links: links.count,
-    pointers: [...pointers.keys()],
+    places: [...links.places],
     members: members.count,
     shapes: [...shapes.fresh]
   }
@@ -248,7 +242,7 @@ const rowsFrom = (ids: Float64Array, firstNew: number): ReadonlyArray<number> =>
 
 /** Takes the links of the parents that are taken: those of others are known as well. */
 const takeLinks = (
-  { links, pointers }: PackedBatch,
+  { links, places }: PackedBatch,
   from: Unpacking,
   { batch }: EntityReader,
   ids: ReadonlyArray<Float64Array>,
@@ -258,14 +252,15 @@ const takeLinks = (
   const parentId = from.words(links)
   const collection = from.words(links)
   const ordinal = from.words(links)
-  const pointer = from.words(links)
+  const place = from.words(links)
   const childKind = from.words(links)
   const childId = from.words(links)
+  const taking = places.map(({ list, pointer }) => batch.links.placeOf(pointer, list))
   for (let i = 0; i < links; i++) {
     if (taken[parentKind[i]!]?.has(parentId[i]! - 1) === false) continue
     const parent = ids[parentKind[i]!]![parentId[i]!]!
     const child = ids[childKind[i]!]![childId[i]!]!
-    batch.links.push(parentKind[i]!, parent, collection[i]!, ordinal[i]!, pointers[pointer[i]!]!, childKind[i]!, child)
+    batch.links.push(parentKind[i]!, parent, collection[i]!, ordinal[i]!, taking[place[i]!]!, childKind[i]!, child)
   }
 }
 
@@ -286,11 +281,8 @@ class Packing {
     this.at = aligned(this.at + count)
   }
 
-  words(values: Int32Array | ReadonlyArray<number>, count = values.length): void {
-    if (this.memory !== undefined) {
-      const room = new Int32Array(this.memory, this.at, count)
-      room.set(values instanceof Int32Array ? values.subarray(0, count) : values)
-    }
+  words(values: Int32Array | Float64Array, count: number): void {
+    if (this.memory !== undefined) new Int32Array(this.memory, this.at, count).set(values.subarray(0, count))
     this.at = aligned(this.at + count * 4)
   }
 

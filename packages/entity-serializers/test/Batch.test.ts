@@ -2,8 +2,16 @@ import { kinds } from "@mallard/schema"
 import { arbitraryDocument, digestOfText, textOfFile } from "@mallard/testkit"
 import * as fc from "fast-check"
 import { assert, describe, it } from "vitest"
-import { EntityBatch, EntityIndex, JsonProblem, ShapeDictionary } from "@mallard/entity-serializers"
-import { cohortRules, meaningOf, type Setup, setUp, stateOf } from "./support.ts"
+import {
+  Cells,
+  EntityBatch,
+  EntityIndex,
+  ForeignShapes,
+  JsonProblem,
+  packBatch,
+  ShapeDictionary
+} from "@mallard/entity-serializers"
+import { cohortRules, linksOf, meaningOf, type Setup, setUp, stateOf } from "./support.ts"
 
 const read = ({ documents }: Setup, text: string): void => {
   const { digest } = documents.readBytes(Buffer.from(text), cohortRules)
@@ -152,6 +160,43 @@ describe("EntityBatch", () => {
     const { rows } = new EntityBatch()
     for (const kind of kinds) assert.lengthOf(rows[kind.code]!.columns, kind.columns.length)
     assert.isEmpty(rows[0]!.columns)
+  })
+
+  it("keeps what the pointers of a list's entities have in common once, here and in what is handed over", () => {
+    const setup = setUp()
+    const encounters = Array.from({ length: 2000 }, (_, at) => `{"encounter_id":"${at}"}`).join(",")
+    read(setup, `{"patients":[{"mrn":"1","encounters":[${encounters}]},{"mrn":"2","encounters":{"encounter_id":"0"}}]}`)
+    const { batch, documents, reader } = setup
+    assert.strictEqual(batch.links.count, 2001)
+    assert.strictEqual(batch.links.pointer(1999), "/encounters/1999")
+    assert.strictEqual(batch.links.pointer(2000), "/encounters")
+    const places = [
+      { pointer: "/encounters", list: true },
+      { pointer: "/encounters", list: false }
+    ]
+    assert.deepStrictEqual(batch.links.places, places)
+    const links = linksOf(batch)
+    const packed = packBatch(reader, documents.members)
+    assert.deepStrictEqual(packed.places, places)
+    assert.isEmpty(batch.links.places)
+    const taker = setUp()
+    const foreign = new ForeignShapes()
+    foreign.learn(packed)
+    assert.isTrue(taker.documents.take(packed, foreign, taker.documents.members))
+    assert.deepStrictEqual(linksOf(taker.batch), links)
+  })
+
+  it("gives no memory to columns without values when it grows", () => {
+    const cells = new Cells("TEXT")
+    cells.grow(4)
+    cells.setText(1, 5, 6)
+    cells.clear(4)
+    // What is left there from before means nothing.
+    cells.grow(8)
+    assert.deepStrictEqual([...cells.low, ...cells.high, ...cells.valid], Array(24).fill(0))
+    cells.setText(1, 5, 6)
+    cells.grow(16)
+    assert.deepStrictEqual([cells.low[1], cells.high[1], cells.valid[1]], [5, 6, 1])
   })
 
   it("says so when more than 1 GiB of text is to wait", () => {

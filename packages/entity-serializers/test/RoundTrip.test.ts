@@ -19,6 +19,7 @@ import {
   arbitraryKindAndText,
   cohortRules,
   kindNamed,
+  linksOf,
   literalRules,
   readDocument,
   readEntity,
@@ -229,6 +230,6 @@ const rowsOf = ({ batch, reader, shapes }: Setup) => ({
       rowValues(batch, code, row, reader.tokenizer.output)
     ])
   ),
-  links: { ...batch.links },
+  links: linksOf(batch),
   shapes: shapes.fresh
 })

@@ -59,6 +59,18 @@ export const setUp = (options: { readonly shapes?: ShapeDictionary; readonly nod
   return { batch, shapes, indexes, reader, documents: new DocumentReader(reader) }
 }
 
+/** Parent, collection, ordinal, pointer and child of each link. */
+export const linksOf = ({ links }: EntityBatch) =>
+  Array.from({ length: links.count }, (_, at) => [
+    links.parentKind.values[at],
+    links.parentId.values[at],
+    links.collection.values[at],
+    links.ordinal.values[at],
+    links.pointer(at),
+    links.childKind.values[at],
+    links.childId.values[at]
+  ])
+
 /** Everything that can be seen of what was read. */
 export const stateOf = ({ batch, indexes, reader, shapes }: Setup) => ({
   rows: batch.rows.map((rows, code) =>
@@ -70,7 +82,7 @@ export const stateOf = ({ batch, indexes, reader, shapes }: Setup) => ({
       found: indexes[code]!.find(rows.digests, row * 4)
     }))
   ),
-  links: structuredClone({ ...batch.links }),
+  links: linksOf(batch),
   aux: batch.aux.length,
   indexes: indexes.map(({ nextId, size }) => ({ nextId, size })),
   fresh: shapes.fresh.map((shape) => ({ ...shape, again: shapes.get(shape.id) })),

@@ -68,8 +68,13 @@ export class EntityReader {
   /** Where the last run of members ends in the output. */
   private runEnd = -1
   /** Children read so far for the entities that are open: pending links. */
-  private readonly pending: Array<{ collection: number; ordinal: number; pointer: string; kind: number; id: number }> =
-    []
+  private readonly pending = {
+    collection: new NumberStack(),
+    ordinal: new NumberStack(),
+    place: new NumberStack(),
+    kind: new NumberStack(),
+    id: new NumberStack()
+  }
   private readonly leaves: LeafReader
   /** Where the opaque value that is being read stands, for remarks about it. */
   private opaquePointer = ""
@@ -154,14 +159,14 @@ export class EntityReader {
     const from = t.p
     const to = t.o
     const remarks = this.remarks.count
-    const pending = this.pending.length
+    const pending = this.pending.id.length
     const fragments = this.fragmentStarts.length
     const finished = this.finished.length
     const retry = (): void => {
       t.p = from
       t.o = to
       this.remarks.truncate(remarks)
-      this.pending.length = pending
+      this.truncatePending(pending)
       this.finished.length = finished
       this.fragmentStarts.length = fragments
       this.fragmentEnds.length = fragments
@@ -206,7 +211,7 @@ export class EntityReader {
     const row = rows.count
     const columns = rows.columns
     const codecs = trie.compiled.codecs
-    const firstPending = this.pending.length
+    const firstPending = this.pending.id.length
     const firstFragment = this.fragmentStarts.length
     let collection = 0
     let sequence = 0
@@ -377,13 +382,21 @@ export class EntityReader {
       rows.shapes[rows.count] = shapeId
       this.setExtra(rows, firstFragment, shapeId === 0 ? node.template : undefined)
       this.finishRow(rows, id)
-      for (let i = firstPending; i < this.pending.length; i++) {
-        const { collection, ordinal, pointer, kind, id: childId } = this.pending[i]!
-        this.batch.links.push(code, id, collection, ordinal, pointer, kind, childId)
+      const { collection, id: childId, kind, ordinal, place } = this.pending
+      for (let i = firstPending; i < childId.length; i++) {
+        this.batch.links.push(
+          code,
+          id,
+          collection.values[i]!,
+          ordinal.values[i]!,
+          place.values[i]!,
+          kind.values[i]!,
+          childId.values[i]!
+        )
       }
     } else rows.wipe()
     this.finished.push(code)
-    this.pending.length = firstPending
+    this.truncatePending(firstPending)
     this.fragmentStarts.length = firstFragment
     this.fragmentEnds.length = firstFragment
     return id
@@ -631,7 +644,8 @@ export class EntityReader {
     const t = this.tokenizer
     const code = child.kind.code
     if (c === 123) {
-      this.child(code, slot.pointer, collection, 0)
+      const place = this.batch.links.placeOf(slot.pointer, false)
+      this.child(code, slot.pointer, collection, 0, place)
       return trie.afterCollection(slot, false)
     }
     if (t.depth >= t.maxDepth) t.fail("too-deep")
@@ -639,10 +653,11 @@ export class EntityReader {
     t.output[t.o++] = 91
     t.p++
     if (t.peek() !== 93) {
+      const place = this.batch.links.placeOf(slot.pointer, true)
       const first = t.p
       for (let ordinal = 0; ; ordinal++) {
         if (ordinal === MAX_CHILDREN) throw new JsonProblem("too-large", t.base + first)
-        this.child(t.peek() === 123 ? code : 0, `${slot.pointer}/${ordinal}`, collection, ordinal)
+        this.child(t.peek() === 123 ? code : 0, `${slot.pointer}/${ordinal}`, collection, ordinal, place)
         if (t.peek() !== 44) break
         t.output[t.o++] = 44
         t.p++
@@ -655,11 +670,24 @@ export class EntityReader {
     return trie.afterCollection(slot, true)
   }
 
-  private child(code: number, pointer: string, collection: number, ordinal: number): void {
+  private child(code: number, pointer: string, collection: number, ordinal: number, place: number): void {
     const remarks = this.remarks.count
     const id = code === 0 ? this.json("") : this.entity(code)
     this.remarks.prefix(remarks, pointer)
-    this.pending.push({ collection, ordinal, pointer, kind: code, id })
+    this.pending.collection.push(collection)
+    this.pending.ordinal.push(ordinal)
+    this.pending.place.push(place)
+    this.pending.kind.push(code)
+    this.pending.id.push(id)
+  }
+
+  private truncatePending(count: number): void {
+    const { collection, id, kind, ordinal, place } = this.pending
+    collection.length = count
+    ordinal.length = count
+    place.length = count
+    kind.length = count
+    id.length = count
   }
 
   /** Copies a container into JSON columns whose path it is, though its leaves stand in columns of their own. */
