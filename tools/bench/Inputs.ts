@@ -101,7 +101,18 @@ export const writeHuge = (folder: string, bytes: number, way: "list" | "text"): 
 }
 
 /** Where millions of tiny members stand. */
-export type Crowd = "entity" | "address" | "wrapper" | "repeated" | "contested" | "list" | "document" | "container"
+export type Crowd =
+  | "entity"
+  | "address"
+  | "wrapper"
+  | "repeated"
+  | "contested"
+  | "list"
+  | "nested"
+  | "collection"
+  | "document"
+  | "container"
+  | "again"
 
 /** One document of about that many bytes in members (or elements) of a few bytes each. */
 export const writeCrowd = (folder: string, bytes: number, crowd: Crowd): void => {
@@ -125,8 +136,15 @@ const CROWDS: Readonly<Record<Crowd, readonly [string, string, (at: number) => s
   repeated: ['"entities":{"patient":[{', "}]}", () => '"gender":"F"'],
   contested: ['"entities":{"patient":[{', "}]}", (at) => `"given_name":"${at}","name":{"given":"A"}`],
   list: ['"entities":{"patient":[{"extra":[', "]}]}", (at) => `{"a":${at}}`],
+  nested: [
+    '"entities":{"patient":[{"mrn":"1","encounters":[',
+    "]}]}",
+    (at) => `{"encounter_id":"e${String(at).padStart(8, "0")}","status":"planned","visit_number":${at % 100}}`
+  ],
+  collection: ['"entities":{"patient":[{"mrn":"1",', "}]}", (at) => `"encounters":[{"encounter_id":"${at % 10}"}]`],
   document: ['"entities":{"patient":[{"mrn":"1"}]},"x":{', "}", keyOf],
-  container: ['"entities":{', ',"patient":[{"mrn":"1"},{"mrn":"2"}]}', keyOf]
+  container: ['"entities":{', ',"patient":[{"mrn":"1"},{"mrn":"2"}]}', keyOf],
+  again: ['"entities":{"patient":[{"mrn":"1"}]},', "", (at) => `"patients":[{"mrn":"${at}"}]`]
 }
 
 /** One entity with that many levels of nesting, objects and lists in turn. */

@@ -148,6 +148,9 @@ const CROWDS: ReadonlyArray<readonly [Crowd, string]> = [
   ["repeated", "one member again and again"],
   ["contested", "members that want one column"],
   ["list", "tiny objects in one entity"],
+  ["nested", "nested entities under one key"],
+  ["collection", "lists of nested entities under one key again and again"],
   ["document", "tiny members of a document"],
-  ["container", "tiny members beside a list of entities"]
+  ["container", "tiny members beside a list of entities"],
+  ["again", "lists of one entity each"]
 ]

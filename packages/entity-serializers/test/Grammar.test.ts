@@ -308,6 +308,17 @@ describe("limits", () => {
     assert.strictEqual(readEntity(setup, kindNamed("encounter"), text(1_000_000)).text, text(1_000_000))
     assert.throws(() => readEntity(setup, kindNamed("encounter"), text(1_000_001)), JsonProblem)
   })
+
+  it("keeps as text what a key of nested entities holds after it has been repeated 65,536 times", () => {
+    const text = (count: number): string => `{"mrn":"1"${',"encounters":[{"encounter_id":"1"}]'.repeat(count)},"x":1}`
+    const linked = (count: number): ReadonlyArray<number> => {
+      const setup = setUp()
+      assert.strictEqual(readEntity(setup, kindNamed("patient"), text(count)).text, text(count))
+      return [setup.batch.links.count, setup.batch.rows[kindNamed("encounter").code]!.count]
+    }
+    assert.deepStrictEqual(linked(65_536), [65_536, 1])
+    assert.deepStrictEqual(linked(65_600), [65_536, 1])
+  })
 })
 
 describe("what looks like an attack", () => {

@@ -31,6 +31,12 @@ const WRAPPER = Symbol("wrapper")
 /** Nested entities under one key: each needs some hundred bytes until its parent is read. */
 const MAX_CHILDREN = 1_000_000
 
+/**
+ * Places of nested entities in one entity, each a label of its template. So many can only be keys that are repeated: what
+ * stands at further ones is text.
+ */
+const MAX_COLLECTIONS = 1 << 16
+
 /** Shorter texts cost less to hash at once than to hand on for that, and repeat each other more often. */
 const LEAST_UNDIGESTED = 128
 
@@ -278,7 +284,7 @@ export class EntityReader {
       // A value is due at `slot`; `c` is its first byte.
       const container = c === 123 || c === 91
       const child = slot.path?.child
-      if (child !== undefined && container) {
+      if (child !== undefined && container && collection < MAX_COLLECTIONS) {
         node = this.children(trie, slot, child, c, collection++)
         labels++
         continue
