@@ -4,8 +4,8 @@
  */
 import { createHash, hash } from "node:crypto"
 import { kindByCode } from "@mallard/schema"
-import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
-import { Effect, Fiber } from "effect"
+import { type DuckDbSqlClient, nativeColumn } from "@mallard/sql-duckdb"
+import { Effect, Fiber, Stream } from "effect"
 import type { SqlError } from "effect/sql"
 import { NO_TEXT } from "./internal/shapeSql.ts"
 import { blobBytes, queryRows, type Renderer, streamRows } from "./Rendering.ts"
@@ -62,6 +62,8 @@ const NOT_HASHED: WindowSize = { members: 200_000, bytes: 96 << 20 }
 export const LARGE_ELEMENT = 4096
 const BYTES_OF_LARGE = 8 << 20
 const FIRST_WINDOW_MEMBERS = 20_000
+/** Collections that are fetched at once: each has a block of its own, however small. */
+const WINDOW_COLLECTIONS = 20_000
 const MAX_PARTS = 1000
 /** Bytes of a large document's pieces that are fetched at once. */
 const PIECES_BYTES = 24 << 20
@@ -430,18 +432,20 @@ export const visitParts = Effect.fnUntraced(function* <E = never>(
 ) {
   const counts = yield* queryRows(
     client,
-    `SELECT p.content_id, p.part, p.path, p.digest, p.bytes, coalesce(m.members, 0)
-     FROM mallard.parts p LEFT JOIN (SELECT content_id, part, count(*) AS members FROM mallard.cohort_members GROUP BY content_id, part) m
-       ON m.content_id = p.content_id AND m.part = p.part
+    `SELECT p.content_id, p.part, p.path, p.digest, p.bytes, coalesce(m.members, 0), coalesce(m.collections, 0)
+     FROM mallard.parts p LEFT JOIN (
+       SELECT content_id, part, count(*) AS members, max(collection) + 1 AS collections FROM mallard.cohort_members GROUP BY content_id, part
+     ) m ON m.content_id = p.content_id AND m.part = p.part
      WHERE ${where} ORDER BY p.content_id, p.part`
   )
-  const parts = counts.map(([contentId, part, path, digest, bytes, members]) => ({
+  const parts = counts.map(([contentId, part, path, digest, bytes, members, collections]) => ({
     contentId: Number(contentId),
     part: Number(part),
     path: String(path),
     digest: String(digest),
     bytes: Number(bytes),
-    members: Number(members)
+    members: Number(members),
+    collections: Number(collections)
   }))
   const isHashing = visitor.isAsStored === undefined
   const origin: Origin = { client, renderer, isHashing, windowSize: windowSizeOf(parts, isHashing) }
@@ -480,6 +484,8 @@ interface CountedPart extends StoredPart {
   /** Size of its source. */
   readonly bytes: number
   readonly members: number
+  /** Up to the last that has members. */
+  readonly collections: number
 }
 
 const windowSizeOf = (parts: ReadonlyArray<CountedPart>, isHashing: boolean): WindowSize => {
@@ -494,6 +500,7 @@ const windowsOf = (
 ): ReadonlyArray<ReadonlyArray<CountedPart>> => {
   const windows: Array<Array<CountedPart>> = []
   let members = 0
+  let collections = 0
   let bytes = 0
   let mostBytes = 0
   for (const part of parts) {
@@ -505,16 +512,19 @@ const windowsOf = (
       last === undefined ||
       last.length === MAX_PARTS ||
       members + part.members > most ||
+      collections + part.collections > WINDOW_COLLECTIONS ||
       bytes + part.bytes > Math.min(mostBytes, ofPart)
     ) {
       windows.push([part])
       mostBytes = ofPart
       members = part.members
+      collections = part.collections
       bytes = part.bytes
     } else {
       last.push(part)
       mostBytes = Math.min(mostBytes, ofPart)
       members += part.members
+      collections += part.collections
       bytes += part.bytes
     }
   }
@@ -522,7 +532,8 @@ const windowsOf = (
 }
 
 /** A part that does not fit in a window, and so is alone in one. */
-const isLarge = (origin: Origin, part: CountedPart): boolean => membersAtOnce(origin, part) < part.members
+const isLarge = (origin: Origin, part: CountedPart): boolean =>
+  membersAtOnce(origin, part) < part.members || part.collections > WINDOW_COLLECTIONS
 
 /** A part whose text may be larger than a window, and so is alone in one. */
 const isSliced = ({ windowSize }: Origin, { bytes }: CountedPart): boolean => bytes > windowSize.bytes
@@ -589,21 +600,35 @@ const visitPart = Effect.fnUntraced(function* <E>(
  */
 const smallCollections = Effect.fnUntraced(function* (origin: Origin, part: CountedPart) {
   const of = (alias: string): string => `${alias}.content_id = ${part.contentId} AND ${alias}.part = ${part.part}`
-  const rows = yield* queryRows(
-    origin.client,
-    `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection`
-  )
-  const sizes = new Map(rows.map(([collection, count]) => [Number(collection), Number(count)]))
-  const end = 1 + rows.reduce((highest, [collection]) => Math.max(highest, Number(collection)), -1)
+  // There may be millions of collections, so that no row of each is kept, and nothing of those with one member.
+  const sizes = new Map<number, number>()
+  yield* origin.client
+    .streamChunks(
+      `SELECT collection, count(*) FROM mallard.cohort_members m WHERE ${of("m")} GROUP BY collection HAVING count(*) > 1`
+    )
+    .pipe(
+      Stream.runForEach((chunk) =>
+        Effect.sync(() => {
+          const counts = nativeColumn(chunk, 1)
+          nativeColumn(chunk, 0).forEach((collection, row) => {
+            sizes.set(Number(collection), Number(counts[row]))
+          })
+        })
+      )
+    )
+  const end = part.collections
   const size = membersAtOnce(origin, part)
   let next = 0
   let window: Window = { blocks: new Map(), pieces: new Map() }
   return Effect.fnUntraced(function* (collection: number): Effect.fn.Return<Window | undefined, SqlError.SqlError> {
-    if ((sizes.get(collection) ?? 0) > size) return undefined
+    if ((sizes.get(collection) ?? 1) > size) return undefined
     if (collection < next || collection >= end) return window
     let members = 0
-    for (next = collection; next < end; next++) {
-      members += sizes.get(next) ?? 0
+    // What has been visited is let go before more is fetched.
+    window = { blocks: new Map(), pieces: new Map() }
+    const last = Math.min(end, collection + WINDOW_COLLECTIONS)
+    for (next = collection; next < last; next++) {
+      members += sizes.get(next) ?? 1
       if (members > size) break
     }
     const blocks = yield* fetchWindow(

@@ -196,7 +196,11 @@ export class BatchWriter {
   private heldBytes = 0
   /** Compact text that the transaction has written. */
   private writtenBytes = 0
-  private places = new Map<string, ReadonlyArray<Collection>>()
+  /**
+   * The collections of the documents in this transaction, by content and part. One may have millions, so their rows are
+   * made while they are written.
+   */
+  private places = new Map<string, CollectionsOfPart>()
   private appenders = new Map<string, OpenAppender>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
@@ -450,11 +454,10 @@ export class BatchWriter {
         encoding: part.encoding
       })
       this.addPieces(contentId, number, part.pieces)
-      part.collections.forEach(({ pointer, list }, collection) =>
-        this.record("collections", { ...place, collection, pointer: storable(pointer), list })
-      )
       this.members.add(contentId, number, part.members)
-      this.places.set(`${contentId}/${number}`, part.collections)
+      if (part.collections.length > 0) {
+        this.places.set(`${contentId}/${number}`, { ...place, collections: part.collections })
+      }
     })
     this.savedPieces.clear()
     return id
@@ -462,7 +465,7 @@ export class BatchWriter {
 
   /** Where a collection of a content that waits in this transaction stands. */
   placeOf(contentId: number, part: number, collection: number): Collection | undefined {
-    return this.places.get(`${contentId}/${part}`)?.[collection]
+    return this.places.get(`${contentId}/${part}`)?.collections[collection]
   }
 
   /** Of a rehearsal, the members in this transaction whose id another of their kind and content has had before. */
@@ -662,24 +665,26 @@ export class BatchWriter {
       : this.writer(kind.table, [BIGINT, UUID, INTEGER, ...kind.columns.map(({ type }) => columnType(type)), VARCHAR])
   }
 
-  private readonly writeSmall = Effect.fnUntraced({ self: this }, function* (table: string, rows: ReadonlyArray<Row>) {
+  private readonly writeSmall = Effect.fnUntraced({ self: this }, function* (table: string, rows: Iterable<Row>) {
     yield* this.appendRows(yield* this.appender!(table), table, rows)
   })
 
   private readonly appendRows = Effect.fnUntraced(
     { self: this },
-    function* (native: DuckDBAppender, table: string, rows: ReadonlyArray<Row>) {
+    function* (native: DuckDBAppender, table: string, rows: Iterable<Row>) {
       const columns = tableColumns(table)
+      let written = 0
       yield* Effect.try({
         try: () => {
           for (const row of rows) {
             for (const { name, type } of columns) appendValue(native, type, row[name] ?? null)
             native.endRow()
+            written++
           }
         },
         catch: (cause) => toSqlError(cause, "append")
       })
-      this.count(table, rows.length)
+      this.count(table, written)
     }
   )
 
@@ -695,6 +700,7 @@ export class BatchWriter {
     }
     for (const [table, rows] of this.small) yield* this.writeSmall(table, rows)
     this.small = new Map()
+    if (this.places.size > 0) yield* this.writeSmall("collections", collectionRows(this.places.values()))
     const ids = new Map<string, number>([
       ["entity_shapes", first.shape],
       ["revisions", first.revision]
@@ -725,6 +731,20 @@ export class BatchWriter {
 }
 
 type Row = Readonly<Record<string, LedgerValue>>
+
+interface CollectionsOfPart {
+  readonly content_id: number
+  readonly part: number
+  readonly collections: ReadonlyArray<Collection>
+}
+
+function* collectionRows(parts: Iterable<CollectionsOfPart>): Generator<Row> {
+  for (const { collections, ...place } of parts) {
+    for (const [collection, { list, pointer }] of collections.entries()) {
+      yield ledgerRow("collections", { ...place, collection, pointer: storable(pointer), list })
+    }
+  }
+}
 
 const chunks = (rows: number, write: (from: number, count: number) => void): void => {
   for (let from = 0; from < rows; from += CHUNK_ROWS) write(from, Math.min(CHUNK_ROWS, rows - from))

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { DuckDbClient } from "@mallard/sql-duckdb"
+import { DuckDbClient, type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { CohortStore, makeRenderer, visitParts } from "../src/index.ts"
 import { inNewStore, valuesOf } from "./support.ts"
@@ -54,8 +54,9 @@ describe.each([
 })
 
 /** The text that a visitor is told of the only document. */
-const visited = Effect.gen(function* () {
-  const client = yield* DuckDbClient
+const visited = Effect.flatMap(DuckDbClient, (client) => visitedBy(client))
+
+const visitedBy = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
   const texts: Array<string> = []
   yield* visitParts(client, yield* makeRenderer(client), "true", {
     start: () => {},
@@ -66,6 +67,40 @@ const visited = Effect.gen(function* () {
     end: () => {}
   })
   return texts.join("")
+})
+
+describe("a document of very many lists of entities", () => {
+  it.effect("is read so many lists at a time, however few entities they have", () =>
+    inNewStore(
+      Effect.gen(function* () {
+        const lists = Array.from({ length: 45_000 }, (_, at) => `"patients":[${at % 3 === 0 ? "" : `{"id":"${at}"}`}]`)
+        const text = `{"name":"lists",${lists.join(",")}}`
+        yield* (yield* CohortStore).save({ name: "lists", document: text })
+        assert.deepStrictEqual(
+          yield* valuesOf("SELECT count(*), max(collection), max(pointer) FROM mallard.collections WHERE list"),
+          [[45_000n, 44_999, "/patients"]]
+        )
+        const fetched: Array<ReadonlyArray<number>> = []
+        const client = yield* DuckDbClient
+        const watched = new Proxy(client, {
+          get: (target, name) =>
+            name === "streamChunks"
+              ? (sql: string, parameters?: ReadonlyArray<unknown>) => {
+                  const range = /collection BETWEEN (\d+) AND (\d+)/.exec(sql)
+                  if (range !== null) fetched.push([Number(range[1]), Number(range[2])])
+                  return client.streamChunks(sql, parameters)
+                }
+              : Reflect.get(target, name)
+        })
+        assert.strictEqual(yield* visitedBy(watched), text)
+        assert.deepStrictEqual(fetched, [
+          [0, 19_999],
+          [20_000, 39_999],
+          [40_000, 44_999]
+        ])
+      }).pipe(Effect.provide(CohortStore.layerNoDeps))
+    )
+  )
 })
 
 describe("a document of much text without entities", () => {
