@@ -147,6 +147,16 @@ const CROWDS: Readonly<Record<Crowd, readonly [string, string, (at: number) => s
   again: ['"entities":{"patient":[{"mrn":"1"}]},', "", (at) => `"patients":[{"mrn":"${at}"}]`]
 }
 
+/** One file of about that many bytes in lines, each a small cohort. */
+export const writeLines = (folder: string, bytes: number): void => {
+  const handle = openSync(join(folder, "lines.jsonl"), "w")
+  for (let at = 0, written = 0; written < bytes; at += 10_000) {
+    const line = (number: number): string => `{"name":"c${number}","patients":[{"mrn":"${number}"}]}\n`
+    written += writeSync(handle, Array.from({ length: 10_000 }, (_, i) => line(at + i)).join(""))
+  }
+  closeSync(handle)
+}
+
 /** One entity with that many levels of nesting, objects and lists in turn. */
 export const writeDeep = (folder: string, levels: number): void => {
   const pairs = Math.floor(levels / 2)

@@ -8,6 +8,7 @@ import {
   writeFiles,
   writeForeign,
   writeHuge,
+  writeLines,
   writeShapes,
   writeWide
 } from "./Inputs.ts"
@@ -133,6 +134,7 @@ const inputsOf = ({ full, maxBytes, maxEntities, quick }: Settings): ReadonlyArr
     ...CROWDS.map(([crowd, name]) =>
       input(`${megabytes(huge)} of ${name}`, `${crowd}-${huge}`, (folder) => writeCrowd(folder, huge, crowd))
     ),
+    input(`${megabytes(huge)} of lines that are cohorts`, `lines-${huge}`, (folder) => writeLines(folder, huge)),
     input("nested 9,980 levels", "deep", (folder) => writeDeep(folder, 9980)),
     input(`${files} files`, `files-${files}`, (folder) => writeFiles(folder, files)),
     input(`${shapes} shapes`, `shapes-${shapes}`, (folder) => writeShapes(folder, shapes, shapes)),

@@ -23,6 +23,7 @@ import {
   AUX,
   type Collection,
   DocumentReader,
+  type DocumentRows,
   EntityBatch,
   EntityIndex,
   EntityReader,
@@ -38,7 +39,8 @@ import { SqlError } from "effect/sql"
 import { commitInto } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
-import { type DuplicateMember, MemberIds, type ReadMembers } from "./internal/MemberIds.ts"
+import { MemberIds, type ReadMembers } from "./internal/MemberIds.ts"
+import { type MemberPlace, memberPlaces, memberPointer } from "./internal/memberPlaces.ts"
 import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { limitBeside, limitMemory } from "./Memory.ts"
 import { queryRows } from "./Rendering.ts"
@@ -57,6 +59,9 @@ const COMMIT_BYTES = 150_000_000
 /** Bytes of compact text after which waiting rows go to the database. */
 export const FLUSH_BYTES = 8 << 20
 
+/** Members, and collections, that are worth writing before there is as much text. */
+const FLUSH_ROWS = { members: 100_000, collections: 50_000 } as const
+
 /** Pointers of links that are written once for all links that have them. Of a long list, each element has its own. */
 const MAX_KNOWN_POINTERS = 1 << 16
 
@@ -69,9 +74,9 @@ export interface NewPart {
   readonly sourceSha256: string
   readonly digest: string
   readonly encoding: string
+  /** What is not written yet. */
   readonly pieces: ReadonlyArray<string>
   readonly collections: ReadonlyArray<Collection>
-  /** Members that are not written yet. */
   readonly members: MemberRows
 }
 
@@ -181,8 +186,11 @@ export class BatchWriter {
   private readonly memberIds = new MemberIds(MAX_DUPLICATES)
   /** Rows of `part_texts` that wait to be written. */
   private pieces: Array<Row> = []
-  /** How many pieces of the next revision have been saved already, by part. */
-  private readonly savedPieces = new Map<number, number>()
+  /** Collections that wait to be written. Their rows are made only then: one document may have millions. */
+  private collections: Array<CollectionsOfPart> = []
+  private collectionCount = 0
+  /** How many pieces and collections of the next revision have been saved already, by part. */
+  private readonly saved = new Map<number, { readonly pieces: number; readonly collections: number }>()
   /** Rows of the small tables that wait, by table. */
   private small = new Map<string, Array<Row>>()
   /** The first ids of the transaction that is being filled. */
@@ -196,11 +204,8 @@ export class BatchWriter {
   private heldBytes = 0
   /** Compact text that the transaction has written. */
   private writtenBytes = 0
-  /**
-   * The collections of the documents in this transaction, by content and part. One may have millions, so their rows are
-   * made while they are written.
-   */
-  private places = new Map<string, CollectionsOfPart>()
+  /** Of a rehearsal, the collections of the documents in this transaction, by content and part. */
+  private places = new Map<string, Array<Collection>>()
   private appenders = new Map<string, OpenAppender>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
@@ -272,7 +277,26 @@ export class BatchWriter {
 
   /** Whether enough rows wait to be worth writing. */
   get wantsFlush(): boolean {
-    return this.waitingBytes > FLUSH_BYTES || this.members.count > 200_000
+    return (
+      this.waitingBytes > FLUSH_BYTES ||
+      this.waitingMembers > FLUSH_ROWS.members ||
+      this.waitingCollections > FLUSH_ROWS.collections
+    )
+  }
+
+  /** Rows of any table that wait to be written. */
+  get waitingRows(): number {
+    const { entityCount, links } = this.batch
+    return entityCount + links.count + this.waitingMembers + this.waitingCollections
+  }
+
+  /** Those of the document that is being read included, as everywhere here. */
+  private get waitingMembers(): number {
+    return this.members.count + this.documents.rows.members.count
+  }
+
+  private get waitingCollections(): number {
+    return this.collectionCount + this.documents.rows.collections.length
   }
 
   /** Bytes of compact text that wait to be written. */
@@ -418,7 +442,7 @@ export class BatchWriter {
   private endTransaction(): void {
     this.appender = undefined
     this.appenders = new Map()
-    this.savedPieces.clear()
+    this.saved.clear()
   }
 
   private nextRowIds(): RowIds {
@@ -433,6 +457,8 @@ export class BatchWriter {
     this.batch.clear()
     this.members.clear()
     this.pieces = []
+    this.collections = []
+    this.collectionCount = 0
     this.documents.entities.tokenizer.o = 0
     this.documents.rebase()
   }
@@ -443,9 +469,9 @@ export class BatchWriter {
     this.record("revisions", revisionRow(id, revision, runId))
     const contentId = revision.contentId ?? id
     parts.forEach((part, number) => {
-      const place = { content_id: contentId, part: number }
       this.record("parts", {
-        ...place,
+        content_id: contentId,
+        part: number,
         path: part.path,
         format: part.format,
         bytes: part.bytes,
@@ -453,42 +479,49 @@ export class BatchWriter {
         digest: part.digest,
         encoding: part.encoding
       })
-      this.addPieces(contentId, number, part.pieces)
-      this.members.add(contentId, number, part.members)
-      if (part.collections.length > 0) {
-        this.places.set(`${contentId}/${number}`, { ...place, collections: part.collections })
-      }
+      this.addRows(contentId, number, part)
     })
-    this.savedPieces.clear()
+    this.saved.clear()
     return id
   }
 
-  /** Where a collection of a content that waits in this transaction stands. */
-  placeOf(contentId: number, part: number, collection: number): Collection | undefined {
-    return this.places.get(`${contentId}/${part}`)?.collections[collection]
-  }
-
   /** Of a rehearsal, the members in this transaction whose id another of their kind and content has had before. */
-  get duplicateMembers(): ReadonlyArray<DuplicateMember> {
-    return this.memberIds.duplicates
+  get duplicateMembers(): ReadonlyArray<MemberPlace> {
+    return this.memberIds.duplicates.map(({ collection, content, ordinal, part }) => {
+      const place = this.places.get(`${content}/${part}`)![collection]!
+      return { content, part, pointer: memberPointer(place, ordinal) }
+    })
   }
 
-  /** Adds members of a document that is still being read, of the revision that will get the next id. */
-  saveMembers(part: number, members: MemberRows): void {
-    this.members.add(this.nextRevision, part, members)
-    members.count = 0
+  /**
+   * Adds rows of a document that is still being read, of the revision that will get the next id, and empties them: they
+   * come before those that it still has when it is saved.
+   */
+  saveRows(part: number, rows: DocumentRows): void {
+    this.addRows(this.nextRevision, part, rows)
+    rows.members.count = 0
+    rows.pieces.length = 0
+    rows.collections.length = 0
   }
 
-  /** Adds pieces of such a document: those before the ones that it still has when it is saved. */
-  savePieces(part: number, pieces: Array<string>): void {
-    this.addPieces(this.nextRevision, part, pieces)
-    pieces.length = 0
-  }
-
-  private addPieces(contentId: number, part: number, pieces: ReadonlyArray<string>): void {
-    const saved = this.savedPieces.get(part) ?? 0
-    pieces.forEach((text, at) => this.pieces.push({ content_id: contentId, part, piece: saved + at, text }))
-    this.savedPieces.set(part, saved + pieces.length)
+  private addRows(
+    contentId: number,
+    part: number,
+    { collections, members, pieces }: Pick<NewPart, "collections" | "members" | "pieces">
+  ): void {
+    const saved = this.saved.get(part) ?? { pieces: 0, collections: 0 }
+    const place = { content_id: contentId, part }
+    this.members.add(contentId, part, members)
+    pieces.forEach((text, at) => this.pieces.push({ ...place, piece: saved.pieces + at, text }))
+    if (collections.length > 0) {
+      // Of a document that is still being read the caller goes on with the array.
+      this.collections.push({ ...place, first: saved.collections, collections: [...collections] })
+      this.collectionCount += collections.length
+    }
+    this.saved.set(part, {
+      pieces: saved.pieces + pieces.length,
+      collections: saved.collections + collections.length
+    })
   }
 
   /** Adds a row of the ledger; its digest is worked out here. */
@@ -511,6 +544,7 @@ export class BatchWriter {
     documents.settle()
     if (this.client === undefined) {
       this.memberIds.take(batch, tokenizer.output, this.members.columns)
+      this.keepPlaces()
       this.empty()
       return
     }
@@ -540,6 +574,10 @@ export class BatchWriter {
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     this.writtenBytes += this.waitingBytes
     if (this.pieces.length > 0) yield* this.writePieces()
+    if (this.collections.length > 0) {
+      const { native } = yield* this.opened("collections")
+      yield* this.appendRows(native, "collections", collectionRows(this.collections))
+    }
     if (writers.length === 0 && memberWriter === undefined) {
       // What was read without a row is text of documents: it would fill the buffer.
       this.empty()
@@ -630,6 +668,15 @@ export class BatchWriter {
     })
   })
 
+  private keepPlaces(): void {
+    for (const { collections, content_id, part } of this.collections) {
+      const key = `${content_id}/${part}`
+      const places = this.places.get(key) ?? []
+      this.places.set(key, places)
+      for (const { list, pointer } of collections) places.push({ pointer: storable(pointer), list })
+    }
+  }
+
   private readonly writePieces = Effect.fnUntraced({ self: this }, function* () {
     const { native } = yield* this.opened("part_texts")
     yield* this.appendRows(native, "part_texts", this.pieces)
@@ -700,7 +747,6 @@ export class BatchWriter {
     }
     for (const [table, rows] of this.small) yield* this.writeSmall(table, rows)
     this.small = new Map()
-    if (this.places.size > 0) yield* this.writeSmall("collections", collectionRows(this.places.values()))
     const ids = new Map<string, number>([
       ["entity_shapes", first.shape],
       ["revisions", first.revision]
@@ -732,16 +778,19 @@ export class BatchWriter {
 
 type Row = Readonly<Record<string, LedgerValue>>
 
+/** Consecutive collections of a document. */
 interface CollectionsOfPart {
   readonly content_id: number
   readonly part: number
+  /** The number of the first one. */
+  readonly first: number
   readonly collections: ReadonlyArray<Collection>
 }
 
 function* collectionRows(parts: Iterable<CollectionsOfPart>): Generator<Row> {
-  for (const { collections, ...place } of parts) {
-    for (const [collection, { list, pointer }] of collections.entries()) {
-      yield ledgerRow("collections", { ...place, collection, pointer: storable(pointer), list })
+  for (const { collections, first, ...place } of parts) {
+    for (const [at, { list, pointer }] of collections.entries()) {
+      yield ledgerRow("collections", { ...place, collection: first + at, pointer: storable(pointer), list })
     }
   }
 }
@@ -798,17 +847,15 @@ const loadDigests = Effect.fnUntraced(function* (
  * JSON pointers by content, each of a part. Sees what the current transaction has published; a rehearsal has kept the ids.
  */
 export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
-  const found = new Map<number, Array<{ readonly part: number; readonly pointer: string }>>()
-  const add = ({ collection, content, ordinal, part }: DuplicateMember): void => {
-    const place = writer.placeOf(content, part, collection)
-    if (place === undefined) return
-    const list = found.get(content) ?? []
-    found.set(content, list)
-    list.push({ part, pointer: place.list ? `${place.pointer}/${ordinal}` : place.pointer })
+  const found = new Map<number, Array<MemberPlace>>()
+  const add = (place: MemberPlace): void => {
+    const places = found.get(place.content)
+    if (places === undefined) found.set(place.content, [place])
+    else places.push(place)
   }
   const { client } = writer
   if (client === undefined) {
-    for (const member of writer.duplicateMembers) if (member.content >= firstContent) add(member)
+    for (const place of writer.duplicateMembers) if (place.content >= firstContent) add(place)
     return found
   }
   const present = yield* queryRows(
@@ -827,17 +874,11 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
       `SELECT count(*) FROM (SELECT 1 FROM (${members}) GROUP BY content_id, id HAVING count(*) > 1)`
     )
     if (Number(any?.[0] ?? 0) === 0) continue
-    for (const [contentId, part, collection, ordinal] of yield* queryRows(
+    const places = yield* memberPlaces(
       client,
-      `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES} ORDER BY ALL`
-    )) {
-      add({
-        content: Number(contentId),
-        part: Number(part),
-        collection: Number(collection),
-        ordinal: Number(ordinal)
-      })
-    }
+      `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES}`
+    )
+    places.forEach(add)
   }
   return found
 })

@@ -62,15 +62,16 @@ export const ledgerRow = <Name extends DigestedTableName>(
   table: Name,
   values: LedgerValues<Name>
 ): Readonly<Record<string, LedgerValue>> => {
-  const given = new Map<string, LedgerValue>(Object.entries(values))
+  const given: Readonly<Record<string, LedgerValue>> = values
   const row: Record<string, LedgerValue> = {}
-  const columns = withoutDigest(tableColumns(table))
+  const columns = digestedColumns(table)
   for (const { name, type, nullable } of columns) {
-    const value = given.get(name) ?? null
+    const value = given[name] ?? null
     if (value === null && !nullable) throw new TypeError(`Column ${name} of ${table} needs a value`)
     row[name] = type === "UUID" || type === "TIMESTAMP" ? digestText(type, value) : value
   }
-  return { ...row, row_digest: digestOf(columns, row) }
+  row["row_digest"] = digestOf(columns, row)
+  return row
 }
 
 /** The statement that writes `count` rows of a table, with a parameter, as text, for every cell. */
@@ -114,8 +115,7 @@ export interface RowMismatch {
 /** How many rows a table has, and those whose digest is not that of their values. Reads the whole table. */
 export const checkRowDigests = Effect.fn("Ledger.checkRowDigests")(function* (table: DigestedTableName) {
   const sql = yield* DuckDbClient
-  const columns = tableColumns(table)
-  const digested = withoutDigest(columns)
+  const digested = digestedColumns(table)
   const mismatches: Array<RowMismatch> = []
   let rows = 0
   yield* sql.unsafe<Readonly<Record<string, LedgerValue>>>(selectRowsSql(table)).stream.pipe(
@@ -178,8 +178,12 @@ export const ledgerStatements: ReadonlyArray<string> = [
 
 const timestampPattern = /^(\d{4,}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?$/
 
-const withoutDigest = (columns: ReadonlyArray<TableColumn>): ReadonlyArray<TableColumn> =>
-  columns.filter(({ name }) => name !== "row_digest")
+const columnsByTable = new Map(
+  digestedTableNames.map((table) => [table, tableColumns(table).filter(({ name }) => name !== "row_digest")])
+)
+
+/** The columns of a table that its digest covers. */
+const digestedColumns = (table: DigestedTableName): ReadonlyArray<TableColumn> => columnsByTable.get(table)!
 
 const digestOf = (columns: ReadonlyArray<TableColumn>, row: Readonly<Record<string, LedgerValue>>): string =>
   rowDigest(columns.map(({ name, type }) => digestText(type, row[name] ?? null)))

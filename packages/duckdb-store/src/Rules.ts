@@ -7,6 +7,7 @@ import { kinds } from "@mallard/schema"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { BatchWriter } from "./BatchWriter.ts"
+import { memberPlaces } from "./internal/memberPlaces.ts"
 import { queryRows } from "./Rendering.ts"
 import { quoteName, quoteText } from "./Quoting.ts"
 
@@ -62,19 +63,15 @@ export const findViolations = Effect.fnUntraced(function* <Check extends Content
     if (kind === undefined || !present.has(kind.code)) continue
     const condition = conditionOf(check)
     const [withIds, where] = Array.isArray(condition) ? condition : ["", condition]
-    for (const [content, part, collection, ordinal] of yield* queryRows(
+    const places = yield* memberPlaces(
       client,
       `${held}${withIds} SELECT content_id, part, collection, ordinal FROM (
          SELECT DISTINCT h.content_id, h.part, h.collection, h.ordinal FROM held h
          JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = h.entity_id
          WHERE h.kind = ${kind.code} AND ${where}
-       ) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_VIOLATIONS} ORDER BY ALL`
-    )) {
-      const place = writer.placeOf(Number(content), Number(part), Number(collection))
-      if (place === undefined) continue
-      const pointer = place.list ? `${place.pointer}/${Number(ordinal)}` : place.pointer
-      found.push({ check, revisionId: Number(content), part: Number(part), pointer })
-    }
+       ) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_VIOLATIONS}`
+    )
+    for (const { content, part, pointer } of places) found.push({ check, revisionId: content, part, pointer })
   }
   return found
 })

@@ -16,9 +16,6 @@ const rules = { tag: "keys", rules: () => undefined, array: 1 } as const
 const stage = (writer: BatchWriter, name: string, text: string, seq = 1, predecessor?: number): DocumentResult => {
   const { documents } = writer
   const result = documents.readBytes(Buffer.from(text), rules)
-  const { members, pieces } = documents
-  documents.members = new MemberRows()
-  documents.pieces = []
   writer.save(
     {
       cohortId: `00000000-0000-4000-8000-${sha256(name).slice(0, 12)}`,
@@ -43,9 +40,7 @@ const stage = (writer: BatchWriter, name: string, text: string, seq = 1, predece
         sourceSha256: sha256(text),
         digest: result.digest,
         encoding: "utf-8",
-        pieces,
-        collections: result.collections,
-        members
+        ...documents.takeRows()
       }
     ],
     undefined
@@ -145,14 +140,15 @@ describe("the batch writer", () => {
           client,
           "SELECT part, piece, text FROM mallard.part_texts ORDER BY content_id, part, piece"
         )
-        const pieces = ["one", "two"]
+        const rowsOf = (...pieces: Array<string>) => ({ members: new MemberRows(), pieces, collections: [] })
+        const first = rowsOf("one", "two")
         const given = writer.transaction(
           undefined,
           Effect.gen(function* () {
-            writer.savePieces(0, pieces)
-            writer.savePieces(1, ["other"])
+            writer.saveRows(0, first)
+            writer.saveRows(1, rowsOf("other"))
             yield* writer.publish
-            assert.deepStrictEqual(pieces, [])
+            assert.deepStrictEqual(first.pieces, [])
             assert.deepStrictEqual(yield* rows, [
               [0, 0, "one"],
               [0, 1, "two"],
@@ -166,7 +162,7 @@ describe("the batch writer", () => {
         yield* writer.transaction(
           undefined,
           Effect.gen(function* () {
-            writer.savePieces(0, ['{"a":1', ","])
+            writer.saveRows(0, rowsOf('{"a":1', ","))
             yield* writer.flush
             stage(writer, "rest", '{"b":2}')
             stage(writer, "next", "{}")
@@ -273,7 +269,7 @@ describe("the batch writer", () => {
             return yield* duplicateIds(writer, 1)
           })
         )
-        assert.deepStrictEqual([...found], [[1, [{ part: 0, pointer: "/3" }]]])
+        assert.deepStrictEqual([...found], [[1, [{ content: 1, part: 0, pointer: "/3" }]]])
       })
     )
   )

@@ -68,12 +68,21 @@ export interface Collection {
   readonly list: boolean
 }
 
+/** What has been read of a document and waits to be written: it grows as the reading goes on. */
+export interface DocumentRows {
+  readonly members: MemberRows
+  /** Pieces of the document's template. */
+  readonly pieces: Array<string>
+  readonly collections: Array<Collection>
+}
+
 /** What is known of a document once it is read. */
 export interface DocumentResult {
   /** SHA-256 of the compact text, lower-case hex. */
   readonly digest: string
   /** Bytes of the compact text. */
   readonly bytes: number
+  /** The first 65,536 of its collections: enough to tell what it is. */
   readonly collections: ReadonlyArray<Collection>
   /** How many entities of each kind code, members and nested ones. */
   readonly counts: ReadonlyArray<number>
@@ -104,15 +113,15 @@ const ENDS = -1
 const MAX_KEYS = 1 << 17
 const PROGRESS_BYTES = 2 << 20
 const MAX_CAPTURE = 1 << 16
+/** Collections that are kept to tell what a document is. */
+const MAX_KNOWN_COLLECTIONS = 1 << 16
 /** Values larger than a window are read by nested generators down to this depth; deeper ones must fit in memory. */
 const MAX_NESTED_READERS = 200
 
 export class DocumentReader {
   readonly entities: EntityReader
-  /** Members read since the caller last took them. */
-  members = new MemberRows()
-  /** Pieces of the document's template read since the caller last took them. */
-  pieces: Array<string> = []
+  /** What has been read since the caller last took or emptied it. */
+  rows: DocumentRows = emptyRows()
   private hash: Hash = createHash("sha256")
   private hashed = 0
   private bytes = 0
@@ -120,7 +129,11 @@ export class DocumentReader {
   private literal = ""
   /** Whether what is being written belongs to a collection's entities, not to the template. */
   private inCollection = false
-  private collections: Array<Collection> = []
+  /** The collections of the first of several documents, whose pointers are not known before there is a second. */
+  private unsettled: Array<Collection> | undefined
+  private last: Collection | undefined
+  private knownCollections: Array<Collection> = []
+  private collectionCount = 0
   private captures = new Map<string, string>()
   private rootKeys: Array<string> | undefined
   private capturing = true
@@ -154,6 +167,7 @@ export class DocumentReader {
       this.rootKeys = []
       yield* this.object(rules.rules, "", true)
     }
+    this.settleCollections((collection) => collection)
     while (t.peek() === 0 && t.p >= t.end && !t.last) yield "input"
     if (t.p < t.end) t.fail("trailing-content")
     this.endLiteral()
@@ -162,7 +176,7 @@ export class DocumentReader {
     return {
       digest: this.hash.digest("hex"),
       bytes: this.bytes,
-      collections: this.collections,
+      collections: this.knownCollections,
       counts: this.counts,
       captures: this.captures,
       rootKeys: this.rootKeys,
@@ -190,6 +204,13 @@ export class DocumentReader {
       const step = reading.next()
       if (step.done === true) return step.value
     }
+  }
+
+  /** Gives the caller what has been read since the last time. */
+  takeRows(): DocumentRows {
+    const { rows } = this
+    this.rows = emptyRows()
+    return rows
   }
 
   /** Hashes what has been written and lets the caller reuse the heap: call before the tokenizer's output is emptied. */
@@ -222,13 +243,17 @@ export class DocumentReader {
   }
 
   private start(): void {
-    this.members.count = 0
-    this.pieces = []
+    const { members } = this.rows
+    members.count = 0
+    this.rows = { members, pieces: [], collections: [] }
     this.hash = createHash("sha256")
     this.bytes = 0
     this.literal = ""
     this.inCollection = false
-    this.collections = []
+    this.unsettled = undefined
+    this.last = undefined
+    this.knownCollections = []
+    this.collectionCount = 0
     this.captures = new Map()
     this.rootKeys = undefined
     this.capturing = true
@@ -293,7 +318,7 @@ export class DocumentReader {
 
   private *lines(kind: KindChoice): Generator<Pause, void> {
     this.label("lines")
-    const collection = this.collections.push({ pointer: "", list: true }) - 1
+    const collection = this.addCollection("", true)
     for (let ordinal = 0; ; ordinal++) {
       const code = yield* this.kindOf(kind, yield* this.next())
       yield* this.member(code, collection, ordinal, "", true)
@@ -304,10 +329,11 @@ export class DocumentReader {
   }
 
   private *documents(rule: Rule): Generator<Pause, void> {
+    this.unsettled = []
     for (let index = 0; ; index++) {
       if (index === 1) {
         // Until now it may have been the only one.
-        this.collections = this.collections.map((collection) => ({ ...collection, pointer: `/0${collection.pointer}` }))
+        this.settleCollections((collection) => ({ ...collection, pointer: `/0${collection.pointer}` }))
         this.remarks.prefix(0, "/0")
         this.captures.clear()
         this.rootKeys = undefined
@@ -553,7 +579,7 @@ export class DocumentReader {
     const t = this.entities.tokenizer
     if (t.depth >= t.maxDepth) t.fail("too-deep")
     this.label("list")
-    const collection = this.collections.push({ pointer, list: true }) - 1
+    const collection = this.addCollection(pointer, true)
     this.byte(91)
     t.depth++
     let c = yield* this.next()
@@ -576,10 +602,29 @@ export class DocumentReader {
     this.skipLiteral()
   }
 
+  /** Its number. */
+  private addCollection(pointer: string, list: boolean): number {
+    // That of a key which is repeated: one object for all of them.
+    const { last } = this
+    const collection = last?.pointer === pointer && last.list === list ? last : { pointer, list }
+    this.last = collection
+    ;(this.unsettled ?? this.rows.collections).push(collection)
+    if (this.knownCollections.length < MAX_KNOWN_COLLECTIONS) this.knownCollections.push(collection)
+    return this.collectionCount++
+  }
+
+  /** The pointers of the first of several documents are known now, as those of all that follow. */
+  private settleCollections(settled: (collection: Collection) => Collection): void {
+    if (this.unsettled === undefined) return
+    for (const collection of this.unsettled) this.rows.collections.push(settled(collection))
+    this.knownCollections = this.knownCollections.map(settled)
+    this.unsettled = undefined
+  }
+
   private *one(kind: KindChoice, pointer: string): Generator<Pause, void> {
     const code = yield* this.kindOf(kind, 123)
     this.label("one")
-    const collection = this.collections.push({ pointer, list: false }) - 1
+    const collection = this.addCollection(pointer, false)
     yield* this.member(code, collection, 0, pointer, false)
     this.skipLiteral()
   }
@@ -606,7 +651,7 @@ export class DocumentReader {
     const depth = t.depth
     try {
       const id = kind === 0 ? e.json("") : e.entity(kind)
-      this.members.push(collection, ordinal, kind, id)
+      this.rows.members.push(collection, ordinal, kind, id)
     } catch (problem) {
       if (problem !== NEED_INPUT) throw problem
       t.p = p
@@ -652,15 +697,17 @@ export class DocumentReader {
     while (this.literal.length > MAX_PIECE) {
       const at = cut(this.literal, MAX_PIECE)
       if (at < 0) break
-      this.pieces.push(this.literal.slice(0, at))
+      this.rows.pieces.push(this.literal.slice(0, at))
       this.literal = this.literal.slice(at)
     }
     if (all && this.literal !== "") {
-      this.pieces.push(this.literal)
+      this.rows.pieces.push(this.literal)
       this.literal = ""
     }
   }
 }
+
+const emptyRows = (): DocumentRows => ({ members: new MemberRows(), pieces: [], collections: [] })
 
 /**
  * The place nearest to `limit` that cuts no surrogate pair and leaves no byte order mark at the start of the next piece;

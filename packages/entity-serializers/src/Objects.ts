@@ -298,7 +298,7 @@ export const toRow = (kind: KindName, value: unknown): EntityRow => {
   try {
     const { code } = kindByName(kind)
     const { remarks } = documents.readBytes(encoded(text).subarray(0, -1), { tag: "entity", kind: code })
-    return rowsOf(reader, remarks).entity(code, documents.members.id[0]!, "")
+    return rowsOf(reader, remarks).entity(code, documents.rows.members.id[0]!, "")
   } finally {
     if (reader.tokenizer.output.length > MAX_OUTPUT) engine = undefined
     reader.batch.clear()

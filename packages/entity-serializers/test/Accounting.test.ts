@@ -164,7 +164,7 @@ describe("a mapped leaf", () => {
       for (const file of files) {
         setup.documents.readBytes(readFileSync(file), cohortRules)
         const view = viewBatch(setup.reader)
-        const { members } = setup.documents
+        const { members } = setup.documents.rows
         const seen = (code: number, id: number): void => {
           if (code === 0) return
           entities++

@@ -176,13 +176,13 @@ describe("EntityBatch", () => {
     ]
     assert.deepStrictEqual(batch.links.places, places)
     const links = linksOf(batch)
-    const packed = packBatch(reader, documents.members)
+    const packed = packBatch(reader, documents.rows.members)
     assert.deepStrictEqual(packed.places, places)
     assert.isEmpty(batch.links.places)
     const taker = setUp()
     const foreign = new ForeignShapes()
     foreign.learn(packed)
-    assert.isTrue(taker.documents.take(packed, foreign, taker.documents.members))
+    assert.isTrue(taker.documents.take(packed, foreign, taker.documents.rows.members))
     assert.deepStrictEqual(linksOf(taker.batch), links)
   })
 

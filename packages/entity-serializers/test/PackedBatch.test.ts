@@ -22,7 +22,7 @@ type Elsewhere = ReturnType<typeof elsewhere>
 
 const packed = ({ foreign, setup }: Elsewhere, text: string, memory?: ArrayBuffer) => {
   setup.documents.readBytes(Buffer.from(text), cohortRules)
-  const batch = packBatch(setup.reader, setup.documents.members, memory)
+  const batch = packBatch(setup.reader, setup.documents.rows.members, memory)
   setup.documents.rebase()
   foreign.learn(batch)
   return batch
@@ -53,7 +53,7 @@ describe("rows that another reader has read", () => {
             }
             const members = new MemberRows()
             assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
-            const { pieces } = other.setup.documents
+            const { pieces } = other.setup.documents.rows
             assert.strictEqual(renderDocument(pieces, members, viewBatch(here.reader).text), compactText(text))
           }
         }
@@ -79,7 +79,7 @@ describe("rows that another reader has read", () => {
       model.documents.readBytes(Buffer.from(text), cohortRules)
       const members = new MemberRows()
       assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
-      assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
+      assert.strictEqual(renderDocument(other.setup.documents.rows.pieces, members, viewBatch(here.reader).text), text)
     }
     assert.deepStrictEqual(meaningOf(here), meaningOf(model))
     assert.deepStrictEqual(
@@ -102,7 +102,7 @@ describe("rows that another reader has read", () => {
     assert.strictEqual(batch.memory, memory)
     const members = new MemberRows()
     assert.isTrue(here.documents.take(batch, other.foreign, members))
-    assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
+    assert.strictEqual(renderDocument(other.setup.documents.rows.pieces, members, viewBatch(here.reader).text), text)
   })
 
   it("are refused when they bring too many shapes, and leave nothing once taken back", () => {
@@ -117,7 +117,7 @@ describe("rows that another reader has read", () => {
     assert.deepStrictEqual(stateOf(here), before)
     // Here, where there is room for templates in the rows, the same text is read.
     here.documents.readBytes(Buffer.from(text), cohortRules)
-    const { members, pieces } = here.documents
+    const { members, pieces } = here.documents.rows
     assert.strictEqual(renderDocument(pieces, members, viewBatch(here.reader).text), text)
   })
 
@@ -129,6 +129,6 @@ describe("rows that another reader has read", () => {
     reset(here)
     const members = new MemberRows()
     assert.isTrue(here.documents.take(packed(other, text), other.foreign, members))
-    assert.strictEqual(renderDocument(other.setup.documents.pieces, members, viewBatch(here.reader).text), text)
+    assert.strictEqual(renderDocument(other.setup.documents.rows.pieces, members, viewBatch(here.reader).text), text)
   })
 })

@@ -139,7 +139,7 @@ export const readDocument = (setup: Setup, text: string | Uint8Array, rules: Doc
 
 /** The document read last, rendered from rows. */
 const renderRead = ({ documents, reader }: Setup): string =>
-  renderDocument(documents.pieces, documents.members, viewBatch(reader).text)
+  renderDocument(documents.rows.pieces, documents.rows.members, viewBatch(reader).text)
 
 /** Reads a document through windows that end at the given places. */
 export const readInWindows = (
@@ -195,7 +195,7 @@ export interface ReadEntity {
 export const readEntity = (setup: Setup, kind: EntityKind, text: string): ReadEntity => {
   const { documents, reader } = setup
   const { remarks, counts } = documents.readBytes(Buffer.from(text), { tag: "entity", kind: kind.code })
-  const id = documents.members.id[0]!
+  const id = documents.rows.members.id[0]!
   const view = viewBatch(reader)
   return { text: view.text(kind.code, id), ...view.templateOf(kind.code, id), id, remarks, counts }
 }

@@ -157,23 +157,20 @@ export class ReadThreads {
       const { maxDepth, maxEntityBytes } = this.options
       const parts = ++this.asked
       const replies = yield* this.partsOf(thread, { file: plain, parts, maxDepth, maxEntityBytes, windowBytes })
-      // The caller's `onWindow` saves them with the rest of the batch, as those of a file that is read here.
-      const members = (documents.members = new MemberRows())
-      const pieces: Array<string> = (documents.pieces = [])
+      documents.takeRows()
       for (;;) {
         const reply = yield* Queue.take(replies)
         if (reply.outcome === "failed") return yield* Schema.decodeSync(ReadFailure)(reply.failure)
-        if (reply.outcome === "declined" || !documents.take(reply.packed, thread.foreign, members)) {
+        if (reply.outcome === "declined" || !documents.take(reply.packed, thread.foreign, documents.rows.members)) {
           this.own.add(file)
           return yield* new ThreadLost()
         }
         onBytes?.(reply.bytes)
+        // The caller's `onWindow` saves them with the rest of the batch, as those of a file that is read here.
+        const { collections, pieces } = documents.rows
         for (const piece of reply.pieces) pieces.push(piece)
-        if (reply.part !== undefined) {
-          documents.members = new MemberRows()
-          documents.pieces = []
-          return { ...reply.part, file, members, pieces }
-        }
+        for (const collection of reply.collections) collections.push(collection)
+        if (reply.part !== undefined) return { ...reply.part, ...documents.takeRows(), file }
         const { memory } = reply.packed
         thread.worker.postMessage({ parts, memory } satisfies PartTaken, [memory])
         yield* onWindow

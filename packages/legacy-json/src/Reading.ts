@@ -6,14 +6,13 @@
 import {
   type CohortMeta,
   cohortMeta,
-  type Collection,
   type DocumentReader,
   type DocumentResult,
+  type DocumentRows,
   type DocumentRules,
   JsonProblem,
   type JsonProblemCode,
   mayHoldLines,
-  MemberRows,
   type Pause,
   stringMember,
   type ValueRemark
@@ -75,18 +74,14 @@ export interface LocatedRemark extends ValueRemark {
   readonly column: number | undefined
 }
 
-/** A file that has been read. */
-export interface PartRead {
+/** A file that has been read, with those rows of it that the caller has not taken during the reading. */
+export interface PartRead extends DocumentRows {
   readonly file: SourceFile
   readonly variant: Variant
   readonly encoding: SourceEncoding
   readonly sourceSha256: string
   /** SHA-256 of the compact text, lower-case hex. */
   readonly digest: string
-  readonly collections: ReadonlyArray<Collection>
-  /** Pieces of its template, and members, that the caller has not taken during the reading. */
-  readonly pieces: Array<string>
-  readonly members: MemberRows
   /** Entities by kind code. */
   readonly counts: ReadonlyArray<number>
   readonly meta: CohortMeta
@@ -117,8 +112,10 @@ export interface ReadOptions<E> {
   readonly prepare?: Effect.Effect<void, E> | undefined
   /** Takes back what a first reading put into the batch, before a second one. */
   readonly takeBack: Effect.Effect<void>
-  /** Called while a large file is read; may empty the batch. Not called for files read whole. */
+  /** Called while a large file is read; may empty the batch. */
   readonly onWindow: Effect.Effect<void, E>
+  /** Called while a file is read whole; may fail, but not empty the batch. */
+  readonly whileWhole?: Effect.Effect<void, E>
   /** Bytes read since the last call. */
   readonly onBytes?: (bytes: number) => void
 }
@@ -290,7 +287,7 @@ const readWhole = Effect.fnUntraced(function* <E>(
     // Offsets count from the first byte of the text.
     tokenizer.base = -tokenizer.p
     tokenizer.last = true
-    const result = yield* drive(documents, guess.rules, Effect.void, Effect.void)
+    const result = yield* drive(documents, guess.rules, options.whileWhole ?? Effect.void, Effect.void)
     if (result instanceof JsonProblem) {
       const reason = result.code === "unexpected-end" && isBlank(bytes) ? "the file is empty" : result.message
       return yield* rejected(file, raw, { code: result.code, reason }, bytes, result.offset, markLength(encoding))
@@ -466,10 +463,8 @@ const partOf = (
   sourceSha256: string,
   remarks: ReadonlyArray<LocatedRemark>
 ): PartRead => {
-  const { members, pieces } = documents
-  documents.members = new MemberRows()
-  documents.pieces = []
   return {
+    ...documents.takeRows(),
     file,
     variant:
       file.variant ??
@@ -480,9 +475,6 @@ const partOf = (
     encoding,
     sourceSha256,
     digest: result.digest,
-    collections: result.collections,
-    pieces,
-    members,
     counts: result.counts,
     meta: cohortMeta(rules.tag === "entity" ? new Map() : result.captures),
     rootKeys: result.rootKeys,

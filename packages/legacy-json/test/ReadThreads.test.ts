@@ -188,7 +188,7 @@ describe("large files that a thread reads", () => {
         const take = Effect.sync(() => {
           windows++
           documents.settle()
-          taken.push(...documents.pieces.splice(0))
+          taken.push(...documents.rows.pieces.splice(0))
         })
         const part = yield* read(file, pool, take)
         assert.isAbove(windows, 2)

@@ -78,6 +78,8 @@ export interface Sizes {
   readonly batchMs: number
   /** Files up to this size are read whole, larger ones through a window. Sources that are larger in all are written as they are read. */
   readonly wholeFileBytes: number
+  /** With more rows to write, of some hundred bytes each, a smaller file counts as large too; asked every few MB. */
+  readonly wholeFileRows: number
   readonly windowBytes: number
   /** Files from `least` to `most` bytes are read by threads of their own when there are `total` bytes of them. */
   readonly threaded: { readonly least: number; readonly most: number; readonly total: number }
@@ -149,6 +151,7 @@ export const defaultSizes: Sizes = {
   batchBytes: 512 << 20,
   batchMs: 10_000,
   wholeFileBytes: WHOLE_FILE_BYTES,
+  wholeFileRows: 1_000_000,
   windowBytes: WINDOW_BYTES,
   threaded: { least: 128 << 10, most: 8 << 20, total: 256 << 20 }
 }

@@ -103,7 +103,7 @@ for (const [reader, jobs] of [
           const text = `{"name":"words","words":[${words}]}`
           const pieces = (database: string) =>
             query(database, "SELECT part, piece, md5(text) AS text FROM mallard.part_texts ORDER BY ALL")
-          const saved = vi.spyOn(BatchWriter.prototype, "savePieces")
+          const saved = vi.spyOn(BatchWriter.prototype, "saveRows")
           const whole = yield* migrated({ "words.json": text })
           assert.lengthOf(saved.mock.calls, 0)
           const windows = yield* migrated({ "words.json": text }, { jobs, sizes })
@@ -232,7 +232,7 @@ describe("a folder of files that are large together", () => {
           query(database, "SELECT * FROM mallard.cohort_members ORDER BY ALL"),
           query(database, "SELECT entity_id, digest::VARCHAR AS digest FROM mallard.patients ORDER BY ALL")
         ])
-      const saved = vi.spyOn(BatchWriter.prototype, "savePieces")
+      const saved = vi.spyOn(BatchWriter.prototype, "saveRows")
       const whole = yield* migrated(files)
       assert.lengthOf(saved.mock.calls, 0)
       const parts = yield* migrated(files, { sizes })
@@ -248,6 +248,64 @@ describe("a folder of files that are large together", () => {
       )
       assert.deepStrictEqual(outcomes(broken.report), { visit: "rejected" })
       assert.deepStrictEqual(yield* isEmpty(broken.database), [])
+    })
+  )
+})
+
+describe("a file of more rows than may wait at once", () => {
+  /** The same key again and again, each time with a list of its own. */
+  const lists = `{"name":"lists",${Array.from({ length: 90_000 }, (_, at) => `"patients":[{"id":"p${at}"}]`).join(",")}}`
+  const sizes = { wholeFileRows: 10_000 }
+
+  for (const jobs of [1, 2]) {
+    it.effect(`is written as it is read, by ${jobs} threads, and gives the same rows`, () =>
+      Effect.gen(function* () {
+        const line = (at: number): string =>
+          `{"name":"line","patients":[{"id":"q${at}"}],"encounters":[{"reason":"${at}"}]}`
+        const files = {
+          "a.json": cohortFile("a", "p1"),
+          "lines.jsonl": Array.from({ length: 30_000 }, (_, at) => line(at)).join("\n"),
+          "lists.json": lists,
+          "z.json": cohortFile("z", "p2")
+        }
+        const rows = (database: string) =>
+          Effect.map(contents(database), (tables) =>
+            ["part_texts", "collections", "cohort_members", "patients", "encounters"].map((table) => tables.get(table))
+          )
+        const saved = vi.spyOn(BatchWriter.prototype, "saveRows")
+        const whole = yield* migrated(files)
+        assert.lengthOf(saved.mock.calls, 0)
+        const parts = yield* migrated(files, { jobs, sizes })
+        assert.isAbove(saved.mock.calls.length, 0)
+        saved.mockRestore()
+        assert.strictEqual(parts.report.outcome, "done")
+        assert.deepStrictEqual(outcomes(parts.report), outcomes(whole.report))
+        assert.deepStrictEqual(yield* rows(parts.database), yield* rows(whole.database))
+        const again = yield* run(parts.database, [parts.source], { jobs, sizes })
+        assert.deepStrictEqual(new Set(Object.values(outcomes(again))), new Set(["unchanged"]))
+      })
+    )
+  }
+
+  it.effect("is written so in a folder too, beside files that are read whole", () =>
+    Effect.gen(function* () {
+      const files = {
+        "visit/patients.json": lists,
+        "visit/encounters.json": '[{"encounter_id":"e"}]',
+        "visit/scenario.json": '{"name":"visit"}'
+      }
+      const { database, report } = yield* migrated(files, { sizes })
+      assert.deepStrictEqual(outcomes(report), { visit: "migrated" })
+      assert.deepStrictEqual([report.verification.checked, report.verification.mismatched], [3, 0])
+      assert.strictEqual((yield* rowCounts(database))["patients"], 90_000)
+    })
+  )
+
+  it.effect("leaves nothing behind when it turns out to be broken", () =>
+    Effect.gen(function* () {
+      const { database, report } = yield* migrated({ "lists.json": lists.slice(0, -1) }, { sizes })
+      assert.deepStrictEqual(outcomes(report), { "lists.json": "rejected" })
+      assert.deepStrictEqual(yield* isEmpty(database), [])
     })
   )
 })
@@ -269,7 +327,8 @@ describe("a thread that reads a large file", () => {
           onProgress: (progress) => {
             if (progress.phase !== "read") return
             bytes += progress.bytes
-            if (bytes > 4 << 20) for (const thread of threads) void thread.terminate()
+            // Early: it goes on for some megabytes before it ends.
+            if (bytes > 1 << 18) for (const thread of threads) void thread.terminate()
           }
         }
       ).pipe(Effect.ensuring(Effect.sync(() => process.off("worker", started))))

@@ -6,7 +6,7 @@
 
 import {
   type Collection,
-  type DocumentResult,
+  type DocumentRows,
   MAX_PIECE,
   MemberRows,
   type ValueRemark
@@ -156,10 +156,8 @@ export const grownText = Effect.fnUntraced(function* (
 })
 
 /** What a reading of the small document found. */
-export interface SmallReading {
-  readonly result: Pick<DocumentResult, "collections" | "remarks">
-  readonly pieces: ReadonlyArray<string>
-  readonly members: MemberRows
+export interface SmallReading extends DocumentRows {
+  readonly remarks: ReadonlyArray<ValueRemark>
 }
 
 /** Puts what was read of the small document together with what was stored before. */
@@ -167,7 +165,7 @@ export const grownPart = (
   { mark, slots }: Growth,
   { places }: GrownText,
   before: { readonly collections: ReadonlyArray<Collection>; readonly members: MemberRows },
-  { members: read, pieces, result }: SmallReading
+  { collections: found, members: read, pieces, remarks }: SmallReading
 ) => {
   const kept = slots.flatMap(({ added }, slot) => (added === undefined ? [slot] : []))
   const collections: Array<Collection> = []
@@ -181,22 +179,20 @@ export const grownPart = (
     .map((token, at) => {
       if (at % 2 === 0) return token
       const slot = token === mark ? present(kept[marks++]) : undefined
-      const number = collections.push(
-        present(slot === undefined ? result.collections[ofRead.length] : before.collections[slot])
-      )
+      const number = collections.push(present(slot === undefined ? found[ofRead.length] : before.collections[slot]))
       if (slot === undefined) ofRead.push(number - 1)
       else ofSlots[slot] = number - 1
       return slot === undefined ? token : `${LABEL}${slots[slot]?.isList === true ? "list" : "one"}${LABEL}`
     })
     .join("")
   /** How many elements stood in a list that was read before those that were. */
-  const lengths = result.collections.map(() => 0)
+  const lengths = found.map(() => 0)
   const sizes = sizesOf(before.members, slots.length)
   for (const [slot, { added }] of slots.entries()) {
     if (added === undefined) continue
     const pointer = before.collections[slot]?.pointer
     // Of keys that occur twice the last one counts, here as where the place was looked for.
-    const at = result.collections.findLastIndex((found) => found.list && found.pointer === pointer)
+    const at = found.findLastIndex((place) => place.list && place.pointer === pointer)
     ofSlots[slot] = present(ofRead[at])
     lengths[at] = sizes[slot] ?? 0
   }
@@ -218,11 +214,11 @@ export const grownPart = (
     pieces: piecesOf(template),
     collections,
     members,
-    remarks: result.remarks.map((remark): ValueRemark => {
+    remarks: remarks.map((remark): ValueRemark => {
       const place = places.findLast(({ small }) => small <= remark.offset)
       return {
         ...remark,
-        pointer: inGrown(remark.pointer, result.collections, lengths),
+        pointer: inGrown(remark.pointer, found, lengths),
         offset: remark.offset + (place === undefined ? 0 : place.grown - place.small)
       }
     })

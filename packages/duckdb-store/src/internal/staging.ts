@@ -1,12 +1,12 @@
 /** A document that becomes a revision: read, described, compared with the head, and stored unless that says the same. */
 
-import { type DocumentResult, documentTime, MemberRows } from "@mallard/entity-serializers"
+import { type DocumentResult, type DocumentRows, documentTime } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { type DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Clock, Effect } from "effect"
 import { type SqlError } from "effect/sql"
 import { randomUUID } from "node:crypto"
-import { type BatchWriter, type NewPart } from "../BatchWriter.ts"
+import { type NewPart } from "../BatchWriter.ts"
 import { InvalidRequest, NameTaken } from "../CohortErrors.ts"
 import { fileNameOf, isName, madeUpName, type NameHints, uniqueName } from "../Naming.ts"
 import { type DocumentFacts, type Recogniser } from "../Recognise.ts"
@@ -75,7 +75,7 @@ export const stage = (
       if (replaced !== undefined && !staged.overwrite) {
         return yield* new NameTaken({ wanted: name, cohortId: replaced.cohortId })
       }
-      const { part, remarks } = partOf(staged, name, facts.format, result, takenFrom(writer))
+      const { part, remarks } = partOf(staged, name, facts.format, result, writer.documents.takeRows())
       const parts = [...(staged.before ?? []), part]
       const revision: NewRevision = {
         cohortId: head?.cohortId ?? randomUUID(),
@@ -116,26 +116,11 @@ export const checkName = (name: string): Effect.Effect<void, InvalidRequest> =>
 export const sameTags = (left: ReadonlyArray<string>, right: ReadonlyArray<string>): boolean =>
   left.length === right.length && left.every((tag, at) => tag === right[at])
 
-/** What has been read, taken out of the writer, which is then ready for the next document. */
-const takenFrom = ({ documents }: BatchWriter): Pick<SmallReading, "members" | "pieces"> => {
-  const { members, pieces } = documents
-  documents.members = new MemberRows()
-  documents.pieces = []
-  return { members, pieces }
-}
-
 /** The part that a document becomes, and what was remarked when it was read. */
-const partOf = (
-  staged: Staged,
-  name: string,
-  format: string,
-  result: DocumentResult,
-  taken: ReturnType<typeof takenFrom>
-) => {
+const partOf = (staged: Staged, name: string, format: string, result: DocumentResult, taken: DocumentRows) => {
   const { document, grows, source } = staged
-  const { remarks, ...read } = grows?.part({ result, ...taken }) ?? {
+  const { remarks, ...read } = grows?.part({ ...taken, remarks: result.remarks }) ?? {
     ...taken,
-    collections: result.collections,
     remarks: result.remarks
   }
   const part: NewPart = {

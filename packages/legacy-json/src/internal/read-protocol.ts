@@ -1,5 +1,5 @@
 /** What a thread that reads files is asked, and what it answers. */
-import type { PackedBatch } from "@mallard/entity-serializers"
+import type { Collection, DocumentRows, PackedBatch } from "@mallard/entity-serializers"
 import { Schema } from "effect"
 import { type PartRead, SourceRejected } from "../Reading.ts"
 import { SourceError } from "../SourceError.ts"
@@ -42,7 +42,8 @@ export type PartReply =
       readonly bytes: number
       readonly packed: PackedBatch
       readonly pieces: ReadonlyArray<string>
-      readonly part: Omit<PartRead, "file" | "members" | "pieces"> | undefined
+      readonly collections: ReadonlyArray<Collection>
+      readonly part: Omit<PartRead, "file" | keyof DocumentRows> | undefined
     }
   | { readonly outcome: "failed"; readonly failure: typeof ReadFailure.Encoded }
   | { readonly outcome: "declined" }

@@ -2,6 +2,7 @@
 import { parentPort } from "node:worker_threads"
 import {
   DocumentReader,
+  type DocumentRows,
   EntityBatch,
   EntityIndex,
   EntityReader,
@@ -88,11 +89,11 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowByte
   let bytes = 0
   let before = reader.mark()
   /** Sends what has been read since the last time. */
-  const sendRead = (part: Omit<PartRead, "file" | "members" | "pieces"> | undefined): void => {
-    const { pieces } = documents
-    send({ outcome: "read", bytes, part, pieces, packed: packBatch(reader, documents.members, room.free.pop()) })
-    documents.members.count = 0
-    documents.pieces = []
+  const sendRead = (
+    { collections, members, pieces }: DocumentRows,
+    part?: Omit<PartRead, "file" | keyof DocumentRows>
+  ): void => {
+    send({ outcome: "read", bytes, part, pieces, collections, packed: packBatch(reader, members, room.free.pop()) })
     documents.rebase()
     before = reader.mark()
     bytes = 0
@@ -107,7 +108,7 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowByte
         takeBack: Effect.void,
         onWindow: Effect.map(room.wait, () => {
           documents.settle()
-          sendRead(undefined)
+          sendRead(documents.takeRows())
         }),
         onBytes: (count) => {
           bytes += count
@@ -116,10 +117,8 @@ const answerInParts = async ({ file, maxDepth, maxEntityBytes, parts, windowByte
     )
   )
   if (Result.isSuccess(read) && read.success !== undefined) {
-    const { file: _, members, pieces, ...part } = read.success
-    documents.members = members
-    documents.pieces = pieces
-    sendRead(part)
+    const { collections, file: _, members, pieces, ...part } = read.success
+    sendRead({ collections, members, pieces }, part)
     return
   }
   reader.rollback(before)

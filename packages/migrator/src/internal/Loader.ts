@@ -311,7 +311,9 @@ export class Loader {
         return
       const began = yield* Clock.currentTimeMillis
       const tell = entityTeller(this.options.onProgress)
-      const staged = yield* this.item(batch, source, tell)
+      const staged = yield* Effect.catchTag(this.item(batch, source, tell), "SourceCrowded", () => Effect.undefined)
+      // It counts as large from now on.
+      if (staged === undefined) continue
       batch.staged.push(staged)
       if (staged.report.outcome !== "unchanged") tell(entitiesOf(staged.report))
       this.slowest.add(source.path, size, (yield* Clock.currentTimeMillis) - began)

@@ -1,5 +1,6 @@
 /** Reads the files of a source into the batch of a writer, and again what could not be read for a passing reason. */
 import { type BatchWriter, reach } from "@mallard/duckdb-store"
+import type { DocumentRows } from "@mallard/entity-serializers"
 import {
   type PartRead,
   ReadBuffers,
@@ -24,6 +25,9 @@ import { retryTransient } from "./transient.ts"
 /** The run is to be stopped in the middle of a large source. */
 export class ReadingStopped extends Schema.TaggedError<ReadingStopped>()("ReadingStopped", {}) {}
 
+/** A source has so many rows that it is to be written as it is read, as a large one. Nothing of it was written. */
+export class SourceCrowded extends Schema.TaggedError<SourceCrowded>()("SourceCrowded", {}) {}
+
 export type SourceRead =
   | { readonly _tag: "Whole"; readonly parts: ReadonlyArray<PartRead> }
   /** Its bytes are stored already; what was read of it counts for nothing. */
@@ -37,6 +41,8 @@ export class SourceReader {
   private readonly writer: BatchWriter
   private readonly threads: ReadThreads | undefined
   private readonly buffers: ReadBuffers
+  /** Files that have too many rows to be read whole. */
+  private readonly crowded = new WeakSet<SourceFile>()
 
   constructor(
     options: MigrateOptions,
@@ -55,7 +61,11 @@ export class SourceReader {
 
   /** Whether a source is written as it is read, so that only its transaction takes it back. */
   isLarge(source: Source): boolean {
-    return bytesOf(source) > this.sizes.wholeFileBytes
+    return bytesOf(source) > this.sizes.wholeFileBytes || source.files.some((file) => this.crowded.has(file))
+  }
+
+  private isWindowed(file: SourceFile): boolean {
+    return file.bytes > this.sizes.wholeFileBytes || this.crowded.has(file)
   }
 
   /**
@@ -66,7 +76,7 @@ export class SourceReader {
     source: Source,
     next: ReadonlyArray<SourceFile>,
     tell: (entities: number) => void
-  ) => Effect.Effect<SourceRead, ReadingStopped | ThreadLost | SqlError.SqlError> = Effect.fnUntraced(
+  ) => Effect.Effect<SourceRead, ReadingStopped | SourceCrowded | ThreadLost | SqlError.SqlError> = Effect.fnUntraced(
     { self: this },
     function* (source, next, tell) {
       const { options, writer } = this
@@ -77,30 +87,37 @@ export class SourceReader {
         // A second reading of this file starts anew; those before it stay.
         const before = writer.mark()
         const takeBack = Effect.sync(() => writer.rollback(before))
-        const reading = readPart(file, writer.documents, this.buffers, {
-          maxEntityBytes: options.maxEntityBytes,
-          maxDepth: options.maxDepth,
-          wholeFileBytes: this.sizes.wholeFileBytes,
-          windowBytes: this.sizes.windowBytes,
-          threads: this.threads,
-          next: [...source.files.slice(index + 1, index + 1 + MOST_AHEAD), ...next],
-          prepare: writer.loadDigests,
-          takeBack,
-          ...(source.kind === "file"
-            ? {
-                isKnown: (sha256: string) => {
-                  const item = this.stored.known.get(source.path)?.get(sha256)
-                  known = item === undefined ? undefined : { _tag: "Known", known: item, sha256 }
-                  return known !== undefined
+        const reading = Effect.suspend(() =>
+          readPart<ReadingStopped | SourceCrowded | SqlError.SqlError>(file, writer.documents, this.buffers, {
+            maxEntityBytes: options.maxEntityBytes,
+            maxDepth: options.maxDepth,
+            wholeFileBytes: this.isWindowed(file) ? 0 : this.sizes.wholeFileBytes,
+            windowBytes: this.sizes.windowBytes,
+            threads: this.threads,
+            next: [...source.files.slice(index + 1, index + 1 + MOST_AHEAD), ...next],
+            prepare: writer.loadDigests,
+            takeBack,
+            ...(source.kind === "file"
+              ? {
+                  isKnown: (sha256: string) => {
+                    const item = this.stored.known.get(source.path)?.get(sha256)
+                    known = item === undefined ? undefined : { _tag: "Known", known: item, sha256 }
+                    return known !== undefined
+                  }
                 }
-              }
-            : {}),
-          onWindow: Effect.suspend(() => this.onWindow(isLarge, index, writer.documents, tell)),
-          onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
-        })
+              : {}),
+            whileWhole: Effect.suspend(() => {
+              if (writer.waitingRows <= this.sizes.wholeFileRows) return Effect.void
+              this.crowded.add(file)
+              return Effect.andThen(takeBack, Effect.fail(new SourceCrowded()))
+            }),
+            onWindow: Effect.suspend(() => this.onWindow(isLarge, index, writer.documents.rows, tell)),
+            onBytes: (bytes) => options.onProgress?.({ phase: "read", bytes })
+          })
+        )
         // Rows of a file read through a window may be written already, and are not taken back for a second attempt.
-        const isWindowed = file.bytes > this.sizes.wholeFileBytes
-        const part = yield* (isWindowed ? reading : retryTransient(reading, takeBack)).pipe(
+        const part = yield* (this.isWindowed(file) ? reading : retryTransient(reading, takeBack)).pipe(
+          Effect.catchTag("SourceCrowded", (error) => (isLarge ? reading : Effect.fail(error))),
           Effect.catchTag(["SourceRejected", "SourceError"], (error) => Effect.succeed(error))
         )
         yield* reach("sources/read")
@@ -112,8 +129,7 @@ export class SourceReader {
         parts.push(part)
         if (isLarge && index < source.files.length - 1) {
           // Many files would take as much room as one: nothing of this one is kept here while others are read.
-          writer.saveMembers(index, part.members)
-          writer.savePieces(index, part.pieces)
+          writer.saveRows(index, part)
           yield* this.onWindow(isLarge, index, part, tell)
         }
       }
@@ -124,7 +140,7 @@ export class SourceReader {
   private onWindow(
     isLarge: boolean,
     part: number,
-    { members, pieces }: Pick<PartRead, "members" | "pieces">,
+    rows: DocumentRows,
     tell: (entities: number) => void
   ): Effect.Effect<void, ReadingStopped | SqlError.SqlError> {
     const { writer } = this
@@ -133,8 +149,7 @@ export class SourceReader {
     // The transaction is its own, so all that is in it comes from this source.
     tell(writer.entitiesInTransaction)
     if (!writer.wantsFlush) return Effect.void
-    writer.saveMembers(part, members)
-    writer.savePieces(part, pieces)
+    writer.saveRows(part, rows)
     return writer.flush
   }
 }
