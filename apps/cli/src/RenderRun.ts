@@ -265,8 +265,8 @@ const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<stri
   ]
 }
 
-/** Codes of what is refused because it is not as it was planned. */
-const planned: ReadonlySet<string> = new Set(["changed-since-plan", "gone-since-plan", "decided-otherwise"])
+/** Codes of what is refused because it is not as it was planned: there is nothing to mend in it. */
+export const planned: ReadonlySet<string> = new Set(["changed-since-plan", "gone-since-plan", "decided-otherwise"])
 
 /** The bounds that the user may raise, by the code of what lies beyond. */
 const bounds: Readonly<Record<string, string>> = {

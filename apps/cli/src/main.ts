@@ -97,6 +97,9 @@ const failUsage = (errors: ReadonlyArray<CliError.CliError>, commandPath: Readon
       ...args
         .filter(isLikeFlags)
         .map((arg) => `  A file whose name begins with a hyphen is given as ${shellQuoted(`./${arg}`)}`),
+      ...args
+        .filter((arg) => /^-[a-z][a-z-]+$/.test(arg))
+        .map((arg) => `  Flags of several letters begin with two hyphens: -${arg}`),
       ...(isCommentLikeFlag(args)
         ? ["  SQL that begins with a comment is given after -- at the end of the line."]
         : []),

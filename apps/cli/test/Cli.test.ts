@@ -259,6 +259,7 @@ describe("errors", () => {
     for (const [args, message] of [
       [["migrate", "--databse", "x"], "--databse"],
       [["migrat"], "Did you mean this?"],
+      [["list", "-db", "x"], "Flags of several letters begin with two hyphens: --db"],
       [["migrate", "x", "--on-conflict", "merge"], '"merge"'],
       [["migrate", "x", "--max-entity-size", "lots"], "--max-entity-size is no size"],
       [["migrate", "x", "--memory", "1MB"], "--memory is too little for DuckDB"],

@@ -78,6 +78,8 @@ describe("mallard plan", () => {
     assert.isTrue(report.totals.balanced)
     assert.strictEqual(report.database, join(folder, "test.duckdb"))
     assert.include((await run(folder, ["runs", ...db])).stdout, "plan=of 5 sources")
+    const rejects = await run(folder, ["rejects", "list", ...db])
+    assert.match(rejects.stdout, /\n3 sources\nNext: +plan again: nothing in them is to be mended\n$/)
     // Of what was gone when the plan was carried out, no copy was kept.
     const retried = await run(folder, ["retry", "last", ...db])
     assert.include(

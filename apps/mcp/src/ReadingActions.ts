@@ -52,6 +52,7 @@ export const makeReadingActions = (cohorts: Cohorts) => {
           description === undefined ? "" : `; ${clipped(description.replaceAll("\n", " "), DESCRIPTION_CHARACTERS)}`
         }`
     )
+    const isPage = next !== undefined || request.cursor !== undefined
     const hint =
       items.length > 0
         ? ""
@@ -60,7 +61,7 @@ export const makeReadingActions = (cohorts: Cohorts) => {
           : " save_cohort or import_cohort stores one; `mallard migrate` brings in older files."
     return {
       text: [
-        `${total === undefined || total === items.length ? many(items.length, "cohort", "cohorts") : `${items.length} of ${total} cohorts`}, the latest saved first.${hint}`,
+        `${total === undefined || total === items.length ? `${many(items.length, "cohort", "cohorts")}${isPage ? " of those that match" : ""}` : `${items.length} of ${total} cohorts`}, the latest saved first.${hint}`,
         ...(lines.length === 0 ? [] : [asData(lines)]),
         ...more(next)
       ].join("\n"),

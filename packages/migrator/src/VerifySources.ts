@@ -156,10 +156,14 @@ const compareSources = Effect.fnUntraced(function* (
     // Both readers must say so: the one that shares no code has the digest, the other one the name.
     if (item?.outcome === "unchanged" && doubtful.every(({ digest }) => held.contents.has(digest))) continue
     const remark = item?.remarks.find(({ code }) => code === "not-a-cohort")
+    const [reason] = item?.outcome === "rejected" ? item.remarks : []
     for (const { finding, sourceSha256 } of doubtful) {
       // What was a cohort and is none any more has changed, unless a run has seen that since.
       const isLeft = !held.loaded.has(source.path) || held.left.has(`${source.path}\t${sourceSha256}`)
-      if (remark === undefined || !isLeft) findings.push(finding)
+      if (reason !== undefined) {
+        // Migrating it as it is would not store it.
+        findings.push({ ...finding, message: `a run would reject it: ${reason.message}` })
+      } else if (remark === undefined || !isLeft) findings.push(finding)
       else {
         notes.push({ code: "not-a-cohort", where: finding.where, message: remark.message })
         checked--

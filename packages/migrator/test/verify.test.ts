@@ -640,6 +640,13 @@ describe("verify as a command", () => {
       assert.deepStrictEqual(findingsOf(again), [])
       assert.lengthOf(again.notes, 2)
 
+      // To migrate again what is broken would not help.
+      writeFileSync(join(source, "a.json"), "{")
+      const [broken, ...others] = (yield* compared).findings
+      assert.deepStrictEqual([broken?.code, broken?.where, others], ["source-changed", join(source, "a.json"), []])
+      assert.match(broken?.message ?? "", /^a run would reject it: .*byte 1/)
+      writeFileSync(join(source, "a.json"), cohortFile("one", "p1"))
+
       // A ledger that cannot be read excuses nothing.
       const copy = join(folder, "copy.duckdb")
       copyFileSync(database, copy)

@@ -17,7 +17,7 @@ import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { hintsOf, shellQuoted, withHints } from "../Hints.ts"
 import type { ProgressFlag } from "../Progress.ts"
-import { remarkText } from "../RenderRun.ts"
+import { planned, remarkText } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, quoted, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -78,11 +78,20 @@ export const runRejectsList = Effect.fnUntraced(function* (session: Session, com
     )
   }
   if (command.quiet) return
+  if (rejects.length === 0) {
+    return terminal.out(
+      `Nothing ${command.run === undefined ? "is waiting to be mended" : "was rejected in that run"}.\n`
+    )
+  }
   const hint = hintsOf(session, database)
+  const open = rejects.filter(({ stored_by }) => stored_by === null)
+  const next = open.some(({ remarks: [first] }) => !planned.has(first?.code ?? ""))
+    ? [hint(`rejects export${ofRun(command)} --out mend`), `mend the files there, then ${hint("rejects replay mend")}`]
+    : open.length > 0
+      ? ["plan again: nothing in them is to be mended"]
+      : []
   terminal.out(
-    rejects.length === 0
-      ? `Nothing ${command.run === undefined ? "is waiting to be mended" : "was rejected in that run"}.\n`
-      : `\n${counted(rejects.length, "source")}\nNext:     ${hint(`rejects export${ofRun(command)} --out mend`)}\n          mend the files there, then ${hint("rejects replay mend")}\n`
+    `\n${counted(rejects.length, "source")}\n${next.map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}\n`).join("")}`
   )
 })
 
