@@ -149,7 +149,7 @@ const CROWDS: Readonly<Record<Crowd, readonly [string, string, (at: number) => s
 
 /** One file of about that many bytes in lines, each a small cohort. */
 export const writeLines = (folder: string, bytes: number): void => {
-  const handle = openSync(join(folder, "lines.jsonl"), "w")
+  const handle = openSync(join(folder, "lines.ndjson"), "w")
   for (let at = 0, written = 0; written < bytes; at += 10_000) {
     const line = (number: number): string => `{"name":"c${number}","patients":[{"mrn":"${number}"}]}\n`
     written += writeSync(handle, Array.from({ length: 10_000 }, (_, i) => line(at + i)).join(""))
