@@ -4,49 +4,35 @@
  * back.
  */
 import { randomUUID } from "node:crypto"
-import {
-  BIGINT,
-  BOOLEAN,
-  DATE,
-  DECIMAL,
-  DOUBLE,
-  type DuckDBAppender,
-  type DuckDBType,
-  INTEGER,
-  TIMESTAMP,
-  UTINYINT,
-  UUID,
-  VARCHAR
-} from "@duckdb/node-api"
-import duckdb from "@duckdb/node-bindings"
+import { BIGINT, type DuckDBAppender, type DuckDBType, INTEGER, UTINYINT, VARCHAR } from "@duckdb/node-api"
 import {
   AUX,
-  type Collection,
   DocumentReader,
   type DocumentRows,
   EntityBatch,
   EntityIndex,
   EntityReader,
-  type MemberRows,
-  NumberStack,
   type ReaderMark,
   ShapeDictionary
 } from "@mallard/entity-serializers"
-import { JSON_KIND, kindByCode, kinds, type SqlType } from "@mallard/schema"
+import { JSON_KIND, kinds } from "@mallard/schema"
 import { DuckDbClient, type DuckDbSqlClient, toSqlError } from "@mallard/sql-duckdb"
-import { Clock, Deferred, Effect, Exit, Fiber, Scope, Stream } from "effect"
+import { Clock, Deferred, Effect, Exit, Fiber, Scope } from "effect"
 import { SqlError } from "effect/sql"
 import { commitInto } from "./Checkpoint.ts"
 import { reach } from "./Failpoints.ts"
+import { appendRows } from "./internal/appendRows.ts"
 import { CHUNK_ROWS, ChunkWriter, TextHeap } from "./internal/ChunkWriter.ts"
-import { MemberIds, type ReadMembers } from "./internal/MemberIds.ts"
-import { type MemberPlace, memberPlaces, memberPointer } from "./internal/memberPlaces.ts"
-import { type LedgerValue, type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
+import { entityColumns } from "./internal/entityColumns.ts"
+import { MemberIds } from "./internal/MemberIds.ts"
+import type { MemberPlace } from "./internal/memberPlaces.ts"
+import { loadDigests } from "./internal/storedDigests.ts"
+import { type GivenRows, type Row, WaitingDocuments } from "./internal/WaitingDocuments.ts"
+import { type LedgerValues, ledgerRow, nextIds } from "./Ledger.ts"
 import { limitBeside, limitMemory } from "./Memory.ts"
 import { queryRows } from "./Rendering.ts"
 import { type NewRevision, revisionRow } from "./Revision.ts"
-import { type DigestedTableName, tableColumns } from "./Tables.ts"
-import { quoteName } from "./Quoting.ts"
+import type { DigestedTableName } from "./Tables.ts"
 
 /** Compact text of a transaction, in bytes, that is worth writing into the file of the database at once. */
 const MUCH_BYTES = 32 << 20
@@ -65,8 +51,8 @@ const FLUSH_ROWS = { members: 100_000, collections: 50_000 } as const
 /** Pointers of links that are written once for all links that have them. Of a long list, each element has its own. */
 const MAX_KNOWN_POINTERS = 1 << 16
 
-/** One file of a cohort, read. */
-export interface NewPart {
+/** One file of a cohort, read, with those of its rows that are not written yet. */
+export interface NewPart extends GivenRows {
   /** File name relative to the cohort. */
   readonly path: string
   readonly format: string
@@ -74,75 +60,6 @@ export interface NewPart {
   readonly sourceSha256: string
   readonly digest: string
   readonly encoding: string
-  /** What is not written yet. */
-  readonly pieces: ReadonlyArray<string>
-  readonly collections: ReadonlyArray<Collection>
-  readonly members: MemberRows
-}
-
-const columnType = (type: SqlType): DuckDBType => {
-  switch (type) {
-    case "VARCHAR":
-    case "JSON":
-      return VARCHAR
-    case "DATE":
-      return DATE
-    case "TIMESTAMP":
-      return TIMESTAMP
-    case "INTEGER":
-      return INTEGER
-    case "BIGINT":
-      return BIGINT
-    case "DOUBLE":
-      return DOUBLE
-    case "BOOLEAN":
-      return BOOLEAN
-    default: {
-      const [precision, scale] = (type.match(/\d+/g) ?? []).map(Number)
-      return DECIMAL(precision ?? 18, scale ?? 0)
-    }
-  }
-}
-
-/** Members of several documents that wait to be written. */
-class MemberBatch {
-  count = 0
-  readonly content = new NumberStack()
-  readonly part = new NumberStack()
-  readonly collection = new NumberStack()
-  readonly ordinal = new NumberStack()
-  readonly kind = new NumberStack()
-  readonly id = new NumberStack()
-
-  add(contentId: number, part: number, members: MemberRows): void {
-    for (let i = 0; i < members.count; i++) {
-      this.content.push(contentId)
-      this.part.push(part)
-      this.collection.push(members.collection[i]!)
-      this.ordinal.push(members.ordinal[i]!)
-      this.kind.push(members.kind[i]!)
-      this.id.push(members.id[i]!)
-    }
-    this.count += members.count
-  }
-
-  get columns(): ReadMembers {
-    const { collection, content, count, id, kind, ordinal, part } = this
-    return {
-      count,
-      content: content.values,
-      part: part.values,
-      collection: collection.values,
-      ordinal: ordinal.values,
-      kind: kind.values,
-      id: id.values
-    }
-  }
-
-  clear(): void {
-    this.count = 0
-    for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
-  }
 }
 
 /** A transaction that holds everything; `committed` waits for its commit and is to be run exactly once. */
@@ -181,16 +98,9 @@ export class BatchWriter {
   private readonly shapes: ShapeDictionary
   private readonly indexes: ReadonlyArray<EntityIndex>
   private readonly heap = new TextHeap()
-  private readonly members = new MemberBatch()
+  private readonly waiting = new WaitingDocuments()
   /** What a rehearsal, which has no rows, is asked instead of them. */
-  private readonly memberIds = new MemberIds(MAX_DUPLICATES)
-  /** Rows of `part_texts` that wait to be written. */
-  private pieces: Array<Row> = []
-  /** Collections that wait to be written. Their rows are made only then: one document may have millions. */
-  private collections: Array<CollectionsOfPart> = []
-  private collectionCount = 0
-  /** How many pieces and collections of the next revision have been saved already, by part. */
-  private readonly saved = new Map<number, { readonly pieces: number; readonly collections: number }>()
+  private readonly memberIds = new MemberIds()
   /** Rows of the small tables that wait, by table. */
   private small = new Map<string, Array<Row>>()
   /** The first ids of the transaction that is being filled. */
@@ -204,8 +114,6 @@ export class BatchWriter {
   private heldBytes = 0
   /** Compact text that the transaction has written. */
   private writtenBytes = 0
-  /** Of a rehearsal, the collections of the documents in this transaction, by content and part. */
-  private places = new Map<string, Array<Collection>>()
   private appenders = new Map<string, OpenAppender>()
   private appender: ((table: string) => Effect.Effect<DuckDBAppender, SqlError.SqlError>) | undefined
   private nextCommit: number
@@ -292,11 +200,11 @@ export class BatchWriter {
 
   /** Those of the document that is being read included, as everywhere here. */
   private get waitingMembers(): number {
-    return this.members.count + this.documents.rows.members.count
+    return this.waiting.members.count + this.documents.rows.members.count
   }
 
   private get waitingCollections(): number {
-    return this.collectionCount + this.documents.rows.collections.length
+    return this.waiting.collectionCount + this.documents.rows.collections.length
   }
 
   /** Bytes of compact text that wait to be written. */
@@ -417,7 +325,6 @@ export class BatchWriter {
     this.isCommitting = true
     this.endTransaction()
     this.first = this.nextRowIds()
-    this.places = new Map()
     return { first, indexes: this.indexes.map((index) => index.mark()), shapes: this.shapes.mark() }
   }
 
@@ -436,13 +343,12 @@ export class BatchWriter {
     this.first = first
     this.nextRevision = first.revision
     this.small = new Map()
-    this.places = new Map()
   }
 
   private endTransaction(): void {
     this.appender = undefined
     this.appenders = new Map()
-    this.saved.clear()
+    this.waiting.endRevision()
   }
 
   private nextRowIds(): RowIds {
@@ -455,10 +361,7 @@ export class BatchWriter {
 
   private empty(): void {
     this.batch.clear()
-    this.members.clear()
-    this.pieces = []
-    this.collections = []
-    this.collectionCount = 0
+    this.waiting.clear()
     this.documents.entities.tokenizer.o = 0
     this.documents.rebase()
   }
@@ -479,18 +382,15 @@ export class BatchWriter {
         digest: part.digest,
         encoding: part.encoding
       })
-      this.addRows(contentId, number, part)
+      this.waiting.add(contentId, number, part)
     })
-    this.saved.clear()
+    this.waiting.endRevision()
     return id
   }
 
   /** Of a rehearsal, the members in this transaction whose id another of their kind and content has had before. */
   get duplicateMembers(): ReadonlyArray<MemberPlace> {
-    return this.memberIds.duplicates.map(({ collection, content, ordinal, part }) => {
-      const place = this.places.get(`${content}/${part}`)![collection]!
-      return { content, part, pointer: memberPointer(place, ordinal) }
-    })
+    return this.memberIds.duplicates
   }
 
   /**
@@ -498,30 +398,10 @@ export class BatchWriter {
    * come before those that it still has when it is saved.
    */
   saveRows(part: number, rows: DocumentRows): void {
-    this.addRows(this.nextRevision, part, rows)
+    this.waiting.add(this.nextRevision, part, rows)
     rows.members.count = 0
     rows.pieces.length = 0
     rows.collections.length = 0
-  }
-
-  private addRows(
-    contentId: number,
-    part: number,
-    { collections, members, pieces }: Pick<NewPart, "collections" | "members" | "pieces">
-  ): void {
-    const saved = this.saved.get(part) ?? { pieces: 0, collections: 0 }
-    const place = { content_id: contentId, part }
-    this.members.add(contentId, part, members)
-    pieces.forEach((text, at) => this.pieces.push({ ...place, piece: saved.pieces + at, text }))
-    if (collections.length > 0) {
-      // Of a document that is still being read the caller goes on with the array.
-      this.collections.push({ ...place, first: saved.collections, collections: [...collections] })
-      this.collectionCount += collections.length
-    }
-    this.saved.set(part, {
-      pieces: saved.pieces + pieces.length,
-      collections: saved.collections + collections.length
-    })
   }
 
   /** Adds a row of the ledger; its digest is worked out here. */
@@ -539,12 +419,11 @@ export class BatchWriter {
   readonly flush: Effect.Effect<void, SqlError.SqlError> = Effect.suspend(() => this.flushNow())
 
   private readonly flushNow = Effect.fnUntraced({ self: this }, function* () {
-    const { batch, documents } = this
+    const { batch, documents, waiting } = this
     const tokenizer = documents.entities.tokenizer
     documents.settle()
     if (this.client === undefined) {
-      this.memberIds.take(batch, tokenizer.output, this.members.columns)
-      this.keepPlaces()
+      this.memberIds.take(batch, tokenizer.output, waiting)
       this.empty()
       return
     }
@@ -569,15 +448,12 @@ export class BatchWriter {
         ? undefined
         : yield* this.writer("links", [UTINYINT, BIGINT, INTEGER, INTEGER, VARCHAR, UTINYINT, BIGINT])
     const memberWriter =
-      this.members.count === 0
+      waiting.members.count === 0
         ? undefined
         : yield* this.writer("cohort_members", [BIGINT, INTEGER, INTEGER, BIGINT, UTINYINT, BIGINT])
     this.writtenBytes += this.waitingBytes
-    if (this.pieces.length > 0) yield* this.writePieces()
-    if (this.collections.length > 0) {
-      const { native } = yield* this.opened("collections")
-      yield* this.appendRows(native, "collections", collectionRows(this.collections))
-    }
+    if (waiting.pieces.length > 0) yield* this.writePieces()
+    if (waiting.collectionCount > 0) yield* this.writeRows("collections", waiting.collectionRows())
     if (writers.length === 0 && memberWriter === undefined) {
       // What was read without a row is text of documents: it would fill the buffer.
       this.empty()
@@ -616,7 +492,7 @@ export class BatchWriter {
             this.count("links", links.count)
           }
           if (memberWriter !== undefined) {
-            const members = this.members
+            const { members } = waiting
             chunks(members.count, (from, count) => {
               memberWriter.longs(0, members.content.values, from, count)
               memberWriter.ints(1, members.part.values, from, count)
@@ -668,22 +544,6 @@ export class BatchWriter {
     })
   })
 
-  private keepPlaces(): void {
-    for (const { collections, content_id, part } of this.collections) {
-      const key = `${content_id}/${part}`
-      const places = this.places.get(key) ?? []
-      this.places.set(key, places)
-      for (const { list, pointer } of collections) places.push({ pointer: storable(pointer), list })
-    }
-  }
-
-  private readonly writePieces = Effect.fnUntraced({ self: this }, function* () {
-    const { native } = yield* this.opened("part_texts")
-    yield* this.appendRows(native, "part_texts", this.pieces)
-    // Else it would keep them until it has a chunk of rows, which are large.
-    yield* Effect.try({ try: () => native.flushSync(), catch: (cause) => toSqlError(cause, "append") })
-  })
-
   private count(table: string, rows: number): void {
     this.counts.set(table, (this.counts.get(table) ?? 0) + rows)
   }
@@ -706,34 +566,25 @@ export class BatchWriter {
   })
 
   private entityWriter(code: number): Effect.Effect<ChunkWriter, SqlError.SqlError> {
-    const kind = kindByCode(code)
-    return kind === undefined
-      ? this.writer(JSON_KIND.table, [BIGINT, UUID, VARCHAR])
-      : this.writer(kind.table, [BIGINT, UUID, INTEGER, ...kind.columns.map(({ type }) => columnType(type)), VARCHAR])
+    const { table, types } = entityColumns(code)
+    return this.writer(table, types)
   }
 
-  private readonly writeSmall = Effect.fnUntraced({ self: this }, function* (table: string, rows: Iterable<Row>) {
-    yield* this.appendRows(yield* this.appender!(table), table, rows)
+  private readonly writeRows = Effect.fnUntraced({ self: this }, function* (table: string, rows: Iterable<Row>) {
+    const { native } = yield* this.opened(table)
+    const written = yield* Effect.try({
+      try: () => appendRows(native, table, rows),
+      catch: (cause) => toSqlError(cause, "append")
+    })
+    this.count(table, written)
+    return native
   })
 
-  private readonly appendRows = Effect.fnUntraced(
-    { self: this },
-    function* (native: DuckDBAppender, table: string, rows: Iterable<Row>) {
-      const columns = tableColumns(table)
-      let written = 0
-      yield* Effect.try({
-        try: () => {
-          for (const row of rows) {
-            for (const { name, type } of columns) appendValue(native, type, row[name] ?? null)
-            native.endRow()
-            written++
-          }
-        },
-        catch: (cause) => toSqlError(cause, "append")
-      })
-      this.count(table, written)
-    }
-  )
+  private readonly writePieces = Effect.fnUntraced({ self: this }, function* () {
+    const native = yield* this.writeRows("part_texts", this.waiting.pieces)
+    // Else it would keep them until it has a chunk of rows, which are large.
+    yield* Effect.try({ try: () => native.flushSync(), catch: (cause) => toSqlError(cause, "append") })
+  })
 
   private readonly writeLedger = Effect.fnUntraced({ self: this }, function* (runId: string | undefined) {
     const { first } = this
@@ -745,7 +596,7 @@ export class BatchWriter {
         filled: shape.filled
       })
     }
-    for (const [table, rows] of this.small) yield* this.writeSmall(table, rows)
+    for (const [table, rows] of this.small) yield* this.writeRows(table, rows)
     this.small = new Map()
     const ids = new Map<string, number>([
       ["entity_shapes", first.shape],
@@ -772,122 +623,10 @@ export class BatchWriter {
         row_count: count
       })
     )
-    yield* this.writeSmall("commits", rows)
+    yield* this.writeRows("commits", rows)
   })
-}
-
-type Row = Readonly<Record<string, LedgerValue>>
-
-/** Consecutive collections of a document. */
-interface CollectionsOfPart {
-  readonly content_id: number
-  readonly part: number
-  /** The number of the first one. */
-  readonly first: number
-  readonly collections: ReadonlyArray<Collection>
-}
-
-function* collectionRows(parts: Iterable<CollectionsOfPart>): Generator<Row> {
-  for (const { collections, first, ...place } of parts) {
-    for (const [at, { list, pointer }] of collections.entries()) {
-      yield ledgerRow("collections", { ...place, collection: first + at, pointer: storable(pointer), list })
-    }
-  }
 }
 
 const chunks = (rows: number, write: (from: number, count: number) => void): void => {
   for (let from = 0; from < rows; from += CHUNK_ROWS) write(from, Math.min(CHUNK_ROWS, rows - from))
 }
-
-const appendValue = (native: DuckDBAppender, type: string, value: LedgerValue): void => {
-  if (value === null) native.appendNull()
-  else if (type === "VARCHAR") native.appendVarchar(String(value))
-  else if (type === "BOOLEAN") native.appendBoolean(value === true)
-  else if (type === "INTEGER") native.appendInteger(Number(value))
-  else if (type === "UTINYINT") native.appendUTinyInt(Number(value))
-  else if (type === "BIGINT") native.appendBigInt(BigInt(value as number | bigint))
-  // UUIDs and timestamps stand in rows as text, whose form `ledgerRow` has made sure of; DuckDB casts them.
-  else native.appendVarchar(String(value))
-}
-
-/** The digests of kinds, copied from DuckDB's memory chunk by chunk. */
-const loadDigests = Effect.fnUntraced(function* (
-  client: DuckDbSqlClient,
-  kinds: ReadonlyArray<{ readonly code: number; readonly table: string }>,
-  indexes: ReadonlyArray<EntityIndex>
-) {
-  for (const { code } of kinds) indexes[code]!.beginLoading(indexes[code]!.nextId)
-  const tables = kinds.map(
-    ({ code, table }) => `SELECT ${code}::UTINYINT AS kind, digest, entity_id FROM mallard.${quoteName(table)}`
-  )
-  yield* client.streamChunks(tables.join(" UNION ALL ")).pipe(
-    Stream.runForEach((chunk) =>
-      Effect.sync(() => {
-        const rows = chunk.rowCount
-        const data = (column: number, bytes: number): Uint8Array =>
-          duckdb.vector_get_data(duckdb.data_chunk_get_vector(chunk.chunk, column), rows * bytes)
-        const codes = data(0, 1)
-        const digests = data(1, 16)
-        const numbers = data(2, 8)
-        // A chunk may hold the end of one table and the beginning of the next.
-        for (let from = 0, end = 0; from < rows; from = end) {
-          while (end < rows && codes[end] === codes[from]) end++
-          const words = new Int32Array(digests.buffer, digests.byteOffset + from * 16, (end - from) * 4)
-          const ids = new Uint32Array(numbers.buffer, numbers.byteOffset + from * 8, (end - from) * 2)
-          indexes[codes[from]!]!.addStored(words, ids, end - from)
-        }
-      })
-    )
-  )
-  for (const { code } of kinds) indexes[code]!.endLoading()
-})
-
-/**
- * Members of the contents from `firstContent` on whose id another member of their kind and content has had before, as
- * JSON pointers by content, each of a part. Sees what the current transaction has published; a rehearsal has kept the ids.
- */
-export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
-  const found = new Map<number, Array<MemberPlace>>()
-  const add = (place: MemberPlace): void => {
-    const places = found.get(place.content)
-    if (places === undefined) found.set(place.content, [place])
-    else places.push(place)
-  }
-  const { client } = writer
-  if (client === undefined) {
-    for (const place of writer.duplicateMembers) if (place.content >= firstContent) add(place)
-    return found
-  }
-  const present = yield* queryRows(
-    client,
-    // In a stated order, in which a rehearsal finds them too.
-    `SELECT DISTINCT kind FROM mallard.cohort_members WHERE content_id >= ${firstContent} ORDER BY kind`
-  )
-  for (const [code] of present) {
-    const kind = kindByCode(Number(code))
-    if (kind === undefined) continue
-    const id = quoteName(kind.idColumn)
-    const members = `SELECT m.content_id, m.part, m.collection, m.ordinal, e.${id} AS id FROM mallard.cohort_members m JOIN mallard.${quoteName(kind.table)} e ON e.entity_id = m.entity_id WHERE m.kind = ${kind.code} AND m.content_id >= ${firstContent} AND e.${id} IS NOT NULL`
-    // Most batches have none: the cheap question first.
-    const [any] = yield* queryRows(
-      client,
-      `SELECT count(*) FROM (SELECT 1 FROM (${members}) GROUP BY content_id, id HAVING count(*) > 1)`
-    )
-    if (Number(any?.[0] ?? 0) === 0) continue
-    const places = yield* memberPlaces(
-      client,
-      `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES}`
-    )
-    places.forEach(add)
-  }
-  return found
-})
-
-/** Duplicate ids that are listed per kind and content: what else is in a batch changes nothing. */
-const MAX_DUPLICATES = 10_000
-
-/** Half a surrogate pair in a key has no UTF-8; the pointer shows it as JSON would. */
-const storable = (pointer: string): string =>
-  pointer.isWellFormed()
-    ? pointer
-    : pointer.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`)

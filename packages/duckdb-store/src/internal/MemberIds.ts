@@ -3,22 +3,16 @@
  * have the id of another one, as a query over the rows would. Takes about 30 bytes an entity, however long its id is.
  */
 import { hash } from "node:crypto"
-import { AUX, type EntityBatch, EntityIndex, type EntityRows } from "@mallard/entity-serializers"
+import { AUX, type Collection, type EntityBatch, EntityIndex, type EntityRows } from "@mallard/entity-serializers"
 import { kinds } from "@mallard/schema"
+import { type MemberPlace, memberPointer } from "./memberPlaces.ts"
+import { storable, type WaitingDocuments, type WaitingMembers } from "./WaitingDocuments.ts"
 
-/** Members in the order of their documents: parallel columns, of which the first `count` values count. */
-export interface ReadMembers {
-  readonly count: number
-  readonly content: ArrayLike<number>
-  readonly part: ArrayLike<number>
-  readonly collection: ArrayLike<number>
-  readonly ordinal: ArrayLike<number>
-  readonly kind: ArrayLike<number>
-  readonly id: ArrayLike<number>
-}
+/** Duplicate ids that are listed per kind and content: what else is in a batch changes nothing. */
+export const MAX_DUPLICATES = 10_000
 
 /** Where a member is whose id another member of its kind and content has had before. */
-export interface DuplicateMember {
+interface DuplicateMember {
   readonly content: number
   readonly part: number
   readonly collection: number
@@ -26,17 +20,19 @@ export interface DuplicateMember {
 }
 
 export class MemberIds {
-  private readonly most: number
   /** By code of the kind. */
   private ofKind: Array<IdsOfKind | undefined> = []
-
-  /** Of each kind and content, `most` duplicates are kept. */
-  constructor(most: number) {
-    this.most = most
-  }
+  /** The collections of the documents, by content and part. */
+  private readonly places = new Map<string, Array<Collection>>()
 
   /** Takes rows that are about to be forgotten, then the members, whose entities have all been taken. */
-  take(batch: EntityBatch, text: Uint8Array, members: ReadMembers): void {
+  take(batch: EntityBatch, text: Uint8Array, { collections, members }: WaitingDocuments): void {
+    for (const part of collections) {
+      const key = placeKey(part.content_id, part.part)
+      const places = this.places.get(key) ?? []
+      this.places.set(key, places)
+      for (const { list, pointer } of part.collections) places.push({ pointer: storable(pointer), list })
+    }
     for (const rows of batch.rows) {
       const column = idColumns[rows.code]
       if (column === undefined || rows.count === 0) continue
@@ -44,22 +40,30 @@ export class MemberIds {
       ids.takeRows(rows, column, text, batch.aux.bytes)
     }
     for (let i = 0; i < members.count; i++) {
-      const ids = this.ofKind[members.kind[i]!]
-      if (ids?.isRepeated(members.content[i]!, members.id[i]!) !== true) continue
-      ids.found(members, i, this.most)
+      const ids = this.ofKind[members.kind.values[i]!]
+      if (ids?.isRepeated(members.content.values[i]!, members.id.values[i]!) !== true) continue
+      ids.found(members, i)
     }
   }
 
   /** All that were found, by kind, then in the order of their documents. */
-  get duplicates(): ReadonlyArray<DuplicateMember> {
-    return this.ofKind.flatMap((ids) => ids?.duplicates ?? [])
+  get duplicates(): ReadonlyArray<MemberPlace> {
+    return this.ofKind
+      .flatMap((ids) => ids?.duplicates ?? [])
+      .map(({ collection, content, ordinal, part }) => {
+        const place = this.places.get(placeKey(content, part))![collection]!
+        return { content, part, pointer: memberPointer(place, ordinal) }
+      })
   }
 
   /** Forgets everything: the transaction is over. */
   clear(): void {
     this.ofKind = []
+    this.places.clear()
   }
 }
+
+const placeKey = (content: number, part: number): string => `${content}/${part}`
 
 /** Place of the column with the id among those of a kind, by code. */
 const idColumns: ReadonlyArray<number | undefined> = kinds.reduce<Array<number | undefined>>(
@@ -108,12 +112,17 @@ class IdsOfKind {
     return isRepeated
   }
 
-  found({ collection, content, ordinal, part }: ReadMembers, at: number, most: number): void {
-    const own = content[at]!
+  found({ collection, content, ordinal, part }: WaitingMembers, at: number): void {
+    const own = content.values[at]!
     this.inContent = own === this.lastContent ? this.inContent + 1 : 1
     this.lastContent = own
-    if (this.inContent > most) return
-    this.duplicates.push({ content: own, part: part[at]!, collection: collection[at]!, ordinal: ordinal[at]! })
+    if (this.inContent > MAX_DUPLICATES) return
+    this.duplicates.push({
+      content: own,
+      part: part.values[at]!,
+      collection: collection.values[at]!,
+      ordinal: ordinal.values[at]!
+    })
   }
 }
 
