@@ -15,7 +15,7 @@ import { fromRowValue, toRowValue } from "./internal/RowValues.ts"
 import { Tokenizer } from "./internal/Tokenizer.ts"
 import type { ValueRemark } from "./Remark.ts"
 import { ShapeDictionary } from "./ShapeDictionary.ts"
-import { collectionPointers, parseTemplate, renderEntity, type Template } from "./Template.ts"
+import { collectionPointers, parseTemplate, renderEntity, type Template, TemplateProblem } from "./Template.ts"
 
 /** Why a value cannot become JSON text, or a row no value. */
 export type UnsupportedCode =
@@ -220,8 +220,12 @@ const compacted = (text: string): string => {
 
 /** UTF-8 with a zero byte at its end. Lone surrogates, which no UTF-8 holds, become escapes that mean the same. */
 const encoded = (text: string): Uint8Array =>
-  Buffer.from(
-    `${text.isWellFormed() ? text : text.replace(/\p{Surrogate}/gu, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)}\0`
+  Buffer.from(`${text.isWellFormed() ? text : withoutLoneSurrogates(text)}\0`)
+
+const withoutLoneSurrogates = (text: string): string =>
+  // One behind a backslash stays and is refused: the two backslashes of an escape would be a text of their own.
+  text.replace(/\\[^]|\p{Surrogate}/gu, (found) =>
+    found.startsWith("\\") ? found : `\\u${found.charCodeAt(0).toString(16)}`
   )
 
 /**
@@ -352,15 +356,20 @@ export const renderRow = (row: EntityRow | JsonRow): string => {
   if (!("template" in row)) return row.extra
   const { code } = kindByName(row.kind)
   const codecs = codecsOf(code)
-  return renderEntity(code, templateOf(code, row.template), {
+  const template = templateOf(code, row.template)
+  if (row.children.length !== template.labels.filter(({ tag }) => tag === "list" || tag === "one").length) {
+    throw new TemplateProblem("a row has more or fewer places of nested entities than its shape")
+  }
+  return renderEntity(code, template, {
     column: (index) => {
       const codec = codecs[index]!
-      const value = fromRowValue(codec, row.columns[codec.name] ?? null)
+      const cell = row.columns[codec.name]
+      const value = cell === undefined ? undefined : fromRowValue(codec, cell)
       if (value === undefined) throw new UnsupportedValue("column-value", `/columns/${codec.name}`)
       return value
     },
     extra: row.extra,
-    children: (collection) => row.children[collection]?.rows.map(renderRow) ?? []
+    children: (collection) => row.children[collection]!.rows.map(renderRow)
   })
 }
 

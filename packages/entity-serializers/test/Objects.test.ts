@@ -113,7 +113,9 @@ describe("toJsonText", () => {
       [cycle, "cycle", "/1/a"],
       [{ a: new RawJson("{") }, "raw-json", "/a"],
       [{ a: new RawJson("1 2") }, "raw-json", "/a"],
-      [{ a: new RawJson("") }, "raw-json", "/a"]
+      [{ a: new RawJson("") }, "raw-json", "/a"],
+      // No escape at all; it came back as a backslash and the text `ud800`.
+      [{ a: new RawJson('"\\\ud800"') }, "raw-json", "/a"]
     ]
     for (const [value, code, pointer] of cases) assert.deepStrictEqual(refusal(value), { code, pointer })
   })
@@ -299,6 +301,15 @@ describe("renderRow and fromRow", () => {
     }
     assert.throws(() => renderRow({ ...row, extra: "1" }), "a row has more fragments than its shape")
     assert.throws(() => renderRow({ ...row, template: "\u0001c:nothing\u0001" }), "a label names no column")
+    assert.throws(() => renderRow({ ...row, columns: {} }), UnsupportedValue)
+  })
+
+  it("refuse a row with more or fewer places of nested entities than it was made with", () => {
+    const row = toRow("patient", { encounters: [{ encounter_id: "e1" }] })
+    const places = "a row has more or fewer places of nested entities than its shape"
+    assert.lengthOf(row.children, 1)
+    assert.throws(() => renderRow({ ...row, children: [] }), places)
+    assert.throws(() => renderRow({ ...row, children: [...row.children, ...row.children] }), places)
   })
 
   it("tell where a value has no counterpart", () => {
