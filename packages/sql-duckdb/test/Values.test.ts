@@ -287,6 +287,8 @@ describe("parameters", () => {
     inMemory(
       Effect.gen(function* () {
         const sql = yield* DuckDbClient
+        const cycle: Record<string, unknown> = {}
+        cycle["self"] = cycle
         const cases: ReadonlyArray<readonly [value: unknown, reason: string]> = [
           ["\ud800", "lone-surrogate"],
           [["ok", "\udc00x"], "lone-surrogate"],
@@ -322,7 +324,19 @@ describe("parameters", () => {
           [decimalValue(10n ** 25n, 4, 2), "unbindable-value"],
           [typed(decimalValue(-10000n, 4, 2), DECIMAL(4, 2)), "unbindable-value"],
           [listValue([structValue({ a: decimalValue(10000n, 4, 2) })]), "unbindable-value"],
-          [mapValue([{ key: "k", value: decimalValue(10000n, 4, 2) }]), "unbindable-value"]
+          [mapValue([{ key: "k", value: decimalValue(10000n, 4, 2) }]), "unbindable-value"],
+          // The Node client stores U+FFFD for these halves, and cuts the names at the NUL.
+          [listValue(["\ud800"]), "lone-surrogate"],
+          [typed(listValue(["\ud800"]), LIST(VARCHAR)), "lone-surrogate"],
+          [structValue({ a: "\ud800" }), "lone-surrogate"],
+          [structValue({ "\ud800": 1 }), "lone-surrogate"],
+          [mapValue([{ key: "\udc00", value: 1 }]), "lone-surrogate"],
+          [{ "a\0b": 1 }, "unbindable-value"],
+          [structValue({ "a\0b": 1 }), "unbindable-value"],
+          [typed({ "a\0b": 1 }, STRUCT({ "a\0b": INTEGER })), "unbindable-value"],
+          [cycle, "unbindable-value"],
+          [[cycle], "unbindable-value"],
+          [typed(cycle, STRUCT({ self: INTEGER })), "unbindable-value"]
         ]
         for (const [value, reason] of cases) {
           const error = yield* Effect.flip(sql`SELECT ${1} AS one, ${value} AS v`)

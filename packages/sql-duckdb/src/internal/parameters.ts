@@ -62,7 +62,7 @@ export class TypedValue {
 export const bind = (statement: DuckDBPreparedStatement, values: ReadonlyArray<unknown>): void => {
   for (let index = 0; index < values.length; index++) {
     const given = values[index]
-    const [value, type] = toDuckDb(given, index + 1)
+    const [value, type] = boundOf(given, index + 1)
     try {
       statement.bindValue(index + 1, value, type)
     } catch (cause) {
@@ -84,6 +84,16 @@ type Bound = readonly [value: DuckDBValue, type: DuckDBType | undefined]
 const INT64_MAX = 2n ** 63n - 1n
 const INT128_MAX = 2n ** 127n - 1n
 const UINT128_MAX = 2n ** 128n - 1n
+
+/** What contains itself, or nests deeper than calls can follow, has no counterpart either. */
+const boundOf = (value: unknown, parameter: number): Bound => {
+  try {
+    return toDuckDb(value, parameter)
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause
+    throw new DuckDbRefusal({ reason: "unbindable-value", parameter, cause })
+  }
+}
 
 const toDuckDb = (value: unknown, parameter: number): Bound => {
   if (value instanceof TypedValue) return [fromTyped(value, parameter), value.type]
@@ -154,7 +164,7 @@ const fromPlainObject = (value: Record<string, unknown>, parameter: number): Bou
   const types: Record<string, DuckDBType> = {}
   for (const key of Object.keys(value)) {
     if (!key.isWellFormed()) throw refuse("lone-surrogate", parameter)
-    if (key === "__proto__") throw refuse("unbindable-value", parameter)
+    if (isLostName(key)) throw refuse("unbindable-value", parameter)
     const [entry, type] = toDuckDb(value[key], parameter)
     entries[key] = entry
     types[key] = typeOf(entry, type, parameter)
@@ -162,6 +172,9 @@ const fromPlainObject = (value: Record<string, unknown>, parameter: number): Bou
   if (Object.keys(entries).length === 0) throw refuse("unbindable-value", parameter)
   return [structValue(entries), STRUCT(types)]
 }
+
+/** The Node client would keep a part of such a field's name, or not the field. */
+const isLostName = (name: string): boolean => name === "__proto__" || name.includes("\0")
 
 // A DuckDB value made by the caller inside a list or object carries no type we could merge, except for the commonest.
 const typeOf = (value: DuckDBValue, type: DuckDBType | undefined, parameter: number): DuckDBType => {
@@ -246,7 +259,7 @@ const isAltered = (value: NonNullable<JS>, converted: DuckDBValue, type: DuckDBT
       return (
         type instanceof DuckDBStructType &&
         typeof value === "object" &&
-        Object.keys(value).some((key) => !type.entryNames.includes(key))
+        Object.keys(value).some((key) => isLostName(key) || !type.entryNames.includes(key))
       )
   }
 }
@@ -266,19 +279,31 @@ const isInWidth = ({ value, width }: DuckDBDecimalValue): boolean => {
 
 /** A value of DuckDB's own classes, unless DuckDB would store another: it takes a DECIMAL with too many digits for 0. */
 const checked = <A extends DuckDBValue>(value: A, parameter: number): A => {
-  if (!hasSoundDecimals(value)) throw refuse("unbindable-value", parameter)
+  const reason = alterationOf(value)
+  if (reason !== undefined) throw refuse(reason, parameter)
   return value
 }
 
-const hasSoundDecimals = (value: DuckDBValue): boolean => {
-  if (value instanceof DuckDBDecimalValue) return isInWidth(value)
-  if (value instanceof DuckDBListValue || value instanceof DuckDBArrayValue) return value.items.every(hasSoundDecimals)
-  if (value instanceof DuckDBStructValue) return Object.values(value.entries).every(hasSoundDecimals)
-  if (value instanceof DuckDBUnionValue) return hasSoundDecimals(value.value)
-  return (
-    !(value instanceof DuckDBMapValue) ||
-    value.entries.every((entry) => hasSoundDecimals(entry.key) && hasSoundDecimals(entry.value))
-  )
+/** Why a value would come back as another one. */
+const alterationOf = (value: DuckDBValue): RefusalReason | undefined => {
+  if (typeof value === "string") return value.isWellFormed() ? undefined : "lone-surrogate"
+  if (value instanceof DuckDBDecimalValue) return isInWidth(value) ? undefined : "unbindable-value"
+  if (value instanceof DuckDBListValue || value instanceof DuckDBArrayValue) return anyAlterationOf(value.items)
+  if (value instanceof DuckDBUnionValue) return alterationOf(value.value)
+  if (value instanceof DuckDBMapValue)
+    return anyAlterationOf(value.entries.flatMap((entry) => [entry.key, entry.value]))
+  if (!(value instanceof DuckDBStructValue)) return undefined
+  const names = Object.keys(value.entries)
+  if (names.some(isLostName)) return "unbindable-value"
+  return anyAlterationOf([...names, ...Object.values(value.entries)])
+}
+
+const anyAlterationOf = (values: ReadonlyArray<DuckDBValue>): RefusalReason | undefined => {
+  for (const value of values) {
+    const reason = alterationOf(value)
+    if (reason !== undefined) return reason
+  }
+  return undefined
 }
 
 const digitsOf = (text: string, scale: number): bigint => {
