@@ -412,6 +412,8 @@ const cohortOf = Effect.fnUntraced(function* ({ lookup, sql }: OpenCohorts, name
 
 /** A name counts that the cohort had once, unless another has it now. */
 const historyOf = Effect.fnUntraced(function* ({ heads, lookup, sql }: OpenCohorts, nameOrId: string) {
+  // DuckDB takes no halves of surrogate pairs, and no name has one.
+  if (!nameOrId.isWellFormed()) return yield* lookup.notFound(nameOrId)
   const head = yield* heads.named(nameOrId)
   const [once] =
     head === undefined || head.change === "deleted"

@@ -5,8 +5,12 @@ export const MAX_NAME = 1000
 
 /** Whether a text can be a cohort's name. */
 export const isName = (name: string): boolean =>
-  // Nobody sees a leading byte order mark or a control character: two names could look alike.
-  name.length <= MAX_NAME && name.trim() !== "" && name.isWellFormed() && !/^\uFEFF|\p{Cc}/u.test(name)
+  // Programs without types ask too. Nobody sees a leading byte order mark or a control character: two names could look alike.
+  typeof name === "string" &&
+  name.length <= MAX_NAME &&
+  name.trim() !== "" &&
+  name.isWellFormed() &&
+  !/^\uFEFF|\p{Cc}/u.test(name)
 
 /** A name for the file of a cohort that was made by a program. */
 export const fileNameOf = (name: string): string =>

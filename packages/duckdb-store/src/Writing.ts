@@ -400,7 +400,8 @@ const changedTo = ({ cohortId, name, revisionId, seq }: RevisionState): Changed 
 })
 
 const checkTags = (tags: ReadonlyArray<string>): Effect.Effect<void, InvalidRequest> =>
-  tags.every((tag) => tag.trim() !== "" && tag.isWellFormed())
+  // Programs without types call this too.
+  Array.isArray(tags) && tags.every((tag) => typeof tag === "string" && tag.trim() !== "" && tag.isWellFormed())
     ? Effect.void
     : Effect.fail(new InvalidRequest({ reason: "bad-tag" }))
 

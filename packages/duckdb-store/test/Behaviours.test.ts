@@ -308,6 +308,22 @@ describe("existence and tags", () => {
     assert.strictEqual((await refusal(store.addTags("tagged", [" "]))).code, "bad-tag")
   })
 
+  it("refuses names and tags that are no text, as programs without types may give", async () => {
+    const untyped: ReadonlyArray<readonly [key: string, value: unknown, code: string]> = [
+      ["tags", "one", "bad-tag"],
+      ["tags", [5], "bad-tag"],
+      ["tags", [undefined], "bad-tag"],
+      ["tags", null, "bad-tag"],
+      ["name", null, "bad-name"],
+      ["name", ["text"], "bad-name"]
+    ]
+    for (const [key, value, code] of untyped) {
+      const request = Object.assign({ name: "untyped", entities: {} }, { [key]: value })
+      assert.strictEqual((await refusal(store.save(request))).code, code)
+    }
+    assert.isFalse(await store.exists("untyped"))
+  })
+
   it("adds and removes tags in one revision, or does neither", async () => {
     const { seq } = await store.save({ name: "retagged", entities: {}, tags: ["one", "two"] })
     assert.strictEqual((await refusal(store.retag("retagged", { add: [" "], remove: ["one"] }))).code, "bad-tag")

@@ -152,6 +152,27 @@ describe("the store of cohorts", () => {
     )
   )
 
+  it.effect("finds no cohort by half of a surrogate pair, which DuckDB takes in no text", () =>
+    inFilledStore(
+      Effect.gen(function* () {
+        const store = yield* CohortStore
+        const sql = yield* DuckDbClient
+        // What a transaction sees is asked of DuckDB, as in a database of very many cohorts.
+        const half = "\ud800"
+        const finds = [
+          Effect.asVoid(store.find(half)),
+          Effect.asVoid(store.history(half)),
+          Effect.asVoid(store.load(half))
+        ]
+        for (const find of finds) {
+          const found = Effect.flip(find)
+          assert.strictEqual((yield* sql.withTransaction(found))._tag, "CohortNotFound")
+          assert.strictEqual((yield* found)._tag, "CohortNotFound")
+        }
+      })
+    )
+  )
+
   it.effect("tells the history of a cohort by its present name, a former name or its id, deleted or not", () =>
     inFilledStore(
       Effect.gen(function* () {

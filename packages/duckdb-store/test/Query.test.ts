@@ -126,6 +126,7 @@ describe.concurrent("the values of a page", () => {
     "425.00": ["DECIMAL(5,2)", "425.00"],
     "1e20::DOUBLE": ["DOUBLE", 1e20],
     "'NaN'::DOUBLE": ["DOUBLE", "NaN"],
+    "'-0'::DOUBLE": ["DOUBLE", "-0"],
     "'-Infinity'::FLOAT": ["FLOAT", "-Infinity"],
     true: ["BOOLEAN", true],
     NULL: ["INTEGER", null],

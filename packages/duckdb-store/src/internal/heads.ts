@@ -37,7 +37,10 @@ export const makeHeads = (sql: DuckDbSqlClient): Heads => {
   const rows = (statement: string, parameters: ReadonlyArray<string> = []) =>
     sql.unsafe(statement, parameters).valuesUnprepared
   const first = (statement: string, parameters: ReadonlyArray<string>) =>
-    Effect.map(rows(statement, parameters), ([row]) => (row === undefined ? undefined : stateOf(row)))
+    // DuckDB takes no halves of surrogate pairs, and no name has one.
+    parameters.every((text) => text.isWellFormed())
+      ? Effect.map(rows(statement, parameters), ([row]) => (row === undefined ? undefined : stateOf(row)))
+      : Effect.undefined
   const stamp = Effect.map(rows(contentStatements.stamp), ([row]) => ({
     lastCommit: Number(row?.[0] ?? 0),
     lastRevision: Number(row?.[1] ?? 0)

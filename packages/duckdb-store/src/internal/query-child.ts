@@ -149,7 +149,11 @@ const withByteOrderMark = (chunk: DuckDBDataChunk, column: number, row: number, 
 
 const integer = (value: DuckDBValue): number | string =>
   Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
-const float = (value: DuckDBValue): number | string => (Number.isFinite(Number(value)) ? Number(value) : String(value))
+const float = (value: DuckDBValue): number | string => {
+  // JSON.stringify would write -0 as 0.
+  if (Object.is(value, -0)) return "-0"
+  return Number.isFinite(Number(value)) ? Number(value) : String(value)
+}
 const timestamp = (value: DuckDBValue): string => {
   const found = String(value)
   return /^\d{4,}-\d\d-\d\d \d/.test(found) ? found.replace(" ", "T") : found
