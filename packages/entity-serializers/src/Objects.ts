@@ -333,8 +333,7 @@ const rowsOf = (reader: EntityReader, remarks: ReadonlyArray<ValueRemark>) => {
     const { template, extra } = view.templateOf(code, id)
     const nested = view.childrenOf(code, id)
     return {
-      // A code of a declared kind has a declared name.
-      kind: kindByCode(code)!.kind as KindName,
+      kind: kindByCode(code)!.kind,
       digest: digest(code, id),
       template,
       columns: Object.fromEntries(codecs.map((codec) => [codec.name, toRowValue(codec, values.get(codec.name)!)])),

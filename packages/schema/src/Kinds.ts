@@ -53,8 +53,13 @@ export type KindByName = { readonly [K in (typeof declared)[number] as K["kind"]
 /** The names of the kinds. */
 export type KindName = keyof KindByName
 
+/** One of the kinds, told by no more than that. */
+export interface KnownKind extends EntityKind {
+  readonly kind: KindName
+}
+
 /** All kinds in the order of their codes. */
-export const kinds: ReadonlyArray<EntityKind> = declared
+export const kinds: ReadonlyArray<KnownKind> = declared
 
 /** The internal kind of elements that are no object or of no known kind. */
 export const JSON_KIND = { kind: "json", code: 0, table: "json_values" } as const
@@ -62,24 +67,24 @@ export const JSON_KIND = { kind: "json", code: 0, table: "json_values" } as cons
 /** Type keys that mean another kind in documents of a clinical trial. */
 export const trialTypeKeys: Readonly<Record<string, string>> = { visit: "trial_visit", visits: "trial_visit" }
 
-const byName: ReadonlyMap<string, EntityKind> = new Map(kinds.map((kind) => [kind.kind, kind]))
-const byCode: ReadonlyMap<number, EntityKind> = new Map(kinds.map((kind) => [kind.code, kind]))
-const byTypeKey: ReadonlyMap<string, EntityKind> = new Map(
+const byName: ReadonlyMap<string, KnownKind> = new Map(kinds.map((kind) => [kind.kind, kind]))
+const byCode: ReadonlyMap<number, KnownKind> = new Map(kinds.map((kind) => [kind.code, kind]))
+const byTypeKey: ReadonlyMap<string, KnownKind> = new Map(
   kinds.flatMap((kind) => kind.typeKeys.map((key) => [key, kind] as const))
 )
 
 /** The kind with this name, as in `"claim_line"`. */
 export function kindByName<const Name extends KindName>(name: Name): KindByName[Name]
-export function kindByName(name: string): EntityKind | undefined
-export function kindByName(name: string): EntityKind | undefined {
+export function kindByName(name: string): KnownKind | undefined
+export function kindByName(name: string): KnownKind | undefined {
   return byName.get(name)
 }
 
 /** The kind with this code; `undefined` for 0, which is `JSON_KIND`. */
-export const kindByCode = (code: number): EntityKind | undefined => byCode.get(code)
+export const kindByCode = (code: number): KnownKind | undefined => byCode.get(code)
 
 /** The kind that a key of a document stands for, in any of its spellings: `labResults`, `LAB_RESULTS`, `lab`. */
-export const kindOfTypeKey = (key: string): EntityKind | undefined => byTypeKey.get(normaliseTypeKey(key))
+export const kindOfTypeKey = (key: string): KnownKind | undefined => byTypeKey.get(normaliseTypeKey(key))
 
 const trialKeys = new Set(["study", "subjects", "subject", "sites", "treatment_arms", "protocol"])
 
@@ -87,7 +92,7 @@ const trialKeys = new Set(["study", "subjects", "subject", "sites", "treatment_a
 export const isTrialKey = (key: string): boolean => trialKeys.has(normaliseTypeKey(key))
 
 /** The same as `kindOfTypeKey` in a document of a clinical trial: its visits are not a patient's. */
-export const kindOfTrialKey = (key: string): EntityKind | undefined => {
+export const kindOfTrialKey = (key: string): KnownKind | undefined => {
   const normal = normaliseTypeKey(key)
   return Object.hasOwn(trialTypeKeys, normal) ? byName.get(trialTypeKeys[normal] ?? "") : byTypeKey.get(normal)
 }

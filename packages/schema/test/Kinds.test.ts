@@ -4,6 +4,7 @@ import {
   JSON_KIND,
   kindByCode,
   kindByName,
+  type KindName,
   kindOfTrialKey,
   kindOfTypeKey,
   kinds,
@@ -38,6 +39,17 @@ describe("kinds", () => {
     }
     assert.isUndefined(kindByCode(JSON_KIND.code))
     assert.isUndefined(kindByName(JSON_KIND.kind))
+  })
+
+  it("gives each kind with one of the names that `kindByName` takes, to the type checker too", () => {
+    const names: ReadonlyArray<KindName | undefined> = [
+      kinds[0]?.kind,
+      kindByCode(2)?.kind,
+      kindOfTypeKey("labResults")?.kind,
+      kindOfTrialKey("visits")?.kind,
+      kindByName(String("claim"))?.kind
+    ]
+    assert.deepStrictEqual(names, ["patient", "encounter", "lab_result", "trial_visit", "claim"])
   })
 
   it("knows no kind under a name that every object inherits", () => {

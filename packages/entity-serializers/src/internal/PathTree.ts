@@ -96,7 +96,7 @@ const outside = (node: PathNode): PathNode => ({
 })
 
 const compileAll = (): ReadonlyArray<CompiledKind | undefined> => {
-  const all = new Map(kinds.map((kind) => [kind.kind, compile(kind)]))
+  const all = new Map<string, CompiledKind>(kinds.map((kind) => [kind.kind, compile(kind)]))
   const byCode: Array<CompiledKind | undefined> = []
   // Children are known only once all kinds are.
   for (const compiledKind of all.values()) {
