@@ -114,6 +114,8 @@ const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreErro
       threads: config.threads ?? THREADS,
       tempDirectory: config.temp,
       alias: needsAlias(config.path) ? "cohorts" : undefined,
+      // Ids belong to one writer at a time: two stores on one instance would give the same ones to different rows.
+      exclusive: config.readonly !== true,
       options: config.readonly === true ? {} : checkpointOptions
     }).pipe(
       Effect.provide(Reactivity.layer),
@@ -143,6 +145,20 @@ const create = Effect.fnUntraced(function* (config: StoreConfig, steps: Readonly
   // DuckDB would replay it into the new database.
   if (hasLog(path)) return yield* new StoreError({ reason: "wal", path, cause: new Error(`${logPath(path)} exists`) })
   const building = temporaryPath(path)
+  // Its name is one for the whole process.
+  if (beingBuilt.has(building)) return yield* new StoreError({ reason: "locked", path, holder: process.pid })
+  yield* Effect.acquireUseRelease(
+    Effect.sync(() => beingBuilt.add(building)),
+    () => build(config, building, steps),
+    () => Effect.sync(() => beingBuilt.delete(building))
+  )
+})
+
+/** Databases that this process is building. */
+const beingBuilt = new Set<string>()
+
+const build = Effect.fnUntraced(function* (config: StoreConfig, building: string, steps: ReadonlyArray<Migration>) {
+  const { path } = config
   yield* Effect.mapError(
     attempt(path, () => {
       createFolderOf(path)

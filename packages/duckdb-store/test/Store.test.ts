@@ -1,7 +1,7 @@
 import { DuckDBInstance } from "@duckdb/node-api"
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDbClient, DuckDbOpenError } from "@mallard/sql-duckdb"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Result } from "effect"
 import { TestClock } from "effect/testing"
 import {
   existsSync,
@@ -174,6 +174,35 @@ describe("an existing database", () => {
       assert.deepStrictEqual([tag, reason, holder], ["StoreError", "locked", process.pid])
       assert.closeTo(Date.parse(since), Date.now() - process.uptime() * 1000, 5000)
       assert.match(message, /: it is open elsewhere \(process \d+, [\w.+-]+, running since [\dT:-]+Z\)\. Wait until/)
+    })
+  )
+
+  it.effect(
+    "that this process has open for writing is locked for a second writer, so that none gives ids of the other",
+    () =>
+      Effect.gen(function* () {
+        const path = join(yield* temporaryFolder, "store.duckdb")
+        const error = yield* withStore({ path }, opening({ path }))
+        assert.deepStrictEqual([error.reason, error.holder], ["locked", process.pid])
+        yield* withStore({ path }, Effect.void)
+        yield* withStore({ path, readonly: true }, withStore({ path, readonly: true }, Effect.void))
+      })
+  )
+
+  it.effect("that is new is made by one of those that open it at once, and locked for the others", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const path = join(folder, "store.duckdb")
+      const open = Effect.result(
+        Effect.scoped(Effect.andThen(openStore({ path }), TestClock.withLive(Effect.sleep(300))))
+      )
+      const results = yield* Effect.all([open, open, open], { concurrency: 3 })
+      assert.deepStrictEqual(
+        results.map((result) => (Result.isSuccess(result) ? "opened" : result.failure.reason)).toSorted(),
+        ["locked", "locked", "opened"]
+      )
+      assert.deepStrictEqual(readdirSync(folder), ["store.duckdb"])
+      yield* withStore({ path }, Effect.void)
     })
   )
 

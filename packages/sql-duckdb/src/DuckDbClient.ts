@@ -51,6 +51,8 @@ export interface DuckDbClientConfig {
    * it: DuckDB refuses `x.table` when both a database and a schema are called `x`.
    */
   readonly alias?: string | undefined
+  /** Shares the database with no other client of this process: whichever opens it second is refused as `already-open`. */
+  readonly exclusive?: boolean | undefined
   /** Number of connections; a stream, a reservation or a transaction keeps one to itself. 4 by default. */
   readonly poolSize?: number | undefined
   /**

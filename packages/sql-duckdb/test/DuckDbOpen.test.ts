@@ -221,6 +221,7 @@ describe("one instance per file", () => {
           )
           assert.strictEqual(yield* reasonOf({ filename, readonly: true }), "already-open")
           assert.strictEqual(yield* reasonOf({ filename, threads: 1 }), "already-open")
+          assert.strictEqual(yield* reasonOf({ filename, exclusive: true }), "already-open")
           assert.strictEqual(yield* reasonOf({ filename: join(folder, "hard") }), "already-open")
           yield* first`INSERT INTO t VALUES (-2)`
           // Still locked: none of the refused openings touched the file.

@@ -21,6 +21,8 @@ export interface InstanceConfig {
   readonly maxTempDirectorySize?: string | undefined
   readonly options?: Readonly<Record<string, string>> | undefined
   readonly alias?: string | undefined
+  /** Shares the instance with no other client of this process. */
+  readonly exclusive?: boolean | undefined
 }
 
 /** Opens the database, or joins the instance this process already has on it with the same options. */
@@ -40,6 +42,7 @@ interface Entry {
   readonly settings: string
   readonly opening: Promise<DuckDBInstance>
   readonly identity: { current: string | undefined }
+  readonly isExclusive: boolean
   users: number
 }
 
@@ -77,7 +80,8 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
       let entry = [...entries.values()].find(
         (known) => known.path === file.path || (file.identity !== undefined && known.identity.current === file.identity)
       )
-      if (entry !== undefined && !isSame(entry, file, settings)) {
+      const isExclusive = config.exclusive === true
+      if (entry !== undefined && (isExclusive || entry.isExclusive || !isSame(entry, file, settings))) {
         throw new DuckDbOpenError({ reason: "already-open", path: file.path })
       }
       if (entry === undefined) {
@@ -94,7 +98,7 @@ const acquire = (config: InstanceConfig): Effect.Effect<Lease, DuckDbOpenError> 
           identity.current ??= identityOf(file.path)
           return instance
         })
-        entry = { path: file.path, settings, opening, identity, users: 0 }
+        entry = { path: file.path, settings, opening, identity, isExclusive, users: 0 }
         entries.set(file.path, entry)
       }
       const joined = entry
