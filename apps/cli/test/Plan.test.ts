@@ -147,6 +147,46 @@ describe("mallard plan", () => {
 })
 
 describe("mallard migrate", () => {
+  it("rejects by a plan for the reasons that the plan gives, where nothing has changed", async () => {
+    const folder = makeFolder()
+    const ill = (name: string, rate: number) => `{"name":"${name}","vital_signs":[{"id":"v","heart_rate":${rate}}]}`
+    writeFiles(folder, {
+      // More than a batch, so that the first source of a contested name is decided about long before the last.
+      ...Object.fromEntries(Array.from({ length: 520 }, (_, at) => [`more/m${at}.json`, text(`m${at}`, `${at}`)])),
+      "in/a.json": text("contested", "1"),
+      "in/b.json": text("contested", "2"),
+      "in/c.json": text("contested", "1"),
+      "in/d.json": text("far", "1"),
+      "more/z.json": text("far", "2"),
+      "in/remarked.json": '{"name":"remarked","patients":[{"id":"1","birth_date":"soon"}]}',
+      "in/same-1.json": text("same", "1"),
+      "in/same-2.json": text("same", "1"),
+      "in/range.json": ill("range", 7200),
+      "in/spoilt.json": ill("spoilt", 7200),
+      "in/spoilt-not.json": ill("spoilt", 72),
+      "rules.json": '{"ranges":"reject"}'
+    })
+    const refusals = (items: ReadonlyArray<{ readonly path: string; readonly remarks: ReadonlyArray<unknown> }>) =>
+      items
+        .filter(({ remarks }) => remarks.length > 0)
+        .map(({ path, remarks }) => [path, remarks] as const)
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+    for (const flags of [["more"], ["--strict"], ["--rules", "rules.json"]]) {
+      const own = ["--db", `by${flags.join("")}.duckdb`]
+      const planned = await run(folder, ["plan", "in", ...own, ...flags, "--out", "plan.json", "--json"])
+      assert.strictEqual(planned.code, 3, planned.stderr)
+      const done = await run(folder, ["migrate", "--plan", "plan.json", "--json"])
+      assert.strictEqual(done.code, 3, done.stderr)
+      const { items, totals } = JSON.parse(done.stdout)
+      assert.deepStrictEqual(refusals(items), refusals(JSON.parse(planned.stdout).items), flags.join(" "))
+      assert.isTrue(totals.balanced)
+      const stored = JSON.parse((await run(folder, ["report", ...own, "--json"])).stdout)
+      assert.deepStrictEqual(refusals(stored.items), refusals(items), flags.join(" "))
+      const rejects = JSON.parse((await run(folder, ["rejects", "list", "--run", "last", ...own, "--json"])).stdout)
+      assert.strictEqual(rejects.length, totals.rejected, flags.join(" "))
+    }
+  })
+
   it("checks the content by rules, also when it is planned, and undoes a run with too many rejects", async () => {
     const folder = makeFolder()
     writeFiles(folder, {

@@ -282,7 +282,8 @@ WHERE s.event = 'started' ORDER BY s.rowid`,
   backups: `SELECT b.backup_id, b.run_id, b.at, b.path, b.files, b.bytes, b.manifest_sha256
 FROM mallard.migration_backups b ORDER BY b.at`,
   rejects: `SELECT run_id, item, path, outcome, bytes, remarks FROM mallard.migration_items
-WHERE outcome IN ('rejected', 'failed') ORDER BY run_id, item`,
+WHERE outcome IN ('rejected', 'failed')
+QUALIFY row_number() OVER (PARTITION BY run_id, item ORDER BY rowid DESC) = 1 ORDER BY run_id, item`,
   storedSince: `SELECT i.run_id, i.path, i.cohort_id, h.content_id IS NOT NULL AS is_held
 FROM mallard.migration_items i LEFT JOIN mallard.heads h ON h.content_id = i.revision_id
 WHERE (i.outcome = 'migrated' OR (i.outcome = 'skipped' AND contains(i.remarks, '"code":"identical-content"')

@@ -36,7 +36,7 @@ LEFT JOIN mallard.migration_runs f ON f.run_id = s.run_id AND f.event = 'finishe
 LEFT JOIN mallard.migration_runs v ON v.run_id = s.run_id AND v.event IN ('verified', 'stopped')
 WHERE s.event = 'started' ORDER BY s.at, s.run_id`,
   items: `SELECT item, path, outcome, format, bytes, source_sha256, revision_id, cohort_id, digest, entities, remarks
-FROM mallard.migration_items WHERE run_id = TRY_CAST(? AS UUID) ORDER BY item`
+FROM mallard.migration_items WHERE run_id = TRY_CAST(? AS UUID) ORDER BY item, rowid`
 } as const
 
 interface RevisionRow {

@@ -13,7 +13,8 @@ export interface Claimant {
   readonly number: number
   readonly path: string
   readonly digest: string
-  readonly outcome: ItemReport["outcome"]
+  /** `otherwise` if it would have got the name, had the plan of the run not said otherwise. */
+  readonly outcome: ItemReport["outcome"] | "otherwise"
   /** What it was saved as. */
   readonly revisionId: number | undefined
 }
@@ -125,8 +126,9 @@ export class Claims {
   }
 }
 
-/** Whether a source has got something that it must not have if its name is contested. */
-const hasToGiveWay = ({ outcome }: Claimant): boolean => outcome === "migrated" || outcome === "skipped"
+/** Whether a source has got something that it must not have if its name is contested, or is told what then is not so. */
+const hasToGiveWay = ({ outcome }: Claimant): boolean =>
+  outcome === "migrated" || outcome === "skipped" || outcome === "otherwise"
 
 /** The claims of one name. */
 class ClaimedName {

@@ -438,7 +438,9 @@ export class Loader {
       const isStrict = options.strict === true
       const { claimed, report, save } = verdictOf({ source, parts, described, decision, planned, isStrict })
       if (claimed === undefined) return { report, revisionId: undefined }
-      const claim = { number, path: source.path, digest, outcome: report.outcome }
+      const isOtherwise = decision.action === "save" && save === undefined
+      const outcome = isOtherwise ? ("otherwise" as const) : report.outcome
+      const claim = { number, path: source.path, digest, outcome }
       const saved = Effect.fnUntraced({ self: this }, function* (head: StoredHead | undefined) {
         const cohortId = head?.cohortId ?? randomUUID()
         const revision: NewRevision = {
@@ -459,6 +461,10 @@ export class Loader {
         if (this.isUnproven(number)) batch.unproven.add(claimed)
         claims.add(claimed, { ...claim, revisionId: written.revisionId })
         return written
+      }
+      if (isOtherwise && this.isUnproven(number)) {
+        batch.isTrial = true
+        return yield* saved(stored.heads.get(claimed))
       }
       const isNoted = this.claim(batch, claimed, { ...claim, revisionId: undefined })
       if (isNoted) return { report: this.withRivals(report), revisionId: undefined }

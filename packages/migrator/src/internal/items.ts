@@ -11,20 +11,20 @@ import type { Description } from "./describing.ts"
 import { bytesOf } from "./sourceFiles.ts"
 import type { KnownItem } from "./stored.ts"
 
-/** Why a source is not taken although it could be: something is not as it was planned. */
-export const deviation = (planned: Planned | undefined, sha256: string, isToBeStored: boolean): Remark | undefined => {
-  if (planned === undefined) return undefined
-  if (planned.source_sha256 !== sha256) {
-    return plainRemark("changed-since-plan", "its bytes are not those that the run was planned for; plan again")
-  }
-  if (isToBeStored && planned.action !== "store") {
-    return plainRemark(
-      "decided-otherwise",
-      "it was not to be stored by the plan, and now would be: the database or another source has changed; plan again"
-    )
-  }
-  return undefined
-}
+/** Why a source is not looked at any further: its bytes are not those of the plan. */
+export const changedSincePlan = (planned: Planned | undefined, sha256: string): Remark | undefined =>
+  planned === undefined || planned.source_sha256 === sha256
+    ? undefined
+    : plainRemark("changed-since-plan", "its bytes are not those that the run was planned for; plan again")
+
+/** Why a source is not stored although nothing else is against it: the plan does not store it. */
+export const decidedOtherwise = (planned: Planned | undefined): Remark | undefined =>
+  planned === undefined || planned.action === "store"
+    ? undefined
+    : plainRemark(
+        "decided-otherwise",
+        "it was not to be stored by the plan, and now would be: the database or another source has changed; plan again"
+      )
 
 export const entitiesOf = ({ entities }: ItemReport): number =>
   Object.values(entities).reduce((sum, count) => sum + count, 0)

@@ -5,7 +5,7 @@ import type { Planned } from "../MigrateOptions.ts"
 import type { ItemReport, Remark } from "../Report.ts"
 import type { Description } from "./describing.ts"
 import { rejectedFor } from "./contentRemarks.ts"
-import { contestedItem, deviation, plainRemark, reportOf } from "./items.ts"
+import { changedSincePlan, contestedItem, decidedOtherwise, plainRemark, reportOf } from "./items.ts"
 
 export interface VerdictFacts {
   readonly source: Source
@@ -43,8 +43,8 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
     const remark = plainRemark("not-a-cohort", `it is ${notCohortNames[notCohort]}; it was left as it is`)
     return ended("skipped", [remark], undefined, { cohort: null, digest: null })
   }
-  const refused = deviation(facts.planned, described.sourceSha256, decision.action === "save")
-  if (refused !== undefined && decision.action !== "unchanged") return ended("rejected", [refused], undefined)
+  const changed = changedSincePlan(facts.planned, described.sourceSha256)
+  if (changed !== undefined && decision.action !== "unchanged") return ended("rejected", [changed], undefined)
   // Asked before whose name it is: what is rejected for its content alone spoils no other, whichever comes first.
   const isNew = decision.action === "save" || decision.action === "repeat" || decision.action === "contested"
   if (facts.isStrict && described.remarkCount > 0 && isNew) {
@@ -71,8 +71,12 @@ export const verdictOf = (facts: VerdictFacts): Verdict => {
       return ended("skipped", [nameTaken("it was left as it is (--on-conflict skip)")], undefined)
     case "reject":
       return ended("rejected", [nameTaken("choose --on-conflict replace, rename or skip")], undefined)
-    case "save":
+    case "save": {
+      // Asked last: what is still refused for its content, or for the name that it claims, is told so as the plan told it.
+      const otherwise = decidedOtherwise(facts.planned)
+      if (otherwise !== undefined) return ended("rejected", [otherwise], decision.name, { cohort: decision.name })
       return { report: { ...base, outcome: "migrated", cohort: decision.name }, claimed: decision.name, save: decision }
+    }
   }
 }
 

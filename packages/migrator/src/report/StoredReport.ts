@@ -392,12 +392,13 @@ const purgedItemsOf = ({ runId }: LedgerRun, runs: ReadonlyArray<LedgerRun>): nu
     .filter((run) => commandOf(askedOf(run).options) === "purge")
     .reduce((sum, { facts }) => sum + (Option.getOrUndefined(readFacts(facts))?.purged?.items[runId] ?? 0), 0)
 
-/** One row per item: an item that gave way to another source after it was stored has two, and the rejection stands. */
+/** One row per item: an item that gave way to another source after it was decided about has two, and the last rejection stands. */
 const lastOf = (rows: ReadonlyArray<RunItem>): ReadonlyArray<RunItem> => {
   const last = new Map<number, RunItem>()
   for (const row of rows) {
     const known = last.get(row.item)
-    if (known === undefined || known.outcome === "migrated" || known.outcome === "skipped") last.set(row.item, row)
+    const stands = known !== undefined && known.outcome !== "migrated" && known.outcome !== "skipped"
+    if (!stands || row.outcome === "rejected") last.set(row.item, row)
   }
   return [...last.values()]
 }
