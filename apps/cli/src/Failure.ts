@@ -220,7 +220,11 @@ export const describeFailure = (error: unknown, isVerbose: boolean, asked: Asked
 
 const lacks = {
   memory: ["more memory than DuckDB may have", "See to the space beside the database"],
-  space: ["more space on the disk beside it than there is", "Free some space there"]
+  space: ["more space on the disk beside it than there is", "Free some space there"],
+  permission: [
+    "to write beside it, which the operating system does not permit",
+    "Check who owns the file and its folder"
+  ]
 } as const
 
 /** Words for what the database could not have, which says nothing against it; some commands can give it more memory. */
@@ -228,7 +232,7 @@ export const lacking = (doing: string, lack: keyof typeof lacks, takesMemory: bo
   const [what, next] = lacks[lack]
   return {
     what: `${doing} needs ${what}; nothing is known to be wrong with it.`,
-    next: [takesMemory ? `${next}, or give it more memory with --memory.` : `${next}.`]
+    next: [takesMemory && lack !== "permission" ? `${next}, or give it more memory with --memory.` : `${next}.`]
   }
 }
 

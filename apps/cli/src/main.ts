@@ -1,6 +1,6 @@
 /** The program `mallard`: puts together what the commands need, runs one, and ends with its exit code. */
 import { existsSync, readFileSync } from "node:fs"
-import { homedir } from "node:os"
+import { homedir, userInfo } from "node:os"
 import { join } from "node:path"
 import { Cause, Effect, FileSystem, Layer, Logger, Path, Runtime, Stdio, Terminal as EffectTerminal } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
@@ -41,6 +41,15 @@ const workingFolder = (): string => {
   }
 }
 
+/** The user's, also where `HOME` is empty. A user that the system does not list, as in a container, has the root. */
+const homeFolder = (): string => {
+  try {
+    return homedir() || userInfo().homedir
+  } catch {
+    return "/"
+  }
+}
+
 const cwd = calledFrom !== undefined && existsSync(calledFrom) ? calledFrom : workingFolder()
 const args = argumentsOf(process.argv.slice(2), (path) => existsSync(join(cwd, path)))
 const isVerbose = args.includes("--verbose") || args.includes("-v")
@@ -55,7 +64,7 @@ const session: Session = {
   terminal,
   env,
   cwd,
-  home: homedir(),
+  home: homeFolder(),
   program: `mallard ${manifest.version}`,
   invocation: invocationOf(env),
   stop,

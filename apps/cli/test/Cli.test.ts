@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync, existsSync } from "node:fs"
 import { join } from "node:path"
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { assert, describe, expect, it } from "vitest"
 import {
   appears,
@@ -31,6 +31,30 @@ const migrated = async (files: Readonly<Record<string, string>> = { [cohort.file
   assert.strictEqual(outcome.code, 0, outcome.stdout + outcome.stderr)
   return { folder, outcome }
 }
+
+/** A user that no list of the system has, as containers run as; only root can become one. */
+const unlisted = { uid: 54_321, gid: 54_321, cwd: "/", env: { PATH: process.env["PATH"] } }
+const isUnlistedAble =
+  process.getuid?.() === 0 &&
+  spawnSync(process.execPath, [programFromSources, "--version"], { ...unlisted, env: { ...unlisted.env, HOME: "/" } })
+    .status === 0
+
+describe("a user without a home", () => {
+  it.skipIf(process.platform === "win32")(
+    "has that of the system where HOME is empty, and not the folder at work",
+    async () => {
+      const folder = makeFolder()
+      const { stderr, stdout } = await run(folder, ["list"], { HOME: "" })
+      assert.notInclude(stdout + stderr, join(folder, ".healthsim"))
+    }
+  )
+
+  it.skipIf(!isUnlistedAble)("has the root where the system knows none", async () => {
+    const { code, stderr } = await outcomeOf(spawn(process.execPath, [programFromSources, "list"], unlisted))
+    assert.strictEqual(code, 10, stderr)
+    assert.include(stderr, "Cannot open the database /.healthsim/healthsim.duckdb: there is no such database.")
+  })
+})
 
 describe("mallard migrate", () => {
   it("prints a line per item, the sum, the proof, the database and what to do next", async () => {

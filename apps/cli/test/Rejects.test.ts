@@ -54,5 +54,10 @@ describe("mallard rejects", () => {
     assert.match(verified.stderr, /^The last backup is meant: [0-9a-f]{8} of .+ \(1 file\)\. There are others/)
     assert.include(verified.stderr, `${first.backup_id.slice(0, 8)} of`)
     assert.strictEqual((await run(folder, ["backup", "verify", first.backup_id, ...db])).stderr, "")
+    for (const name of ["one", "two", "three", "four"]) {
+      writeFiles(folder, { [`${name}.json`]: `{"name":"${name}","patients":[]}` })
+      await run(folder, ["migrate", `${name}.json`, ...db])
+    }
+    assert.match((await run(folder, ["backup", "verify", ...db])).stderr, /\), and 2 more; name one to mean it\.\n$/)
   })
 })

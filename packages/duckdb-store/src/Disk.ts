@@ -51,9 +51,13 @@ export function* causesOf(error: unknown): Generator<Error> {
 export const isOutOfSpace = (error: unknown): boolean => says(error, /No space left|disk quota/i)
 
 /** What could not be had when DuckDB failed, as far as that can be told. */
-export const lackOf = (error: unknown): "space" | "memory" | undefined => {
+export type Lack = "space" | "memory" | "permission"
+
+export const lackOf = (error: unknown): Lack | undefined => {
   if (isOutOfSpace(error) || says(error, /File too large/i)) return "space"
-  return says(error, /\bOut of Memory Error\b|Failed to create directory/i) ? "memory" : undefined
+  // At a commit DuckDB does not call it an error of memory.
+  if (says(error, /\bOut of Memory Error\b|Failed to create directory|could not allocate block/i)) return "memory"
+  return says(error, /Permission denied|Operation not permitted|Read-only file system/i) ? "permission" : undefined
 }
 
 const says = (error: unknown, pattern: RegExp): boolean =>

@@ -1,5 +1,5 @@
 /** What a migration is asked to do, what it tells while it runs, and how it fails. */
-import { lackOf } from "@mallard/duckdb-store/Disk"
+import { type Lack, lackOf } from "@mallard/duckdb-store/Disk"
 import { printablePath, WHOLE_FILE_BYTES, WINDOW_BYTES } from "@mallard/legacy-json"
 import { Schema } from "effect"
 import type { CipherSettings } from "./Backup.ts"
@@ -120,6 +120,7 @@ const lacks = {
     ": DuckDB needs more memory than it may have, and could not use the disk beside the database instead",
     "give it more with --memory, or see to the space and the permissions there"
   ],
+  permission: [": the operating system does not permit it", "check who owns the file and its folder"],
   other: ["", "check the disk, and the database with `mallard doctor`"]
 } as const
 
@@ -130,7 +131,7 @@ export class MigrationFailed extends Schema.TaggedError<MigrationFailed>()("Migr
   while: Schema.optional(Schema.Literals(["writing", "reading"]))
 }) {
   /** What could not be had, as far as that can be told. */
-  get lack(): "space" | "memory" | undefined {
+  get lack(): Lack | undefined {
     return lackOf(this.cause)
   }
   override get message(): string {

@@ -42,6 +42,8 @@ describe("a database that cannot be written", () => {
       ["IO Error: secret: No space left on device", "space", "no space left"],
       ["IO Error: secret: File too large", "space", "no space left"],
       ["Out of Memory Error: failed to pin secret", "memory", "--memory"],
+      ["TransactionContext Error: Failed to commit: could not allocate block of size 256.0 KiB", "memory", "--memory"],
+      ['IO Error: Cannot open file "secret.wal": Permission denied', "permission", "does not permit it"],
       ['FATAL Error: Failed to create directory "secret"', "memory", "--memory"],
       ["IO Error: secret", undefined, "mallard doctor"]
     ] as const

@@ -106,7 +106,7 @@ const sayWhich = Effect.fnUntraced(function* (session: Session, command: BackupC
   if (last === undefined || others.length === 0) return
   const about = ({ backup_id, created_at, files }: typeof last): string =>
     `${backup_id.slice(0, 8)} of ${created_at.slice(0, 16).replace("T", " ")} (${counted(files, "file")})`
-  const more = others.length > SHOWN_OTHERS ? `, and ${counted(others.length - SHOWN_OTHERS, "more")}` : ""
+  const more = others.length > SHOWN_OTHERS ? `, and ${others.length - SHOWN_OTHERS} more` : ""
   session.terminal.error(
     `The last backup is meant: ${about(last)}. There are others, which have files or bytes that it has not: ${others.slice(0, SHOWN_OTHERS).map(about).join(", ")}${more}; name one to mean it.\n`
   )

@@ -93,6 +93,8 @@ const lacks = {
   space: "there is no space left on the disk of the database; free some, then run the same command again",
   memory:
     "DuckDB needs more memory than it may have, and could not use the disk beside the database instead; give it more with --memory, then run the same command again",
+  permission:
+    "the operating system does not permit writing to the database; check who owns its file and folder, then run the same command again",
   other: "the database did not take it; check the disk, then run the same command again"
 } as const
 

@@ -187,7 +187,13 @@ const denialsOfDatabase: ReadonlyArray<
     "to write beside the database",
     ({ database }) => chmodSync(dirname(database), 0o555),
     ({ migration }) => [...migration, "--no-backup"],
-    { code: 1, says: /does not permit it|half stored/ }
+    { code: 1, says: /failed: the operating system does not permit it\. Nothing is half stored/ }
+  ],
+  [
+    "to change a cohort, as what lies beside the database cannot be written",
+    ({ database }) => chmodSync(dirname(database), 0o555),
+    ({ database }) => ["tag", "a", "--add", "t", "--db", database, "--json"],
+    { code: 1, says: "which the operating system does not permit; nothing is known to be wrong" }
   ],
   [
     "to copy sources",
