@@ -56,7 +56,8 @@ export type Lack = "space" | "memory" | "permission"
 export const lackOf = (error: unknown): Lack | undefined => {
   if (isOutOfSpace(error) || says(error, /File too large/i)) return "space"
   // At a commit DuckDB does not call it an error of memory.
-  if (says(error, /\bOut of Memory Error\b|Failed to create directory|could not allocate block/i)) return "memory"
+  if (says(error, /\bOut of Memory Error\b|Failed to create directory|could not allocate block|failed to pin block/i))
+    return "memory"
   return says(error, /Permission denied|Operation not permitted|Read-only file system/i) ? "permission" : undefined
 }
 

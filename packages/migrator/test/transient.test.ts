@@ -43,6 +43,7 @@ describe("a database that cannot be written", () => {
       ["IO Error: secret: File too large", "space", "no space left"],
       ["Out of Memory Error: failed to pin secret", "memory", "--memory"],
       ["TransactionContext Error: Failed to commit: could not allocate block of size 256.0 KiB", "memory", "--memory"],
+      ["TransactionContext Error: Failed to commit: failed to pin block of size 256.0 KiB", "memory", "--memory"],
       ['IO Error: Cannot open file "secret.wal": Permission denied', "permission", "does not permit it"],
       ['FATAL Error: Failed to create directory "secret"', "memory", "--memory"],
       ["IO Error: secret", undefined, "mallard doctor"]
