@@ -75,6 +75,7 @@ export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound"
   candidates: Schema.Array(Schema.String)
 }) {
   override get message(): string {
+    if (this.wanted === "") return "No run is named. Give its id, how that begins, or `last`."
     return this.candidates.length === 0
       ? `There is no run ${this.wanted}. List the runs to see their ids.`
       : `${this.candidates.length} runs begin with ${this.wanted}. Give more of the id.`

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { DuckDBInstance } from "@duckdb/node-api"
+import { DuckDbClient } from "@mallard/sql-duckdb"
 import { Effect, Fiber } from "effect"
 import { execFileSync, spawn } from "node:child_process"
 import * as fc from "fast-check"
@@ -255,7 +256,7 @@ describe.concurrent("pages", () => {
         }
         yield* withStore(
           { path },
-          Effect.flatMap(openStore({ path }), (store) =>
+          Effect.flatMap(DuckDbClient, (store) =>
             store.unsafe("INSERT INTO mallard.commits SELECT 2, uuid(), NULL, now(), 'links', 1, 1, ''")
           )
         )

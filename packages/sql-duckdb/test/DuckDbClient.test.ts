@@ -268,7 +268,9 @@ describe("statements", () => {
         const sql = yield* DuckDbClient
         assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("SELECT 1 AS a\0, 2 AS b"))), "nul-in-sql")
         assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("SELECT '\ud800' AS a"))), "lone-surrogate")
-        assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe("  "))), "no-statement")
+        for (const text of ["  ", ";", "-- nothing", "/* nothing */ ;"]) {
+          assert.strictEqual(refusal(yield* Effect.flip(sql.unsafe(text))), "no-statement")
+        }
       })
     )
   )

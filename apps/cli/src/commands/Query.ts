@@ -1,5 +1,6 @@
 /** `mallard query`: asks the database in SQL, and `--tables` what there is to ask. */
 import { describeTables, openStore, queryDatabase, whileLocked } from "@mallard/duckdb-store"
+import { isBlankSql } from "@mallard/sql-duckdb/SqlText"
 import { Effect } from "effect"
 import { withDatabase } from "../Database.ts"
 import { hintsOf } from "../Hints.ts"
@@ -25,7 +26,7 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
   const { terminal } = session
   if (command.tables) return yield* showTables(session, command)
   const sql = command.sql === STANDARD_INPUT ? yield* readInputText(command.sql, "query") : command.sql
-  if (sql === undefined || isEmpty(sql)) {
+  if (sql === undefined || isBlankSql(sql)) {
     return yield* usage("There is no query.", `${hintsOf(session)("query --tables")} shows what there is to ask.`)
   }
   if (command.csv && command.json) return yield* usage("--csv and --json exclude each other.")
@@ -53,9 +54,6 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
     terminal.error(`${grouped(page.rowCount)} ${page.rowCount === 1 ? "row" : "rows"}\n`)
   }
 })
-
-/** Whether nothing is asked: comments and semicolons alone are no query. */
-const isEmpty = (sql: string): boolean => /^[\s;]*$/.test(sql.replaceAll(/--.*|\/\*[^]*?\*\//g, ""))
 
 const showTables = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
   const { terminal } = session

@@ -18,6 +18,7 @@ import {
 import { Cause, Effect, Exit, type Scope, Semaphore, Stream } from "effect"
 import { type SqlConnection, type SqlError } from "effect/sql"
 import { DuckDbRefusal, refusalError, type RefusalReason, toSqlError } from "../DuckDbError.ts"
+import { isBlankSql } from "../SqlText.ts"
 import { aliasOf, quoted } from "./instances.ts"
 import { bind, checkSql } from "./parameters.ts"
 import { type ResultMode, rowReader, type RowReader } from "./results.ts"
@@ -194,7 +195,7 @@ const withPrepared = async <A>(
   f: (statement: DuckDBPreparedStatement) => Promise<A>
 ): Promise<A> => {
   checkSql(sql)
-  if (sql.trim() === "") throw new DuckDbRefusal({ reason: "no-statement" })
+  if (isBlankSql(sql)) throw new DuckDbRefusal({ reason: "no-statement" })
   const statement = await prepare(lease, sql, reuse)
   try {
     // A reused statement would otherwise run with the values of its last use where this one gives too few.
