@@ -212,7 +212,7 @@ const summaryLines = (report: RunReport, view: RunView): ReadonlyArray<string> =
     ...noteLines(report, view),
     ...(report.dry_run ? ["Dry run: nothing was written."] : []),
     `Database: ${printable(report.database)}`,
-    ...nextLines(report, view).map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
+    ...underNext(nextLines(report, view))
   ]
 }
 
@@ -264,6 +264,10 @@ const verificationLines = (report: RunReport, view: RunView): ReadonlyArray<stri
       .map(({ code, message, where }) => `  ${printable(where)}: ${printable(message)} [${printable(code)}]`)
   ]
 }
+
+/** What to do next, line by line, under one word. */
+export const underNext = (lines: ReadonlyArray<string>): ReadonlyArray<string> =>
+  lines.map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}`)
 
 /** Codes of what is refused because it is not as it was planned: there is nothing to mend in it. */
 export const planned: ReadonlySet<string> = new Set(["changed-since-plan", "gone-since-plan", "decided-otherwise"])

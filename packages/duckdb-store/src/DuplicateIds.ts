@@ -1,4 +1,5 @@
 import { kindByCode } from "@mallard/schema"
+import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import type { BatchWriter } from "./BatchWriter.ts"
 import { MAX_DUPLICATES } from "./internal/MemberIds.ts"
@@ -11,17 +12,16 @@ import { queryRows } from "./Rendering.ts"
  * JSON pointers by content, each of a part. Sees what the current transaction has published; a rehearsal has kept the ids.
  */
 export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, firstContent: number) {
-  const found = new Map<number, Array<MemberPlace>>()
-  const add = (place: MemberPlace): void => {
-    const places = found.get(place.content)
-    if (places === undefined) found.set(place.content, [place])
-    else places.push(place)
-  }
   const { client } = writer
-  if (client === undefined) {
-    for (const place of writer.duplicateMembers) if (place.content >= firstContent) add(place)
-    return found
-  }
+  const found =
+    client === undefined
+      ? writer.duplicateMembers.filter(({ content }) => content >= firstContent)
+      : yield* storedDuplicates(client, firstContent)
+  return Map.groupBy(found, ({ content }) => content)
+})
+
+const storedDuplicates = Effect.fnUntraced(function* (client: DuckDbSqlClient, firstContent: number) {
+  const found: Array<MemberPlace> = []
   const present = yield* queryRows(
     client,
     // In a stated order, in which a rehearsal finds them too.
@@ -42,7 +42,7 @@ export const duplicateIds = Effect.fnUntraced(function* (writer: BatchWriter, fi
       client,
       `SELECT content_id, part, collection, ordinal FROM (SELECT content_id, part, collection, ordinal FROM (${members}) QUALIFY row_number() OVER (PARTITION BY content_id, id ORDER BY part, collection, ordinal) > 1) QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY part, collection, ordinal) <= ${MAX_DUPLICATES}`
     )
-    places.forEach(add)
+    for (const place of places) found.push(place)
   }
   return found
 })

@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from "node:buffer"
 import { createHash, type Hash } from "node:crypto"
+import { type Collection, memberPointer } from "./Collection.ts"
 import { eachMember, pointerToken, slice, stringValue } from "./internal/Compact.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import { hashKey } from "./internal/KeySet.ts"
@@ -61,12 +62,6 @@ export type DocumentRules =
    * in an array of them; those of a single one as without the file's being NDJSON.
    */
   | { readonly tag: "documents"; readonly rule: Rule }
-
-/** A place of a document where entities stand. */
-export interface Collection {
-  readonly pointer: string
-  readonly list: boolean
-}
 
 /** What has been read of a document and waits to be written: it grows as the reading goes on. */
 export interface DocumentRows {
@@ -667,7 +662,7 @@ export class DocumentReader {
       this.counts[code] = (this.counts[code] ?? 0) + 1
     }
     e.finished.length = 0
-    if (e.remarks.count > 0) this.remarks.take(e.remarks, list ? `${pointer}/${ordinal}` : pointer)
+    if (e.remarks.count > 0) this.remarks.take(e.remarks, memberPointer({ list, pointer }, ordinal))
     return true
   }
 

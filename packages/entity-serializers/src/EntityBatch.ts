@@ -4,6 +4,7 @@
  */
 import { kinds } from "@mallard/schema"
 import { AUX, Cells } from "./Cells.ts"
+import { type Collection, memberPointer } from "./Collection.ts"
 import { codecsOf } from "./Codec.ts"
 import { NumberStack } from "./NumberStack.ts"
 
@@ -70,12 +71,6 @@ export class EntityRows {
   }
 }
 
-/** Where nested entities stand in their parent: in a list, or one alone. */
-export interface Place {
-  readonly pointer: string
-  readonly list: boolean
-}
-
 /**
  * Waiting links from a parent entity to its children. One parent may have a million, so they are numbers, and what their
  * pointers have in common is kept once, as a place.
@@ -89,7 +84,16 @@ export class LinkRows {
   readonly place = new NumberStack()
   readonly childKind = new NumberStack()
   readonly childId = new NumberStack()
-  readonly places: Array<Place> = []
+  readonly columns: ReadonlyArray<NumberStack> = [
+    this.parentKind,
+    this.parentId,
+    this.collection,
+    this.ordinal,
+    this.place,
+    this.childKind,
+    this.childId
+  ]
+  readonly places: Array<Collection> = []
   private readonly placeIndexes = new Map<string, number>()
 
   get count(): number {
@@ -127,22 +131,11 @@ export class LinkRows {
 
   /** Where the child of a link stands in its parent. */
   pointer(link: number): string {
-    const { list, pointer } = this.places[this.place.values[link]!]!
-    return list ? `${pointer}/${this.ordinal.values[link]}` : pointer
+    return memberPointer(this.places[this.place.values[link]!]!, this.ordinal.values[link]!)
   }
 
   truncate(count: number): void {
-    for (const column of [
-      this.parentKind,
-      this.parentId,
-      this.collection,
-      this.ordinal,
-      this.place,
-      this.childKind,
-      this.childId
-    ]) {
-      column.length = count
-    }
+    for (const column of this.columns) column.length = count
     if (count > 0) return
     this.places.length = 0
     this.placeIndexes.clear()

@@ -4,7 +4,8 @@
  * same text itself.
  */
 import { AUX, type Cells } from "./Cells.ts"
-import type { EntityRows, Place } from "./EntityBatch.ts"
+import type { Collection } from "./Collection.ts"
+import type { EntityRows } from "./EntityBatch.ts"
 import { putDigest } from "./internal/digest.ts"
 import type { EntityReader } from "./internal/EntityReader.ts"
 import type { MemberRows } from "./MemberRows.ts"
@@ -19,7 +20,7 @@ export interface PackedBatch {
   readonly kinds: ReadonlyArray<PackedRows>
   readonly links: number
   /** The places of all links. */
-  readonly places: ReadonlyArray<Place>
+  readonly places: ReadonlyArray<Collection>
   readonly members: number
   /** Shapes that the reader has met since the batch before. */
   readonly shapes: ReadonlyArray<Shape>
@@ -91,9 +92,7 @@ export const packBatch = (reader: EntityReader, members: MemberRows, reuse?: Arr
       put.words(rows.shapes, count)
       for (const index of columns) putCells(put, allColumns(rows)[index]!, count)
     })
-    for (const { length, values } of [links.parentKind, links.parentId, links.collection]) put.words(values, length)
-    for (const { length, values } of [links.ordinal, links.place]) put.words(values, length)
-    for (const { length, values } of [links.childKind, links.childId]) put.words(values, length)
+    for (const { length, values } of links.columns) put.words(values, length)
     put.words(members.collection, members.count)
     put.doubles(members.ordinal, members.count)
     put.bytes(members.kind, members.count)

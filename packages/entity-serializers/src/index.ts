@@ -15,6 +15,7 @@ export {
   styleName
 } from "./Codec.ts"
 export * from "./CohortDocument.ts"
+export * from "./Collection.ts"
 export * from "./Document.ts"
 export * from "./EntityBatch.ts"
 export * from "./EntityIndex.ts"

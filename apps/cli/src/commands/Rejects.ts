@@ -17,7 +17,7 @@ import { plainRun } from "../Defaults.ts"
 import { CommandFailed, Ended, exitCode, usage } from "../Failure.ts"
 import { hintsOf, shellQuoted, withHints } from "../Hints.ts"
 import type { ProgressFlag } from "../Progress.ts"
-import { planned, remarkText } from "../RenderRun.ts"
+import { planned, remarkText, underNext } from "../RenderRun.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { counted, printable, quoted, shownPath, size } from "../Text.ts"
 import { checkShown, valuesIn } from "../Values.ts"
@@ -90,9 +90,7 @@ export const runRejectsList = Effect.fnUntraced(function* (session: Session, com
     : open.length > 0
       ? ["plan again: nothing in them is to be mended"]
       : []
-  terminal.out(
-    `\n${counted(rejects.length, "source")}\n${next.map((line, index) => `${index === 0 ? "Next:     " : "          "}${line}\n`).join("")}`
-  )
+  terminal.out(["", counted(rejects.length, "source"), ...underNext(next)].map((line) => `${line}\n`).join(""))
 })
 
 export const runRejectsShow = Effect.fnUntraced(function* (session: Session, command: RejectCommand) {

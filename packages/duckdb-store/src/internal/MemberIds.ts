@@ -3,9 +3,16 @@
  * have the id of another one, as a query over the rows would. Takes about 30 bytes an entity, however long its id is.
  */
 import { hash } from "node:crypto"
-import { AUX, type Collection, type EntityBatch, EntityIndex, type EntityRows } from "@mallard/entity-serializers"
+import {
+  AUX,
+  type Collection,
+  type EntityBatch,
+  EntityIndex,
+  type EntityRows,
+  memberPointer
+} from "@mallard/entity-serializers"
 import { kinds } from "@mallard/schema"
-import { type MemberPlace, memberPointer } from "./memberPlaces.ts"
+import type { MemberPlace } from "./memberPlaces.ts"
 import { storable, type WaitingDocuments, type WaitingMembers } from "./WaitingDocuments.ts"
 
 /** Duplicate ids that are listed per kind and content: what else is in a batch changes nothing. */

@@ -72,13 +72,16 @@ export class WaitingDocuments {
 
 /** Members of several documents: columns, of which the first `count` values count. */
 export class WaitingMembers {
-  count = 0
   readonly content = new NumberStack()
   readonly part = new NumberStack()
   readonly collection = new NumberStack()
   readonly ordinal = new NumberStack()
   readonly kind = new NumberStack()
   readonly id = new NumberStack()
+
+  get count(): number {
+    return this.content.length
+  }
 
   add(contentId: number, part: number, members: MemberRows): void {
     for (let i = 0; i < members.count; i++) {
@@ -89,11 +92,9 @@ export class WaitingMembers {
       this.kind.push(members.kind[i]!)
       this.id.push(members.id[i]!)
     }
-    this.count += members.count
   }
 
   clear(): void {
-    this.count = 0
     for (const column of [this.content, this.part, this.collection, this.ordinal, this.kind, this.id]) column.length = 0
   }
 }

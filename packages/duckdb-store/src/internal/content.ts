@@ -1,6 +1,6 @@
 /** What revisions are made of: heads with exact texts, stored parts, and members with their texts. */
 
-import { MemberRows } from "@mallard/entity-serializers"
+import { memberPointer, MemberRows } from "@mallard/entity-serializers"
 import { JSON_KIND, kindByCode } from "@mallard/schema"
 import { LIST, VARCHAR } from "@duckdb/node-api"
 import { type DuckDbSqlClient, typed } from "@mallard/sql-duckdb"
@@ -271,7 +271,7 @@ export const membersOfContent = Effect.fnUntraced(function* (
       collection: Number(collection),
       ordinal: Number(ordinal),
       path: text(path) ?? "",
-      pointer: list === true ? `${pointer}/${Number(ordinal)}` : pointer,
+      pointer: memberPointer({ pointer, list: list === true }, Number(ordinal)),
       type: typeKeyOf(pointer, Number(code)),
       kind: kindByCode(Number(code))?.kind ?? JSON_KIND.kind,
       entityId: Number(id),

@@ -1,5 +1,5 @@
 /** Where members stand in their documents. */
-import type { Collection } from "@mallard/entity-serializers"
+import { memberPointer } from "@mallard/entity-serializers"
 import type { DuckDbSqlClient } from "@mallard/sql-duckdb"
 import { Effect } from "effect"
 import { queryRows } from "../Rendering.ts"
@@ -10,10 +10,6 @@ export interface MemberPlace {
   /** JSON pointer from the root of the part's document. */
   readonly pointer: string
 }
-
-/** The pointer of a member of a collection. */
-export const memberPointer = ({ list, pointer }: Collection, ordinal: number): string =>
-  list ? `${pointer}/${ordinal}` : pointer
 
 /** The places of members in the order of their documents; the query gives their content_id, part, collection and ordinal. */
 export const memberPlaces = (client: DuckDbSqlClient, members: string) =>
