@@ -122,7 +122,7 @@ export const purge = Effect.fn("purge")(function* (config: StoreConfig, options:
     ).pipe(Scope.provide(last))
     const report = yield* Effect.scoped(
       Effect.gen(function* () {
-        const sql = yield* openStore({ ...config, path: building })
+        const sql = yield* openStore({ ...config, path: building, expectedBytes: bytes })
         yield* hold(sql, path)
         // What was deleted may have been restored meanwhile.
         const plan = yield* planPurge(sql, options.cohorts, "former.mallard")

@@ -322,7 +322,7 @@ describe("a rebuild", () => {
       yield* save(path, ["a", "b"], 3000)
       const names = yield* namesIn(path)
       const sound = readFileSync(path)
-      const block = 262_144
+      const block = 65_536
       const first = 3 * 4096
       const blocks = Math.floor((sound.length - first) / block)
       assert.isAbove(blocks, 3)

@@ -63,6 +63,24 @@ describe("a new database", () => {
     })
   )
 
+  it.effect("has small blocks unless it is to take in much at once, and keeps them", () =>
+    Effect.gen(function* () {
+      const folder = yield* temporaryFolder
+      const blocksOf = (name: string, config?: Partial<StoreConfig>) =>
+        withStore(
+          { path: join(folder, name), ...config },
+          valuesOf("SELECT block_size::INTEGER FROM pragma_database_size() WHERE block_size > 0")
+        )
+      const much = { expectedBytes: 1 << 30 }
+      assert.deepStrictEqual(yield* blocksOf("small.duckdb"), [[65_536]])
+      assert.deepStrictEqual(yield* blocksOf("small.duckdb", much), [[65_536]])
+      assert.deepStrictEqual(yield* blocksOf("large.duckdb", much), [[262_144]])
+      assert.deepStrictEqual(yield* blocksOf("large.duckdb"), [[262_144]])
+      // Opened in another way, because DuckDB would name it as the schema of the tables.
+      assert.deepStrictEqual(yield* blocksOf("mallard.duckdb"), [[65_536]])
+    })
+  )
+
   it.effect("is a file: without one it is refused, and no file gets the name", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* opening({ path: ":memory:" })).reason, "bad-path")

@@ -6,7 +6,7 @@ import { closeSync, existsSync, openSync, readSync, statfsSync, statSync } from 
 import { dirname, join } from "node:path"
 import { performance } from "node:perf_hooks"
 import { constants as zlib, zstdCompressSync } from "node:zlib"
-import { type LedgerRun, readRuns } from "@mallard/duckdb-store"
+import { blockBytes, type LedgerRun, readRuns } from "@mallard/duckdb-store"
 import { Effect, Option, Schema } from "effect"
 import { contentsInClear } from "./Backup.ts"
 import { RunProof } from "./internal/RunFacts.ts"
@@ -58,9 +58,10 @@ export interface Measured {
 const DATABASE_SHARE = 0.35
 const BACKUP_SHARE = 0.3
 const TIMES_READING = 4
-/** What an empty run takes, and a new database. */
+/** What an empty run takes. */
 const START_MS = 2500
-const NEW_DATABASE_BYTES = 12 << 20
+/** What a new database takes, whatever their size. */
+const NEW_DATABASE_BLOCKS = 60
 /** Less than this says more about the start of a run, or of a database, than about what is in it. */
 const LEAST_RUN_BYTES = 1_000_000
 const LEAST_DATABASE_BYTES = 10_000_000
@@ -84,7 +85,7 @@ export const estimateOf = (report: RunReport, { copied, database, former, freeBy
     milliseconds: Math.ceil(find + storing + toCopy * copyMsPerByte + START_MS),
     database_bytes:
       Math.ceil(bytes * (stored === undefined ? DATABASE_SHARE : stored.bytes / stored.sourceBytes)) +
-      (database === undefined ? NEW_DATABASE_BYTES : 0),
+      (database === undefined ? NEW_DATABASE_BLOCKS * blockBytes(bytes) : 0),
     backup_bytes: Math.ceil(toCopy * (sample === undefined ? BACKUP_SHARE : sample.compressed / sample.bytes)),
     free_bytes: freeBytes,
     basis: {

@@ -17,7 +17,6 @@ import { recordProof, recordStop } from "./internal/recording.ts"
 import { failing } from "./internal/reading.ts"
 import { rehearse } from "./internal/rehearsal.ts"
 import { optionsOf } from "./internal/runOptions.ts"
-import { bytesOf } from "./internal/sourceFiles.ts"
 import { type MigrateOptions, MigrationFailed } from "./MigrateOptions.ts"
 import { noVerification, outcomeOf, type RunReport, totalsOf, type Verification } from "./Report.ts"
 import { haltedNote, stateWords, type UnfinishedRun } from "./Resume.ts"
@@ -62,11 +61,7 @@ const migrateAll = Effect.fnUntraced(function* (options: MigrateOptions) {
   yield* reach("sources/found")
   const afterFind = yield* Clock.currentTimeMillis
   const count = found.sources.length + unreadable.length
-  options.onProgress?.({
-    phase: "found",
-    sources: count,
-    bytes: found.sources.reduce((sum, source) => sum + bytesOf(source), 0)
-  })
+  options.onProgress?.({ phase: "found", sources: count, bytes: found.bytes })
   for (const item of unreadable) options.onProgress?.({ phase: "item", item })
   const loaded = yield* options.dryRun
     ? rehearse(options, found, run, unreadable)

@@ -10,7 +10,7 @@ import { resolve } from "node:path"
 import { causesOf } from "../Disk.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { attachFormer, copyKept, detachFormer, type Kept } from "./copying.ts"
-import { hasName, nameDatabase, ownPath, removeDatabase, temporaryPath } from "./files.ts"
+import { bytesOf, hasName, nameDatabase, ownPath, removeDatabase, temporaryPath } from "./files.ts"
 import { query } from "./query.ts"
 import { checkRowDigests, nextIds } from "../Ledger.ts"
 import { openStore, type StoreConfig } from "../Store.ts"
@@ -63,7 +63,8 @@ export const rebuildHere = Effect.fnUntraced(function* (config: StoreConfig, out
     yield* attempt(target, () => removeDatabase(building))
     const report = yield* Effect.scoped(
       Effect.gen(function* () {
-        const sql = yield* openStore({ ...config, path: building, readonly: false })
+        const expectedBytes = yield* attempt(path, () => bytesOf(path))
+        const sql = yield* openStore({ ...config, path: building, readonly: false, expectedBytes })
         yield* attachFormer(sql, path, "shared")
         yield* copyKept(sql, path, damage.kept)
         yield* detachFormer(sql)

@@ -9,12 +9,14 @@ import type { MigrateOptions } from "../MigrateOptions.ts"
 import type { ItemReport } from "../Report.ts"
 import { goneItem, plainRemark, rejectedItem, sourceRemark, tooLargeItem, unreadItem } from "./items.ts"
 import { checkPlace } from "./moveOriginals.ts"
-import { largestOf } from "./sourceFiles.ts"
+import { bytesOf, largestOf } from "./sourceFiles.ts"
 
 /** What a run takes of what is there. */
 export interface TakenSources extends FoundSources {
   /** All sources that are there and their files, also those that the run does not take. */
   readonly there: ReadonlySet<string>
+  /** Of all sources together. */
+  readonly bytes: number
 }
 
 /**
@@ -49,9 +51,11 @@ export const findAll = Effect.fnUntraced(function* (options: MigrateOptions) {
     stores.some((store) => store !== undefined && path.startsWith(`${store}${sep}`))
   const isWanted = ({ path }: { readonly path: string }): boolean =>
     options.only?.has(path) !== false && options.plan?.has(path) !== false
+  const taken = sources.filter(isWanted)
   const found: TakenSources = {
     ...onDisk,
-    sources: sources.filter(isWanted),
+    sources: taken,
+    bytes: taken.reduce((sum, source) => sum + bytesOf(source), 0),
     there: new Set(
       [...onDisk.unreadable, ...unread, ...tooLarge, ...sources, ...sources.flatMap(({ files }) => files)].map(
         ({ path }) => path

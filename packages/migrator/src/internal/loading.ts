@@ -87,7 +87,8 @@ export const load = (request: LoadRequest) =>
         path: options.database,
         program: options.program,
         memoryLimit: options.memoryLimit,
-        threads: options.jobs
+        threads: options.jobs,
+        expectedBytes: found.bytes
       })
       return yield* loadInto(client, threads, request).pipe(failing(options.database, "writing"))
     })

@@ -99,7 +99,8 @@ const rehearseInScratch = Effect.fnUntraced(function* (
     path,
     program: options.program,
     memoryLimit: options.memoryLimit,
-    threads: options.jobs
+    threads: options.jobs,
+    expectedBytes: found.bytes
   })
   return yield* Effect.gen(function* () {
     const writer = yield* BatchWriter.make(client, options.memoryLimit === undefined)

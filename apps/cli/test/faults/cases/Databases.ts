@@ -81,7 +81,8 @@ interface Damage {
 }
 
 const HEADERS = 12_288
-const BLOCK = 262_144
+/** Of a database that began with little. */
+const BLOCK = 65_536
 
 /** A place in a database: an offset, or one in a block that is that share of the way to the end. */
 type Place = number | { readonly share: number; readonly offset: number }
