@@ -13,6 +13,10 @@ export const pageJson = ({ columns, nextCursor, rowCount, rows, truncated }: Que
   next_cursor: nextCursor ?? null
 })
 
+/** The views with fields named as everywhere in the program's JSON. */
+export const tablesJson = (tables: ReadonlyArray<QueryTable>) =>
+  tables.map(({ columns, comment, hasCohorts, name }) => ({ name, comment, has_cohorts: hasCohorts, columns }))
+
 /** A page for people: long values are cut. */
 export const renderPage = (page: QueryPage, paint: Paint): string => {
   const numbers = page.columns.flatMap(({ type }, index) => (numeric.test(type) ? [index] : []))

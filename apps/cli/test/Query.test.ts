@@ -158,13 +158,15 @@ describe("mallard query", () => {
     assert.strictEqual(people.code, 0)
     assert.match(people.stdout, /^patients {2}A row for each patient of each cohort$/m)
     assert.match(people.stdout, /^ {2}pointer VARCHAR {2}JSON pointer of the place in that file$/m)
-    const tables: ReadonlyArray<{ readonly name: string }> = JSON.parse(
+    const tables: ReadonlyArray<{ readonly name: string; readonly has_cohorts: boolean }> = JSON.parse(
       (await run(folder, ["query", "--tables", "--json", ...db])).stdout
     )
     assert.includeMembers(
       tables.map(({ name }) => name),
       ["cohorts", "patients", "claim_lines", "migration_runs"]
     )
+    assert.isTrue(tables.find(({ name }) => name === "patients")?.has_cohorts)
+    assert.isFalse(tables.find(({ name }) => name === "migration_runs")?.has_cohorts)
   })
 
   it("refuses with a reason, an exit code, and nothing on stdout but the error that --json asks for", async () => {
@@ -178,6 +180,8 @@ describe("mallard query", () => {
       [["SELECT 1", "--memory", "much"], 2, /--memory is no size with a unit/],
       [["SELECT 1", "--memory", "23MB"], 2, /--memory is too little for DuckDB\.\n {2}Give 24MB to 1TiB\./],
       [["SELECT 1", "--csv", "--json"], 2, /exclude each other/],
+      [["--tables", "--csv"], 2, /--csv and --tables exclude each other/],
+      [["SELECT 1", "--tables"], 2, /--tables takes no query/],
       [[], 2, /There is no query\.\n {2}mallard query --tables/]
     ]
     const outcomes = await Promise.all(attempts.map(([args]) => run(folder, ["query", ...args, ...db])))

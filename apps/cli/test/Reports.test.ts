@@ -27,6 +27,8 @@ describe("mallard report", () => {
     assert.deepStrictEqual(JSON.parse(told.stdout), { files: [join(folder, "again.html")] })
     assert.match(readFileSync(join(folder, "again.html"), "utf8"), /^<!doctype html>/)
     assert.strictEqual((await run(folder, ["report", ...db, "--format", "html", "--json"])).code, 2)
+    const piped = await run(folder, ["report", ...db, "--format", "junit", "--out", "-"])
+    assert.strictEqual(piped.stdout, readFileSync(join(folder, "report.xml"), "utf8"))
     const runs = await run(folder, ["runs", ...db])
     assert.match(runs.stdout, new RegExp(`^${json.run} .* migrate done-with-rejects: 1 migrated, 1 rejected$`, "m"))
     const none = await run(folder, ["report", "ffff", ...db])

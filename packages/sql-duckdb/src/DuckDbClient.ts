@@ -9,7 +9,7 @@ import { type DuckDBAppender, type DuckDBConnection, type DuckDBDataChunk, type 
 import { Config, Context, Effect, Exit, identity, Layer, Option, Pool, type Scope, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient, type SqlConnection, type SqlError, Statement } from "effect/sql"
-import { type DuckDbOpenError, DuckDbRefusal, refusalError, toSqlError } from "./DuckDbError.ts"
+import { DuckDbOpenError, DuckDbRefusal, refusalError, toSqlError } from "./DuckDbError.ts"
 import {
   begin,
   commit,
@@ -53,7 +53,7 @@ export interface DuckDbClientConfig {
   readonly alias?: string | undefined
   /** Shares the database with no other client of this process: whichever opens it second is refused as `already-open`. */
   readonly exclusive?: boolean | undefined
-  /** Number of connections; a stream, a reservation or a transaction keeps one to itself. 4 by default. */
+  /** Number of connections; a stream, a reservation or a transaction keeps one to itself. At least 1; 4 by default. */
   readonly poolSize?: number | undefined
   /**
    * How values come back. `exact`, the default, loses nothing: 64 bit integers and wider as `bigint`, DECIMAL, DATE,
@@ -195,11 +195,12 @@ const makeClient = (
   config: DuckDbClientConfig
 ): Effect.Effect<DuckDbSqlClient, DuckDbOpenError, Scope.Scope | Reactivity.Reactivity> =>
   Effect.gen(function* () {
+    const { filename, poolSize = defaultPoolSize } = config
+    if (!Number.isInteger(poolSize) || poolSize < 1) {
+      return yield* new DuckDbOpenError({ reason: "bad-option", path: filename, option: "poolSize" })
+    }
     const instance = yield* openInstance(config)
-    const pool = yield* Pool.make({
-      acquire: openSession(instance),
-      size: Math.max(1, config.poolSize ?? defaultPoolSize)
-    })
+    const pool = yield* Pool.make({ acquire: openSession(instance), size: poolSize })
     const mode = config.results ?? "exact"
     const spanAttributes: ReadonlyArray<readonly [string, unknown]> = [
       ...Object.entries(config.spanAttributes ?? {}),

@@ -128,6 +128,10 @@ describe("opening", () => {
       const error = yield* openError({ filename, options: { Enable_Optimistic_Write: "true" } })
       assert.strictEqual(error.reason, "bad-option")
       assert.strictEqual(error.option, "Enable_Optimistic_Write")
+      for (const poolSize of [0, -1, 1.5, Number.NaN]) {
+        const { option, reason } = yield* openError({ filename, poolSize })
+        assert.deepStrictEqual({ option, reason }, { option: "poolSize", reason: "bad-option" }, String(poolSize))
+      }
     })
   )
 

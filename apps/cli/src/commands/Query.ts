@@ -6,7 +6,7 @@ import { withDatabase } from "../Database.ts"
 import { hintsOf } from "../Hints.ts"
 import { usage } from "../Failure.ts"
 import { readInputText, STANDARD_INPUT } from "../InputText.ts"
-import { pageJson, renderCsv, renderPage, renderTables } from "../RenderQuery.ts"
+import { pageJson, renderCsv, renderPage, renderTables, tablesJson } from "../RenderQuery.ts"
 import type { CommonOptions, Session } from "../Session.ts"
 import { memoryOf } from "../Size.ts"
 import { grouped } from "../Text.ts"
@@ -24,7 +24,11 @@ export interface QueryCommand extends CommonOptions {
 
 export const runQuery = Effect.fnUntraced(function* (session: Session, command: QueryCommand) {
   const { terminal } = session
-  if (command.tables) return yield* showTables(session, command)
+  if (command.tables) {
+    if (command.sql !== undefined) return yield* usage("--tables takes no query.")
+    if (command.csv) return yield* usage("--csv and --tables exclude each other.")
+    return yield* showTables(session, command)
+  }
   const sql = command.sql === STANDARD_INPUT ? yield* readInputText(command.sql, "query") : command.sql
   if (sql === undefined || isBlankSql(sql)) {
     return yield* usage("There is no query.", `${hintsOf(session)("query --tables")} shows what there is to ask.`)
@@ -60,5 +64,5 @@ const showTables = Effect.fnUntraced(function* (session: Session, command: Query
   const tables = yield* withDatabase(session, command.db, (path) =>
     Effect.scoped(Effect.flatMap(openStore({ path, readonly: true }), describeTables))
   )
-  terminal.out(command.json ? `${JSON.stringify(tables, null, 2)}\n` : renderTables(tables, terminal.paint))
+  terminal.out(command.json ? `${JSON.stringify(tablesJson(tables), null, 2)}\n` : renderTables(tables, terminal.paint))
 })

@@ -1,6 +1,6 @@
 /** The commands that show cohorts and give them back. */
 import { Argument, Command, Flag } from "effect/cli"
-import { cohort, jobs, memory, on, optional, optionalArgument, path, standard, text, whole } from "./Flags.ts"
+import { cohort, jobs, memory, on, optional, optionalArgument, output, standard, text, whole } from "./Flags.ts"
 import type { MakeCommand } from "./Root.ts"
 
 /** Listing, asking, comparing, exporting. */
@@ -131,7 +131,7 @@ export const cohortCommands = (command: MakeCommand) => {
     "export",
     {
       name: Argument.String("NAME").pipe(Argument.withDescription("Name or id of a cohort"), optionalArgument),
-      out: path("out", "PATH", "Write to this file, or to this folder a cohort of several files"),
+      out: output("PATH", "Write to this file (-: standard output), or to this folder a cohort of several files"),
       all: on("all", "Export every cohort, into the folder of --out"),
       compact: on("compact", "Without white space: exactly the compact text"),
       ascii: on("ascii", "Escape everything outside ASCII"),

@@ -31,6 +31,10 @@ export const isNamed = Flag.filter(isPath, () => A_PATH)
 export const path = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), isNamed, optional)
 
+/** Where a command writes what it prints otherwise; `-` is standard output, as it is without the flag. */
+export const output = (metavar: string, description: string) =>
+  path("out", metavar, description).pipe(Flag.map((given) => (given === "-" ? undefined : given)))
+
 export const whole = (name: string, metavar: string, description: string) =>
   Flag.Int(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), optional)
 

@@ -11,6 +11,7 @@ import {
   optional,
   optionalArgument,
   passphrase,
+  output,
   path,
   progress,
   showValues,
@@ -33,7 +34,7 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       paths: sources,
       onConflict,
-      out: path("out", "FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      out: output("FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
       ...judging,
       ...limits,
       jobs,
@@ -172,7 +173,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
         optional
       ),
-      out: path("out", "FILE", "Write to this file")
+      out: output("FILE", "Write to this file")
     },
     async () => (await import("../commands/Report.ts")).runReport
   ).pipe(

@@ -27,10 +27,12 @@ const limited = async (world: World, limit: string, value: number, use: () => Pr
   }
 }
 
-const large = JSON.stringify({
-  name: "large",
-  patients: Array.from({ length: 9000 }, (_, at) => ({ id: sha256(`${at}`), note: sha256(`note ${at}`) }))
-})
+const patients = (count: number): string =>
+  JSON.stringify({
+    name: "large",
+    patients: Array.from({ length: count }, (_, at) => ({ id: sha256(`${at}`), note: sha256(`note ${at}`) }))
+  })
+const large = patients(9000)
 
 /** So much that its commit goes straight into the file of the database. */
 const huge = (): string =>
@@ -57,17 +59,17 @@ const spaceCases: ReadonlyArray<FaultCase> = [
   })),
   ...(
     [
-      // The last checkpoint has no room; what became of the sources is told all the same.
-      [1000, /"outcome":"migrated".*After the last source: Writing to /],
-      [700_000, stopped]
+      // The log has room, the last checkpoint has none; what became of the sources is told all the same.
+      [1000, patients(3000), /"outcome":"migrated".*After the last source: Writing to /],
+      [700_000, large, stopped]
     ] as const
-  ).map(([bytes, says]): FaultCase => ({
+  ).map(([bytes, source, says]): FaultCase => ({
     group: "no space",
     name: `for more than ${bytes} bytes beyond what a database has`,
     needs: ["prlimit"],
     arrange: async (world) => {
       await world.beginMigrated()
-      world.write({ "large.json": large })
+      world.write({ "large.json": source })
     },
     act: (world) => limited(world, "fsize", statSync(world.database).size + bytes, () => world.migrate("--no-backup")),
     expect: { code: [1, 3], says }
