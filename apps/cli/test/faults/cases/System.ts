@@ -108,7 +108,7 @@ const spaceCases: ReadonlyArray<FaultCase> = [
     group: "no space",
     name: "for what does not fit into memory",
     arrange: (world) => {
-      world.begin({ "large.json": large })
+      world.begin({ "large.json": patients(50_000) })
       mkdirSync(dirname(world.database), { recursive: true })
       // Where DuckDB would make a folder.
       writeFileSync(`${world.database}.tmp`, "")
