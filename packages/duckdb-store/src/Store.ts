@@ -104,19 +104,16 @@ const needsAlias = (path: string): boolean =>
 const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
 
 /**
- * Bytes of the blocks of a database that is made to take in as much at once; they stay what they are. Columns of small
- * tables leave most of a block empty: with DuckDB's own 256 KiB, twenty short documents take 11 MB, with 64 KiB 4, and a
- * tenth less time. More than some 30 MB take a tenth more time with the small ones, because they are compressed in pieces.
+ * Bytes of each block of a database that is made to take in so much at once; an existing one keeps its own. Small tables
+ * leave most of a block empty: with DuckDB's 256 KiB, twenty short documents take 11 MB, with 64 KiB 4, and a tenth less
+ * time. What has more than some 30 MB takes a tenth more time in small blocks, because it is compressed in smaller pieces.
  */
 export const blockBytes = (expectedBytes = 0): number => (expectedBytes > 32 << 20 ? 256 << 10 : 64 << 10)
 
 const attempt = <A>(path: string, f: () => A): Effect.Effect<A, StoreError> =>
   Effect.try({ try: f, catch: (cause) => toStoreError(path, cause) })
 
-const openFile = (
-  config: StoreConfig,
-  options: Readonly<Record<string, string>> = {}
-): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
+const openFile = (config: StoreConfig): Effect.Effect<DuckDbSqlClient, StoreError, Scope.Scope> =>
   Effect.suspend(() => {
     const log = hasLog(config.path)
     return DuckDbClient.make({
@@ -128,7 +125,10 @@ const openFile = (
       alias: needsAlias(config.path) ? "cohorts" : undefined,
       // Ids belong to one writer at a time: two stores on one instance would give the same ones to different rows.
       exclusive: config.readonly !== true,
-      options: config.readonly === true ? options : { ...checkpointOptions, ...options }
+      options:
+        config.readonly === true
+          ? {}
+          : { ...checkpointOptions, default_block_size: String(blockBytes(config.expectedBytes)) }
     }).pipe(
       Effect.provide(Reactivity.layer),
       Effect.mapError((cause) => toStoreError(config.path, cause, log))
@@ -171,7 +171,6 @@ const beingBuilt = new Set<string>()
 
 const build = Effect.fnUntraced(function* (config: StoreConfig, building: string, steps: ReadonlyArray<Migration>) {
   const { path } = config
-  const blocks = { default_block_size: String(blockBytes(config.expectedBytes)) }
   yield* Effect.mapError(
     attempt(path, () => {
       createFolderOf(path)
@@ -183,7 +182,7 @@ const build = Effect.fnUntraced(function* (config: StoreConfig, building: string
     Effect.andThen(
       Effect.scoped(
         Effect.gen(function* () {
-          const sql = yield* openFile({ ...config, path: building }, blocks)
+          const sql = yield* openFile({ ...config, path: building })
           // Before anything is in it; a program that uses this package need not have an umask for private files.
           yield* attempt(path, () => makePrivate(building))
           yield* Effect.provideService(migrate(0, config.program ?? defaultProgram, steps), DuckDbClient, sql)
