@@ -173,6 +173,7 @@ describe("mallard query", () => {
     const attempts: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, message: RegExp]> = [
       [["COPY patients TO 'out.csv'"], 1, /The statement is not a query\./],
       [["SELECT getenv('HOME')"], 1, /a function that is not on the list, at line 1, column 8/],
+      [["SELECT 1e400"], 1, /what queries may not use: a number that no DOUBLE can hold/],
       [["SELECT 1; SELECT 2"], 1, /not exactly one statement/],
       [["SELECT count(*) FROM range(100000000000) a, range(9999) b", "--timeout", "4"], 1, /took too long/],
       [["SELECT len(range(1000000000))", "--memory", "144MiB", "--timeout", "60"], 1, /too much memory/],

@@ -129,6 +129,7 @@ const constructs: Readonly<Record<Construct, string>> = {
   type: "a type that is not on the list",
   collation: "a collation that is not on the list",
   parameter: "a parameter, and there are no values for it",
+  number: "a number that no DOUBLE can hold",
   clause: "a clause that is not supported here"
 }
 
@@ -137,7 +138,7 @@ export class QueryError extends Schema.TaggedError<QueryError>()("QueryError", {
   reason: QueryReason,
   /** What the query may not use. */
   construct: Schema.optionalKey(
-    Schema.Literals(["function", "table", "table-function", "type", "collation", "parameter", "clause"])
+    Schema.Literals(["function", "table", "table-function", "type", "collation", "parameter", "number", "clause"])
   ),
   /** The function that it may not use, if DuckDB has one of that name, or the option with the range that it is out of. */
   subject: Schema.optionalKey(Schema.String),

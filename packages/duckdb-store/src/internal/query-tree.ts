@@ -12,7 +12,15 @@ import {
 } from "./query-rules.ts"
 
 /** What was found in a query that may not be there. */
-export type Construct = "function" | "table" | "table-function" | "type" | "collation" | "parameter" | "clause"
+export type Construct =
+  | "function"
+  | "table"
+  | "table-function"
+  | "type"
+  | "collation"
+  | "parameter"
+  | "number"
+  | "clause"
 
 /** Why a query may not run; `location` is an offset in bytes. */
 export interface Refusal {
@@ -34,7 +42,7 @@ export const judgeTree = (serialized: string, published: ReadonlySet<string>): A
     tree = JSON.parse(serialized)
   } catch {
     // A number beyond the range of DOUBLE: the tree has it as `Infinity`.
-    return { reason: "not-allowed", construct: "clause" }
+    return { reason: "not-allowed", construct: "number" }
   }
   if (!isTree(tree)) return { reason: "not-allowed", construct: "clause" }
   if (tree["error"] !== false) return refusalOfParser(tree)
