@@ -5,6 +5,31 @@ import { cohort, makeFolder, run, writeFiles } from "./support.ts"
 
 const db = ["--db", "test.duckdb"]
 
+describe("mallard savepoint restore", () => {
+  it("says which of its cohorts are removed for good, and ends with 3", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "a.json": '{"name":"a","patients":[]}', "b.json": '{"name":"b","patients":[]}' })
+    await run(folder, ["migrate", ".", ...db])
+    await run(folder, ["savepoint", "create", "before", ...db])
+    await run(folder, ["delete", "a", ...db])
+    await run(folder, ["savepoint", "create", "without", ...db])
+    await run(folder, ["gc", "--purge", "--yes", ...db])
+    const lost = "1 cohort of the savepoint cannot be given back: removed for good since.\n"
+    const list = await run(folder, ["savepoint", "list", ...db])
+    assert.match(list.stdout, new RegExp(`  before\n    ${lost}[^\n]+  without\n$`))
+    const left = await run(folder, ["savepoint", "restore", "before", ...db])
+    assert.strictEqual(left.code, 3, left.stderr)
+    assert.include(left.stdout, `No cohort that is left has changed since: there is nothing to restore.\n! ${lost}`)
+    const whole = await run(folder, ["savepoint", "restore", "without", ...db])
+    assert.strictEqual(whole.code, 0, whole.stderr)
+    await run(folder, ["rename", "b", "c", ...db])
+    const partly = await run(folder, ["savepoint", "restore", "before", ...db])
+    assert.strictEqual(partly.code, 3, partly.stderr)
+    assert.include(partly.stdout, `1 cohort: 1 as before, 0 taken away, 0 left as they are\n! ${lost}`)
+    assert.include((await run(folder, ["report", "last", ...db])).stdout, lost)
+  })
+})
+
 describe("mallard rollback --restore-files", () => {
   it("puts back what is missing byte by byte, overwrites nothing, and undoes nothing if that cannot be done", async () => {
     const folder = makeFolder()
@@ -123,7 +148,13 @@ describe("mallard rollback", () => {
     const savepoint = await run(folder, ["savepoint", "create", "before", ...db])
     assert.strictEqual(savepoint.stdout, "Savepoint before made\n")
     const nothing = await run(folder, ["savepoint", "restore", "before", ...db])
-    assert.include(nothing.stdout, "there is nothing to undo")
+    assert.include(nothing.stdout, "No cohort has changed since: there is nothing to restore.\n")
+    const savedBy = await run(folder, ["migrate", ".", ...db, "--no-backup", "--json"])
+    const unchanged = await run(folder, ["rollback", "last", ...db])
+    assert.include(
+      unchanged.stdout,
+      `Run ${JSON.parse(savedBy.stdout).run.slice(0, 8)} changed no cohort: there is nothing to undo. mallard runs `
+    )
     for (const [args, message] of [
       [
         ["savepoint", "create", ""],

@@ -13,4 +13,4 @@ export {
   storedReport,
   withQuality
 } from "./report/StoredReport.ts"
-export { deedOf, optionText, originOfContent, removedSources, undoneWord } from "./report/Summary.ts"
+export { deedOf, lostToPurge, optionText, originOfContent, removedSources, undoneWord } from "./report/Summary.ts"

@@ -40,6 +40,8 @@ export interface UndoReport {
   /** Carried out, compared and taken back. */
   readonly test: boolean
   readonly cohorts: ReadonlyArray<UndoneCohort>
+  /** Cohorts of the savepoint that a purge has removed for good since: they cannot be given back. */
+  readonly removed: number
 }
 
 export interface RollbackOptions {
@@ -93,6 +95,8 @@ export interface Savepoint {
   readonly created_at: string
   /** The last revision before it. */
   readonly revision: number
+  /** How many of its cohorts a purge has removed for good since. */
+  readonly removed: number
 }
 
 /** There is no savepoint of this name. */
@@ -150,7 +154,7 @@ export const createSavepoint = Effect.fn("createSavepoint")(function* (place: Pl
           { ...event, event: "finished", outcome: "done", totals: JSON.stringify(totalsOf(0, [])), options: "{}" }
         ]
       })
-      const created: Savepoint = { name: place.name, run, created_at: at.toISOString(), revision }
+      const created: Savepoint = { name: place.name, run, created_at: at.toISOString(), revision, removed: 0 }
       return created
     })
   )
@@ -163,7 +167,8 @@ export const listSavepoints = Effect.fn("listSavepoints")(function* (database: s
 
 /**
  * Gives every cohort the state that it had at the savepoint, whatever changed it since, as a run of its own: what came later
- * gets a tombstone. Fails with `SavepointNotFound` for a name that no savepoint has, else as `rollback` does.
+ * gets a tombstone. Where a purge has removed cohorts of it since, it is `partly-done`. Fails with `SavepointNotFound` for a
+ * name that no savepoint has, else as `rollback` does.
  */
 export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
   options: Place & Pick<RollbackOptions, "onProgress" | "test"> & { readonly name: string }
@@ -174,12 +179,15 @@ export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
       const savepoint = (yield* savepoints).find(({ name }) => name === options.name)
       if (savepoint === undefined) return yield* new SavepointNotFound({ wanted: options.name })
       const target: UndoTarget = { _tag: "Since", revisionId: savepoint.revision }
-      return yield* undoTarget(options, target, true, { command: "rollback", to_savepoint: options.name }, null)
+      const asked = { command: "rollback", to_savepoint: options.name }
+      return yield* undoTarget(options, target, true, asked, null, savepoint.removed)
     })
   )
 })
 
-const StoredSavepoint = Schema.fromJsonString(Schema.Struct({ savepoint: Schema.String, revision: Schema.Int }))
+const StoredSavepoint = Schema.fromJsonString(
+  Schema.Struct({ savepoint: Schema.String, revision: Schema.Int, removed: Schema.optionalKey(Schema.Int) })
+)
 const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
 
 const savepoints = Effect.map(readRuns(), (runs) =>
@@ -192,7 +200,8 @@ const savepoints = Effect.map(readRuns(), (runs) =>
             name: stored.savepoint,
             run: runId,
             created_at: new Date(`${startedAt}Z`).toISOString(),
-            revision: stored.revision
+            revision: stored.revision,
+            removed: stored.removed ?? 0
           }
         ]
   })
@@ -203,7 +212,8 @@ const undoTarget = Effect.fnUntraced(function* (
   target: UndoTarget,
   isCascading: boolean,
   asked: RunOptions,
-  undoneRun: string | null
+  undoneRun: string | null,
+  removed = 0
 ) {
   const why = yield* reasonsFor()
   const run = randomUUID()
@@ -214,8 +224,11 @@ const undoTarget = Effect.fnUntraced(function* (
     program,
     options: yield* withEnvironment(asked),
     summary: (done) => ({
-      outcome: outcomeOf(done),
-      facts: JSON.stringify({ undone: done.map((step) => undoneOf(step, why)) }),
+      outcome: outcomeOf(done, removed),
+      facts: JSON.stringify({
+        undone: done.map((step) => undoneOf(step, why)),
+        ...(removed === 0 ? {} : { lost_to_purge: removed })
+      }),
       totals: JSON.stringify(totalsOf(0, []))
     }),
     isTest: test,
@@ -223,17 +236,18 @@ const undoTarget = Effect.fnUntraced(function* (
   })
   const report: UndoReport = {
     run: test || changesNothing(steps) ? null : run,
-    outcome: outcomeOf(steps),
+    outcome: outcomeOf(steps, removed),
     database,
     undone_run: undoneRun,
     test,
-    cohorts: steps.map((step) => undoneOf(step, why))
+    cohorts: steps.map((step) => undoneOf(step, why)),
+    removed
   }
   return report
 })
 
-const outcomeOf = (steps: ReadonlyArray<UndoStep>): UndoReport["outcome"] => {
-  if (steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "partly-done"
+const outcomeOf = (steps: ReadonlyArray<UndoStep>, removed: number): UndoReport["outcome"] => {
+  if (removed > 0 || steps.some((step) => step.action === "kept" && step.reason !== "as-before")) return "partly-done"
   return changesNothing(steps) ? "nothing-to-do" : "done"
 }
 

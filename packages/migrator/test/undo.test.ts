@@ -430,7 +430,19 @@ describe("what a purge leaves", () => {
       yield* purged(database, "gone too")
       write("b", 4)
       yield* run(database, [join(source, "b.json")])
-      yield* restoreSavepoint({ ...place(database), name: "clean", test: false })
+      // What a purge took is told: "nothing kept" had "gone", "clean" had both.
+      assert.deepStrictEqual(
+        (yield* listSavepoints(database)).map(({ name, removed }) => [name, removed]),
+        [
+          ["nothing kept", 1],
+          ["clean", 2]
+        ]
+      )
+      const restored = yield* restoreSavepoint({ ...place(database), name: "clean", test: false })
+      assert.deepStrictEqual([restored.outcome, restored.removed], ["partly-done", 2])
+      const { notes, outcome } = yield* storedReport(database, "last")
+      assert.strictEqual(outcome, "partly-done")
+      assert.include(notes ?? [], "2 cohorts of the savepoint cannot be given back: removed for good since.")
       assert.deepStrictEqual(yield* shown(database), kept(before))
       yield* restoreSavepoint({ ...place(database), name: "nothing kept", test: false })
       assert.deepStrictEqual(yield* cohorts(database), [])

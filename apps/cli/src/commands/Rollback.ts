@@ -2,6 +2,7 @@
 import {
   createSavepoint,
   listSavepoints,
+  lostToPurge,
   type RestoredOriginals,
   restoreOriginals,
   restoreSavepoint,
@@ -126,8 +127,9 @@ export const runSavepointList = Effect.fnUntraced(function* (session: Session, c
   if (command.json) terminal.out(`${JSON.stringify(found, null, 2)}\n`)
   else if (found.length === 0) terminal.out("No savepoints\n")
   else {
-    for (const { created_at, name } of found) {
+    for (const { created_at, name, removed } of found) {
       terminal.out(`${created_at.slice(0, 19).replace("T", " ")}  ${printable(name)}\n`)
+      if (removed > 0) terminal.out(`    ${lostToPurge(removed)}\n`)
     }
   }
 })
@@ -223,8 +225,11 @@ const linesOf = (session: Session, command: CommonOptions, report: UndoReport): 
     ...lines,
     ...(lines.length > 0 ? [""] : []),
     report.cohorts.length === 0
-      ? "It changed no cohort: there is nothing to undo."
+      ? report.undone_run === null
+        ? `No cohort${report.removed === 0 ? "" : " that is left"} has changed since: there is nothing to restore.`
+        : `Run ${report.undone_run.slice(0, 8)} changed no cohort: there is nothing to undo. ${hint("runs")} lists the others.`
       : `${counted(report.cohorts.length, "cohort")}: ${sum}`,
+    ...(report.removed === 0 ? [] : [`${paint("yellow", "!")} ${lostToPurge(report.removed)}`]),
     ...(report.test
       ? ["Test: carried out, compared and taken back; nothing was written."]
       : report.run === null

@@ -286,11 +286,12 @@ const StoredUndoing = Schema.fromJsonString(
 )
 const readUndoing = Schema.decodeUnknownOption(StoredUndoing)
 
-/** What a savepoint recorded: `revision` is the last one before it. */
+/** What a savepoint recorded: `revision` is the last one before it, `removed` says how many of its cohorts are gone for good. */
 const StoredSavepoint = Schema.fromJsonString(
-  Schema.StructWithRest(Schema.Struct({ savepoint: Schema.String, revision: Schema.Int }), [
-    Schema.Record(Schema.String, Schema.Json)
-  ])
+  Schema.StructWithRest(
+    Schema.Struct({ savepoint: Schema.String, revision: Schema.Int, removed: Schema.optionalKey(Schema.Int) }),
+    [Schema.Record(Schema.String, Schema.Json)]
+  )
 )
 const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
 
@@ -322,7 +323,12 @@ WHERE contains(options, '"savepoint":')${forgetsNames ? ` OR contains(options, '
         [String(savepoint.revision)]
       )
       const revision = Number(last?.id ?? 0n)
-      return revision === savepoint.revision ? undefined : JSON.stringify({ ...savepoint, revision })
+      const [lost] = yield* query<{ readonly count: bigint }>(sql, lostToSavepointSql, [String(savepoint.revision)])
+      const count = Number(lost?.count ?? 0n)
+      const removed = count === 0 ? {} : { removed: (savepoint.removed ?? 0) + count }
+      return count === 0 && revision === savepoint.revision
+        ? undefined
+        : JSON.stringify({ ...savepoint, revision, ...removed })
     }
     const undoing = forgetsNames ? Option.getOrUndefined(readUndoing(text)) : undefined
     if (undoing === undefined) return undefined
@@ -349,6 +355,12 @@ WHERE contains(options, '"savepoint":')${forgetsNames ? ` OR contains(options, '
     ])
   }
 })
+
+/** How many cohorts there were when a revision was the last one, that the copy cannot give back as they were then. */
+const lostToSavepointSql = `SELECT count(*) AS count FROM (
+  SELECT * FROM former.mallard.recorded_revisions WHERE revision_id <= CAST(? AS BIGINT)
+  QUALIFY row_number() OVER (PARTITION BY cohort_id ORDER BY seq DESC) = 1
+) WHERE change <> 'deleted' AND revision_id NOT IN (SELECT old_id FROM kept_revisions)`
 
 /** Texts travel as bytes: nothing depends on how the client decodes them. */
 const cellSql = ({ name, type }: TableColumn, value = `t.${quoteName(name)}`): string =>

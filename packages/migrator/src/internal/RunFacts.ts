@@ -28,6 +28,8 @@ export const RunFacts = Schema.Struct({
     })
   ),
   undone: Schema.optionalKey(Schema.Array(UndoneCohort)),
+  /** Cohorts of the savepoint that could not be given back, because a purge had removed them. */
+  lost_to_purge: Schema.optionalKey(Schema.Int),
   purged: RunReport.fields.purged,
   /** How sources differed from what was known of them, where they were not new. */
   changes: Schema.optionalKey(

@@ -42,7 +42,7 @@ import {
 } from "../Report.ts"
 import { reading, readingIfThere } from "../internal/reading.ts"
 import { undoingsOf } from "../internal/undoings.ts"
-import { counted, undoneWord } from "./Summary.ts"
+import { counted, lostToPurge, undoneWord } from "./Summary.ts"
 
 /** One line of the list of runs: who ran what, when, with which options, and what came of it. */
 export const RunSummary = Schema.Struct({
@@ -305,6 +305,7 @@ const reportOf = (stored: StoredFacts): RunReport => {
     const cohorts = purgedItems === 1 ? "its cohort has" : "their cohorts have"
     notes.push(`${notListed(purgedItems, "source")}: ${cohorts} since been removed for good.`)
   }
+  if (facts.lost_to_purge !== undefined) notes.push(lostToPurge(facts.lost_to_purge))
   const partly = run.finishedAt === undefined ? ({ partial: true } as const) : {}
   const timings = proof?.timings ?? {
     find: facts.timings?.find ?? 0,

@@ -58,6 +58,10 @@ export const deedOf = ({ command, options = {}, outcome, purged }: RunReport): s
   }
 }
 
+/** What a savepoint cannot give back. */
+export const lostToPurge = (removed: number): string =>
+  `${counted(removed, "cohort")} of the savepoint cannot be given back: removed for good since.`
+
 /** What to call the report. */
 const titleOf = ({ command = "migrate", dry_run }: RunReport): string =>
   `${commands[command]}${dry_run ? ", dry run" : ""}`
