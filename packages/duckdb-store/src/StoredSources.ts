@@ -120,6 +120,12 @@ export const readSeenItems = (sql: DuckDbSqlClient) =>
     }))
   )
 
+/** Names and digests of the files that some revision has and no current cohort has under that name. */
+export const readFormerFiles = (sql: DuckDbSqlClient) =>
+  Effect.map(queryRows(sql, sourceStatements.formerFiles), (rows) =>
+    rows.map(([path, digest]) => ({ path: String(path), digest: String(digest) }))
+  )
+
 /** The paths from which any run stored something. */
 export const readMigratedPaths = (sql: DuckDbSqlClient) =>
   Effect.map(
@@ -146,6 +152,8 @@ FROM ${LATEST} ORDER BY revision_id`,
   revision: `SELECT ${STATE} FROM mallard.recorded_revisions WHERE revision_id = CAST(? AS BIGINT)`,
   files: `SELECT p.path, p.digest, p.source_sha256
 FROM mallard.parts p JOIN mallard.heads h ON h.content_id = p.content_id`,
+  formerFiles: `SELECT DISTINCT p.path, p.digest
+FROM mallard.parts p ANTI JOIN mallard.heads h ON h.content_id = p.content_id`,
   stored: `SELECT i.path, i.source_sha256, encode(h.name), h.cohort_id::VARCHAR, i.digest, i.format, i.entities
 FROM mallard.migration_items i JOIN mallard.heads h ON h.content_id = i.revision_id WHERE i.outcome = 'migrated'`,
   seen: `SELECT i.run_id::VARCHAR, i.path, i.source_sha256, i.outcome, h.content_id IS NOT NULL

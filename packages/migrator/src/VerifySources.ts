@@ -7,6 +7,7 @@ import {
   type Finding,
   MAX_FINDINGS,
   openStore,
+  readFormerFiles,
   readMigratedPaths,
   readRemarked,
   readStoredFiles,
@@ -181,6 +182,8 @@ interface Held {
   readonly parts: ReadonlySet<string>
   /** Names and hashes of the bytes of them. */
   readonly bytes: ReadonlySet<string>
+  /** Names and digests of the parts of former revisions and of deleted cohorts. */
+  readonly former: ReadonlySet<string>
   /** Paths that runs have migrated. */
   readonly loaded: ReadonlySet<string>
   /** Paths that runs have left as no cohorts, and the hashes of their bytes. */
@@ -201,6 +204,7 @@ const readHeld = Effect.fnUntraced(function* (client: DuckDbSqlClient) {
     contents,
     parts,
     bytes,
+    former: new Set((yield* readFormerFiles(client)).map(({ digest, path }) => `${path}\t${digest}`)),
     loaded: yield* readMigratedPaths(client),
     left: new Set(left.map(({ path, sourceSha256 }) => `${path}\t${sourceSha256}`))
   }
@@ -225,13 +229,13 @@ const compareSource = Effect.fnUntraced(function* (source: Source, held: Held) {
       })
       continue
     }
-    const finding: SourceFinding = held.loaded.has(source.path)
-      ? {
-          code: "source-changed",
-          where: file.path,
-          message: "it was migrated, and its content is another one now; migrate again"
-        }
-      : { code: "source-not-stored", where: file.path, message: "no current cohort holds it; migrate it" }
+    const isFormer = held.former.has(`${file.name}\t${read.digest}`)
+    const [code, message] = !held.loaded.has(source.path)
+      ? (["source-not-stored", "no current cohort holds it; migrate it"] as const)
+      : isFormer
+        ? (["source-not-stored", "it is not stored any more: undone, deleted or replaced; migrate it again"] as const)
+        : (["source-changed", "it was migrated, and its content is another one now; migrate again"] as const)
+    const finding: SourceFinding = { code, where: file.path, message }
     doubtful.push({ finding, digest: read.digest, sourceSha256: read.sourceSha256 })
   }
   const compared: Compared = { source, certain, doubtful }

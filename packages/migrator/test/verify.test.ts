@@ -656,7 +656,11 @@ describe("verify as a command", () => {
 
       // What is undone is not held, whatever a run has said of it.
       yield* rollback({ database, run: first.run, cascade: false, test: false, program: "test" })
-      assert.deepStrictEqual(findingsOf(yield* compared), ["a.json source-changed", "later.json source-not-stored"])
+      const undone = yield* compared
+      assert.deepStrictEqual(findingsOf(undone), ["a.json source-not-stored", "later.json source-not-stored"])
+      assert.match(undone.findings[0]?.message ?? "", /^it is not stored any more: undone, deleted or replaced/)
+      writeFileSync(join(source, "a.json"), cohortFile("one", "p9"))
+      assert.include(findingsOf(yield* compared), "a.json source-changed")
     })
   )
 
