@@ -22,16 +22,26 @@ export interface RunView {
 /** The whole report, line by line. */
 export const renderRun = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const waiting = report.items.filter(isWaiting)
-  const items = report.items.filter((item) => !isWaiting(item)).flatMap((item) => itemLines(item, report, view))
+  const still = report.items.filter((item) => item.outcome === "unchanged" && originOf(item, view) === "")
+  const summed = new Set(view.verbose || still.length <= MAX_UNCHANGED ? [] : still)
+  const items = report.items
+    .filter((item) => !isWaiting(item) && !summed.has(item))
+    .flatMap((item) => itemLines(item, report, view))
   if (view.quiet) return [...items, summaryOf(report)]
   const lines = [
     ...items,
+    ...(summed.size > 0
+      ? [`${view.paint("dim", "=")} ${counted(summed.size, "source")}: unchanged; --verbose names them`]
+      : []),
     ...(waiting.length > 0 ? [`- ${counted(waiting.length, "source")}: not reached before the run was stopped`] : []),
     ...ignoredLines(report, view),
     ...removedLines(report, view)
   ]
   return [...lines, ...(lines.length > 0 ? [""] : []), ...summaryLines(report, view)]
 }
+
+/** Unchanged sources named without --verbose: where there are more, they hide what a run did to the others. */
+const MAX_UNCHANGED = 20
 
 /** What is to be known of a run beside its items and its sum, however little is to be said. */
 export const problemLines = (report: RunReport, view: RunView): ReadonlyArray<string> => [
@@ -293,8 +303,10 @@ const mendingLines = (stopped: ReadonlyArray<ItemReport>): ReadonlyArray<string>
 
 const nextLines = (report: RunReport, view: RunView): ReadonlyArray<string> => {
   const { hint } = view
-  const stored = report.items.filter(
-    ({ cohort, outcome }) => cohort !== null && (outcome === "migrated" || outcome === "unchanged")
+  const named = report.items.filter(({ cohort }) => cohort !== null)
+  // What the run stored, before what was there.
+  const stored = (["migrated", "unchanged"] as const).flatMap((wanted) =>
+    named.filter(({ outcome }) => outcome === wanted)
   )
   const example = stored.find((item) => !isUnrecognised(item)) ?? stored[0]
   switch (report.outcome) {

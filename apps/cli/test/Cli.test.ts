@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync, existsSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync, existsSync } from "node:fs"
 import { join } from "node:path"
 import { spawn, spawnSync } from "node:child_process"
 import { assert, describe, expect, it } from "vitest"
@@ -94,6 +94,26 @@ describe("mallard migrate", () => {
     }
     const directory = report.items.find((item: { path: string }) => item.path === join(folder, "saved", "bob"))
     assert.lengthOf(directory.parts, 2)
+  })
+
+  it("sums up many unchanged sources, and names what it stored and that as the next to export", async () => {
+    const folder = makeFolder()
+    const names = Array.from({ length: 21 }, (_, index) => `c${index}`)
+    writeFiles(folder, Object.fromEntries(names.map((name) => [`in/${name}.json`, `{"name":"${name}","patients":[]}`])))
+    await run(folder, ["migrate", "in", ...db])
+    writeFiles(folder, { "in/z.json": '{"name":"z","patients":[{"id":"p"}]}' })
+    const again = await run(folder, ["migrate", "in", ...db])
+    assert.match(
+      again.stdout,
+      /^✓ z: 1 entity\n= 21 sources: unchanged; --verbose names them\n\n1\/22 migrated, 21 unchanged/
+    )
+    assert.match(again.stdout, /\n +mallard export z --db [^\n]+\n$/)
+    const verbose = await run(folder, ["migrate", "in", ...db, "--verbose"])
+    assert.lengthOf(verbose.stdout.match(/^= .+: unchanged$/gm) ?? [], 22)
+    rmSync(join(folder, "in/c0.json"))
+    rmSync(join(folder, "in/c1.json"))
+    const few = await run(folder, ["migrate", "in", ...db])
+    assert.lengthOf(few.stdout.match(/^= .+: unchanged$/gm) ?? [], 20)
   })
 
   it("says unchanged the second time, and stores nothing twice", async () => {
