@@ -70,7 +70,8 @@ const haltedOf = ({ continued_by: by, outcome, state }: RunSummary): string =>
 
 const timeText = (text: string): string => text.slice(0, 19).replace("T", " ")
 
-const sumOf = ({ revisions, totals }: RunSummary): string => {
+const sumOf = ({ purged, revisions, totals }: RunSummary): string => {
+  if (purged !== undefined) return `: ${counted(purged.cohorts.length, "cohort")} removed for good`
   if (totals === null) return ""
   const parts = [
     [totals.migrated, "migrated"],

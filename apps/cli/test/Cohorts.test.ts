@@ -217,6 +217,7 @@ describe("mallard delete, undelete and gc", () => {
     const [migration, first, second, ...others] = await json("runs")
     assert.deepStrictEqual(others, [])
     for (const run of [first, second]) assert.deepInclude(run, { command: "purge", outcome: "done", revisions: 0 })
+    assert.match((await mallard("runs")).stdout, /  purge done: 1 cohort removed for good\n/)
     assert.deepStrictEqual([first.user, first.host], [migration.user, migration.host])
     const report = await json("report", first.run)
     assert.strictEqual(report.totals.balanced, true)

@@ -32,6 +32,7 @@ import {
   type KindQuality,
   noVerification,
   type PartReport,
+  PurgedCohorts,
   Remark,
   RunOutcome,
   RunCommand,
@@ -63,6 +64,8 @@ export const RunSummary = Schema.Struct({
   totals: Schema.NullOr(Totals),
   /** Revisions of cohorts that it made. */
   revisions: Schema.Int,
+  /** Of a purge: what it removed. */
+  purged: Schema.optionalKey(PurgedCohorts),
   backup: Schema.NullOr(Schema.String),
   undone_by: Schema.NullOr(UndoneBy)
 })
@@ -128,9 +131,11 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
     const { environment, options } = askedOf(run)
     const own = halted.get(run.runId)
     const undoneBy = undoings.get(run.runId)
+    const command = commandOf(options)
+    const purged = command === "purge" ? Option.getOrUndefined(readFacts(run.facts))?.purged : undefined
     return {
       run: run.runId,
-      command: commandOf(options),
+      command,
       outcome: outcomeOf(run, own),
       state: own?.state ?? null,
       continued_by: own?.continuedBy ?? null,
@@ -142,6 +147,7 @@ export const listRuns = Effect.fn("listRuns")(function* (database: string) {
       options,
       totals: takenBackOf(run, undoneBy)?.totals ?? Option.getOrNull(readTotals(run.totals)),
       revisions: run.revisions,
+      ...(purged === undefined ? {} : { purged }),
       backup: backups.get(run.runId) ?? null,
       undone_by: undoneBy ?? null
     }
