@@ -57,6 +57,9 @@ describe("mallard plan", () => {
     assert.strictEqual(readFileSync(join(folder, "in", cohort.file), "utf8"), cohort.text)
     const printed = JSON.parse((await run(folder, ["plan", "in", "saved", ...db, "--json"])).stdout)
     assert.deepStrictEqual(printed.items, plan.items)
+    const piped = JSON.parse((await run(folder, ["plan", "in", "saved", ...db, "--out", "-"])).stdout)
+    assert.deepStrictEqual(piped.items, plan.items)
+    assert.isFalse(existsSync(join(folder, "-")))
 
     writeFiles(folder, { "in/edited.json": text("edited", "2"), "in/bad.json": text("bad", "1"), "in/new.json": "[]" })
     rmSync(join(folder, "in/gone.json"))

@@ -182,6 +182,8 @@ describe("mallard query", () => {
       [["SELECT 1", "--memory", "23MB"], 2, /--memory is too little for DuckDB\.\n {2}Give 24MB to 1TiB\./],
       [["SELECT 1", "--csv", "--json"], 2, /exclude each other/],
       [["--tables", "--csv"], 2, /--csv and --tables exclude each other/],
+      [["--tables", "--cohort", "nobody"], 2, /--cohort and --tables exclude each other/],
+      [["--tables", "--cursor", "c"], 2, /--cursor and --tables exclude each other/],
       [["SELECT 1", "--tables"], 2, /--tables takes no query/],
       [[], 2, /There is no query\.\n {2}mallard query --tables/]
     ]

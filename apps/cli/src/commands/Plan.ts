@@ -8,6 +8,7 @@ import { runMigrate } from "./Migrate.ts"
 export interface PlanCommand extends CommonOptions {
   readonly paths: ReadonlyArray<string>
   readonly onConflict: ConflictRule | undefined
+  /** `-` is standard output. */
   readonly out: string | undefined
   readonly noBackup: boolean
   readonly strict: boolean
@@ -23,10 +24,13 @@ export interface PlanCommand extends CommonOptions {
 
 export const runPlan = Effect.fnUntraced(function* (session: Session, command: PlanCommand) {
   const { out, ...rest } = command
+  // What a file would get is the plan that can be carried out, not its lines for people.
+  const isPiped = out === "-"
   yield* runMigrate(session, {
     ...plainRun,
     ...rest,
-    planning: { out },
+    json: rest.json || isPiped,
+    planning: { out: isPiped ? undefined : out },
     dryRun: true
   })
 })

@@ -26,7 +26,10 @@ export const runQuery = Effect.fnUntraced(function* (session: Session, command: 
   const { terminal } = session
   if (command.tables) {
     if (command.sql !== undefined) return yield* usage("--tables takes no query.")
-    if (command.csv) return yield* usage("--csv and --tables exclude each other.")
+    for (const flag of ["cohort", "cursor", "csv"] as const) {
+      const given = command[flag]
+      if (given !== undefined && given !== false) return yield* usage(`--${flag} and --tables exclude each other.`)
+    }
     return yield* showTables(session, command)
   }
   const sql = command.sql === STANDARD_INPUT ? yield* readInputText(command.sql, "query") : command.sql

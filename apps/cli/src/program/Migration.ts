@@ -34,7 +34,7 @@ export const migrationCommands = (command: MakeCommand) => {
     {
       paths: sources,
       onConflict,
-      out: output("FILE", "Write the plan to this file, for `mallard migrate --plan FILE`"),
+      out: path("out", "FILE", "Write the plan to this file (-: standard output), for `mallard migrate --plan FILE`"),
       ...judging,
       ...limits,
       jobs,
@@ -173,7 +173,7 @@ export const migrationCommands = (command: MakeCommand) => {
         Flag.withDescription("Form of the report (default: by the name of --out, else text)"),
         optional
       ),
-      out: output("FILE", "Write to this file")
+      out: output("FILE", "Write to this file (-: standard output)")
     },
     async () => (await import("../commands/Report.ts")).runReport
   ).pipe(
