@@ -30,7 +30,9 @@ const section = (kind: EntityKind): ReadonlyArray<string> => [
   ...(kind.children.length > 0
     ? [`- Children: ${kind.children.map(({ path, kind }) => `\`${path}\` → ${kind}`).join(", ")}`]
     : []),
-  ...kind.requires.map(({ typeKeys, oneOf }) => `- Under ${codes(typeKeys)} only with one of ${codes(oneOf)}`),
+  ...kind.requires.map(
+    ({ typeKeys, oneOf }) => `- A single object under ${codes(typeKeys)} only with one of ${codes(oneOf)}`
+  ),
   "",
   "| Column | Type | Paths | Canonical | Description |",
   "|---|---|---|---|---|",

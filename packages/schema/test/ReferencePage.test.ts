@@ -21,7 +21,7 @@ describe("the reference page", () => {
     const page = referencePage([kindByName("member")])
     assert.include(
       page,
-      "- Under `coverage`, `coverages`, `enrollment`, `enrollments` only with one of `member_id`, `memberId`"
+      "- A single object under `coverage`, `coverages`, `enrollment`, `enrollments` only with one of `member_id`, `memberId`"
     )
     assert.include(page, "Words: self = 18, subscriber = 18, spouse = 01")
   })
