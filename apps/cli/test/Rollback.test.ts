@@ -61,6 +61,17 @@ describe("mallard rollback --restore-files", () => {
     assert.include(without.stderr, "Nothing was undone; leave out --restore-files.")
   })
 
+  it("undoes nothing where the run has copies of its rejects alone", async () => {
+    const folder = makeFolder()
+    writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}', "in/b.json": "{" })
+    await run(folder, ["migrate", "in", ...db, "--no-backup"])
+    rmSync(join(folder, "in/a.json"))
+    const refused = await run(folder, ["rollback", "last", ...db, "--restore-files"])
+    assert.strictEqual(refused.code, 1, refused.stdout)
+    assert.include(refused.stderr, "copied only what it rejected, so no original of a cohort can be put back.")
+    assert.lengthOf(JSON.parse((await run(folder, ["list", ...db, "--json"])).stdout), 1)
+  })
+
   it("undoes nothing and ends with 1 when a place cannot be written to", async () => {
     const folder = makeFolder()
     writeFiles(folder, { "in/a.json": '{"name":"a","patients":[]}' })

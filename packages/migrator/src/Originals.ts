@@ -1,6 +1,6 @@
 /** The originals that a run read, put back from its backup: what is missing comes back, what is there stays as it is. */
 import { findRun, readBackups } from "@mallard/duckdb-store"
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
 import { BackupError, type BackupProblem, targetProblem } from "./BackupError.ts"
 import { orNothingStored } from "./internal/begun.ts"
@@ -9,10 +9,15 @@ import { compareRestored, isThere } from "./internal/restore.ts"
 import type { CopiesProgress } from "./MigrateOptions.ts"
 import { reading } from "./internal/reading.ts"
 
-/** The run made no copies. */
-export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", { run: Schema.String }) {
+/** The run made no copies, or of what it rejected alone: then originals of what it stored would be missed without a word. */
+export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", {
+  run: Schema.String,
+  hasRejects: Schema.Boolean
+}) {
   override get message(): string {
-    return `Run ${this.run} copied no sources, so there is nothing to put back. List the backups to see what there is.`
+    return this.hasRejects
+      ? `Run ${this.run} copied only what it rejected, so no original of a cohort can be put back. Restore the backup to have the rejected files.`
+      : `Run ${this.run} copied no sources, so there is nothing to put back. List the backups to see what there is.`
   }
 }
 
@@ -50,19 +55,24 @@ export interface RestoredOriginals {
  * Puts back byte by byte, with modes and times, what is missing of the files that a run read; what is there is never
  * overwritten. With `test` it reads the copies and says what it would do. Lists are absolute paths, in the order of the backup.
  *
- * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies, with a `BackupError`
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies of what it stored, with a `BackupError`
  * when the backup is not the one that the run recorded or cannot be read at all, with a `StoreError` when the database cannot
  * be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
-  const { run, backup } = yield* reading(
+  const {
+    run,
+    asked: wanted,
+    backup
+  } = yield* reading(
     options.database,
     Effect.gen(function* () {
-      const { runId } = yield* findRun(options.run)
-      return { run: runId, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
+      const { runId, options: asked } = yield* findRun(options.run)
+      return { run: runId, asked, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
     })
   ).pipe(orNothingStored(options.database, options.run))
-  if (backup === undefined) return yield* new NoBackup({ run })
+  const isWhole = !Option.exists(readBackupWanted(wanted), (is) => !is.backup)
+  if (backup === undefined || !isWhole) return yield* new NoBackup({ run, hasRejects: backup !== undefined })
   const { backupId, manifestSha256, path: store } = backup
   const { cipher, onProgress } = options
   const about = { run, backup_id: backupId, store }
@@ -98,6 +108,9 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
   }
   return restored
 })
+
+/** Without `--no-backup` a run has copies of all its sources. */
+const readBackupWanted = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ backup: Schema.Boolean })))
 
 /** What is where a file was. */
 const stateOf = (file: ManifestFile): "missing" | "present" | "kept" | "unwritable" => {
