@@ -12,8 +12,8 @@ const folders = [
 const declarations = [
   // type IgnoredReason = | "a" | "b", readonly code: "a" | "b"
   /(?:type \w+(?:Code|Reason) =|readonly code:)((?:\s*\|?\s*(?:"[a-z0-9-]+"|[A-Z]\w+))+)/g,
-  // const StoreReason = Schema.Literals(["a", "b"])
-  /Reason = Schema\.Literals\(\[([^\]]*)\]/g,
+  // const StoreReason = Schema.Literals(["a", "b"]), { reason: Schema.Literals(["a", "b"]) }
+  /(?:Reason = |\breason: )Schema\.Literals\(\[([^\]]*)\]/g,
   // plainRemark("a", …), { code: "a", … }
   /(?:plainRemark\(\s*|\bcode: )("[a-z0-9-]+")/g
 ]

@@ -11,12 +11,13 @@ describe("codes in sources", () => {
       'export type LeakReason = | "pipe-burst" | "tap-open"',
       'interface Finding { readonly code: "row-gone" | Other }',
       'const DripReason = Schema.Literals(["slow", "fast"])',
+      'class Flood extends Schema.TaggedError<Flood>()("Flood", { reason: Schema.Literals(["far-off"]) }) {}',
       'plainRemark("all-wet", "text"); const remark = { code: "half-dry", pointer }',
       'const other = "no-code"'
     ].join("\n")
     assert.sameMembers(
       [...codesIn(source)],
-      ["pipe-burst", "tap-open", "row-gone", "slow", "fast", "all-wet", "half-dry"]
+      ["pipe-burst", "tap-open", "row-gone", "slow", "fast", "far-off", "all-wet", "half-dry"]
     )
   })
 })
