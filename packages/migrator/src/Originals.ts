@@ -55,23 +55,19 @@ export interface RestoredOriginals {
  * Puts back byte by byte, with modes and times, what is missing of the files that a run read; what is there is never
  * overwritten. With `test` it reads the copies and says what it would do. Lists are absolute paths, in the order of the backup.
  *
- * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies of what it stored, with a `BackupError`
- * when the backup is not the one that the run recorded or cannot be read at all, with a `StoreError` when the database cannot
- * be opened, and with `MigrationFailed` when it cannot be read.
+ * Fails with `RunNotFound` or `NothingStored` as `rollback` does, with `NoBackup` for a run without copies of what it stored,
+ * with a `BackupError` when the backup is not the one that the run recorded or cannot be read at all, with a `StoreError` when
+ * the database cannot be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
-  const {
-    run,
-    asked: wanted,
-    backup
-  } = yield* reading(
+  const { backup, run, wanted } = yield* reading(
     options.database,
     Effect.gen(function* () {
-      const { runId, options: asked } = yield* findRun(options.run)
-      return { run: runId, asked, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
+      const { options: wanted, runId } = yield* findRun(options.run)
+      return { run: runId, wanted, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
     })
   ).pipe(orNothingStored(options.database, options.run))
-  const isWhole = !Option.exists(readBackupWanted(wanted), (is) => !is.backup)
+  const isWhole = !Option.exists(readWanted(wanted), ({ backup }) => !backup)
   if (backup === undefined || !isWhole) return yield* new NoBackup({ run, hasRejects: backup !== undefined })
   const { backupId, manifestSha256, path: store } = backup
   const { cipher, onProgress } = options
@@ -110,7 +106,7 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
 })
 
 /** Without `--no-backup` a run has copies of all its sources. */
-const readBackupWanted = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ backup: Schema.Boolean })))
+const readWanted = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ backup: Schema.Boolean })))
 
 /** What is where a file was. */
 const stateOf = (file: ManifestFile): "missing" | "present" | "kept" | "unwritable" => {
