@@ -105,8 +105,8 @@ const THREADS = Math.max(1, Math.floor(availableParallelism() / 2))
 
 /**
  * Bytes of each block of a database that is made to take in so much at once; an existing one keeps its own. Small tables
- * leave most of a block empty: with DuckDB's 256 KiB, twenty short documents take 11 MB, with 64 KiB 4, and a tenth less
- * time. What has more than some 30 MB takes a tenth more time in small blocks, because it is compressed in smaller pieces.
+ * leave most of a block empty: with DuckDB's 256 KiB, twenty short documents take 11 MB, with 64 KiB 4, in the same time.
+ * What has more than some 30 MB takes a tenth more time in small blocks, because it is compressed in smaller pieces.
  */
 export const blockBytes = (expectedBytes = 0): number => (expectedBytes > 32 << 20 ? 256 << 10 : 64 << 10)
 
