@@ -271,6 +271,19 @@ const shapesSql = (table: string): string =>
   WHERE entity_id >= CAST(? AS BIGINT) AND entity_id < CAST(? AS BIGINT) GROUP BY shape_id
 ) u LEFT JOIN mallard.entity_shapes s ON s.shape_id = u.shape_id AND s.kind = CAST(? AS UTINYINT) ORDER BY u.shape_id`
 
+/**
+ * Reads the options of a run that is a savepoint: its name, the last revision before it and, as `removed`, how many of its
+ * cohorts are gone for good; with whatever else stands there. None for any other run.
+ */
+export const readSavepoint = Schema.decodeUnknownOption(
+  Schema.fromJsonString(
+    Schema.StructWithRest(
+      Schema.Struct({ savepoint: Schema.String, revision: Schema.Int, removed: Schema.optionalKey(Schema.Int) }),
+      [Schema.Record(Schema.String, Schema.Json)]
+    )
+  )
+)
+
 /** The statements of this module. */
 export const runStatements = {
   runs: `SELECT s.run_id, s.at AS started_at, coalesce(v.at, f.at) AS finished_at, coalesce(v.outcome, f.outcome) AS outcome,

@@ -1,6 +1,6 @@
 /** The originals that a run read, put back from its backup: what is missing comes back, what is there stays as it is. */
 import { findRun, readBackups } from "@mallard/duckdb-store"
-import { Effect, Option, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import { type CipherSettings, findBackup, restoreBackup, verifyBackup } from "./Backup.ts"
 import { BackupError, type BackupProblem, targetProblem } from "./BackupError.ts"
 import { orNothingStored } from "./internal/begun.ts"
@@ -8,6 +8,7 @@ import type { ManifestFile } from "./internal/manifest.ts"
 import { compareRestored, isThere } from "./internal/restore.ts"
 import type { CopiesProgress } from "./MigrateOptions.ts"
 import { reading } from "./internal/reading.ts"
+import { copiesRejectsAlone } from "./Resume.ts"
 
 /** The run made no copies, or of what it rejected alone: then originals of what it stored would be missed without a word. */
 export class NoBackup extends Schema.TaggedError<NoBackup>()("NoBackup", {
@@ -60,15 +61,17 @@ export interface RestoredOriginals {
  * the database cannot be opened, and with `MigrationFailed` when it cannot be read.
  */
 export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options: RestoreOriginalsOptions) {
-  const { backup, run, wanted } = yield* reading(
+  const { backup, found } = yield* reading(
     options.database,
     Effect.gen(function* () {
-      const { options: wanted, runId } = yield* findRun(options.run)
-      return { run: runId, wanted, backup: (yield* readBackups()).findLast((made) => made.runId === runId) }
+      const found = yield* findRun(options.run)
+      return { found, backup: (yield* readBackups()).findLast(({ runId }) => runId === found.runId) }
     })
   ).pipe(orNothingStored(options.database, options.run))
-  const isWhole = !Option.exists(readWanted(wanted), ({ backup }) => !backup)
-  if (backup === undefined || !isWhole) return yield* new NoBackup({ run, hasRejects: backup !== undefined })
+  const run = found.runId
+  if (backup === undefined || copiesRejectsAlone(found)) {
+    return yield* new NoBackup({ run, hasRejects: backup !== undefined })
+  }
   const { backupId, manifestSha256, path: store } = backup
   const { cipher, onProgress } = options
   const about = { run, backup_id: backupId, store }
@@ -104,9 +107,6 @@ export const restoreOriginals = Effect.fn("restoreOriginals")(function* (options
   }
   return restored
 })
-
-/** Without `--no-backup` a run has copies of all its sources. */
-const readWanted = Schema.decodeUnknownOption(Schema.fromJsonString(Schema.Struct({ backup: Schema.Boolean })))
 
 /** What is where a file was. */
 const stateOf = (file: ManifestFile): "missing" | "present" | "kept" | "unwritable" => {

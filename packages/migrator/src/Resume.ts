@@ -357,6 +357,10 @@ export const isEncrypted = Effect.fn("isEncrypted")(function* (
   return runs.some((run) => asked.has(run.runId) && hasCipher(run))
 })
 
+/** Whether a run was to copy nothing but what it rejects. */
+export const copiesRejectsAlone = (run: LedgerRun): boolean =>
+  Option.exists(readAsked(run.options), ({ backup }) => !backup)
+
 /** Whether a run was to encrypt its copies. */
 export const hasCipher = (run: LedgerRun | undefined): boolean =>
   Option.exists(readAsked(run?.options), ({ backup_cipher }) => backup_cipher !== undefined)

@@ -14,6 +14,7 @@ import {
   now,
   openStore,
   readRuns,
+  readSavepoint,
   type StoreError,
   undo,
   type UndoStep,
@@ -184,11 +185,6 @@ export const restoreSavepoint = Effect.fn("restoreSavepoint")(function* (
     })
   )
 })
-
-const StoredSavepoint = Schema.fromJsonString(
-  Schema.Struct({ savepoint: Schema.String, revision: Schema.Int, removed: Schema.optionalKey(Schema.Int) })
-)
-const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
 
 const savepoints = Effect.map(readRuns(), (runs) =>
   runs.flatMap(({ options, runId, startedAt }): ReadonlyArray<Savepoint> => {

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto"
 import { checkpoint, commitInto } from "../Checkpoint.ts"
 import { InvalidRequest } from "../CohortErrors.ts"
 import { digestText, insertSql, type LedgerValue, record, rowDigest } from "../Ledger.ts"
+import { readSavepoint } from "../Runs.ts"
 import { StoreError } from "../StoreError.ts"
 import {
   type DigestedTableName,
@@ -285,15 +286,6 @@ const StoredUndoing = Schema.fromJsonString(
   )
 )
 const readUndoing = Schema.decodeUnknownOption(StoredUndoing)
-
-/** What a savepoint recorded: `revision` is the last one before it, `removed` says how many of its cohorts are gone for good. */
-const StoredSavepoint = Schema.fromJsonString(
-  Schema.StructWithRest(
-    Schema.Struct({ savepoint: Schema.String, revision: Schema.Int, removed: Schema.optionalKey(Schema.Int) }),
-    [Schema.Record(Schema.String, Schema.Json)]
-  )
-)
-const readSavepoint = Schema.decodeUnknownOption(StoredSavepoint)
 
 /**
  * Puts aside how the rows of runs are to read that tell the number of a revision, which is another one now, or, if names are
