@@ -4,7 +4,15 @@ import { Effect } from "effect"
 import { hash } from "node:crypto"
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
-import { CohortStore, type Diagnosis, examine, quarantineLog, rebuild, verifyDatabase } from "../src/index.ts"
+import {
+  blockBytes,
+  CohortStore,
+  type Diagnosis,
+  examine,
+  quarantineLog,
+  rebuild,
+  verifyDatabase
+} from "../src/index.ts"
 import { examineHere } from "../src/internal/examining.ts"
 import { rebuildHere } from "../src/internal/rebuilding.ts"
 import { insert, runChild, temporaryFolder, valuesOf, withStore } from "./support.ts"
@@ -322,7 +330,7 @@ describe("a rebuild", () => {
       yield* save(path, ["a", "b"], 3000)
       const names = yield* namesIn(path)
       const sound = readFileSync(path)
-      const block = 65_536
+      const block = blockBytes()
       const first = 3 * 4096
       const blocks = Math.floor((sound.length - first) / block)
       assert.isAbove(blocks, 3)

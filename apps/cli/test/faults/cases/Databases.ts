@@ -13,7 +13,7 @@ import {
   writeSync
 } from "node:fs"
 import { spawnSync } from "node:child_process"
-import { StoreError, type StoreReason } from "@mallard/duckdb-store"
+import { blockBytes, StoreError, type StoreReason } from "@mallard/duckdb-store"
 import type { FaultCase } from "../Case.ts"
 import type { Ended } from "../Program.ts"
 import type { Expected } from "../Invariants.ts"
@@ -82,7 +82,7 @@ interface Damage {
 
 const HEADERS = 12_288
 /** Of a database that began with little. */
-const BLOCK = 65_536
+const BLOCK = blockBytes()
 
 /** A place in a database: an offset, or one in a block that is that share of the way to the end. */
 type Place = number | { readonly share: number; readonly offset: number }
